@@ -1,0 +1,134 @@
+"""Every error that bad input gets: it names the argument, says what came and what is wanted."""
+
+import math
+import numbers
+import warnings
+
+import torch
+
+from . import backends, multiscale, window
+
+REDUCTIONS = ("mean", "none")
+SMALL = ("raise", "fewer")
+DOWNSAMPLE = (None, "auto")
+
+
+def images(img1, img2):
+    """That the two are tensors of one shape, dtype and device, of 2, 3 or 4 dimensions and with real values."""
+    for name, image in (("img1", img1), ("img2", img2)):
+        if not isinstance(image, torch.Tensor):
+            raise TypeError(f"{name}: a torch.Tensor is wanted, {type(image).__module__}.{type(image).__name__} came")
+        if image.is_complex():
+            raise TypeError(f"{name}: real values are wanted, {image.dtype} came; compare abs() or the two parts")
+    if img1.shape != img2.shape:
+        raise ValueError(
+            f"img2: the shape of img1, {tuple(img1.shape)}, is wanted, {tuple(img2.shape)} came; "
+            "nothing is broadcast: expand() one to the shape of the other if that is meant"
+        )
+    if not 2 <= img1.dim() <= 4:
+        raise ValueError(f"img1: (N, C, H, W), (C, H, W) or (H, W) is wanted, shape {tuple(img1.shape)} came")
+    if 0 in img1.shape:
+        raise ValueError(f"img1: at least one pixel is wanted, shape {tuple(img1.shape)} came")
+    if img1.dtype != img2.dtype:
+        raise TypeError(f"img2: the dtype of img1, {img1.dtype}, is wanted, {img2.dtype} came")
+    if img1.device != img2.device:
+        raise ValueError(f"img2: the device of img1, {img1.device}, is wanted, {img2.device} came")
+
+
+def window_fits(win_size, height, width, levels=1):
+    """That the coarsest scale holds the window, by the rule of msssim.m: min(H, W) / 2^(levels - 1) ≥ win_size."""
+    least = win_size * 2 ** (levels - 1)
+    if min(height, width) < least:
+        advice = (
+            f'small="fewer" uses the {fitting_levels(win_size, height, width)} scales that fit'
+            if levels > 1 and min(height, width) >= win_size
+            else "a smaller win_size fits smaller images"
+        )
+        scales = f" at {levels} scales" if levels > 1 else ""
+        raise ValueError(
+            f"img1: height and width of at least {least} are wanted for a window of {win_size}{scales}, "
+            f"{height} × {width} came; {advice}"
+        )
+
+
+def fitting_levels(win_size, height, width):
+    """How many scales hold the window (0 when not even the first does)."""
+    return max(0, (min(height, width) // win_size).bit_length())
+
+
+def one_of(name, value, allowed):
+    """That an option has one of its values."""
+    if value not in allowed:
+        raise ValueError(f"{name}: one of {', '.join(map(repr, allowed))} is wanted, {value!r} came")
+
+
+def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend):
+    """The options of ssim(), whatever the images."""
+    _window(data_range, win_size, sigma, K1, K2)
+    one_of("downsample", downsample, DOWNSAMPLE)
+    one_of("reduction", reduction, REDUCTIONS)
+    one_of("backend", backend, ("auto", *backends.BACKENDS))
+
+
+def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
+    """The options of msssim(), whatever the images."""
+    _window(data_range, win_size, sigma, K1, K2)
+    one_of("normalize", normalize, multiscale.NORMALIZE)
+    one_of("method", method, multiscale.METHODS)
+    one_of("small", small, SMALL)
+    one_of("reduction", reduction, REDUCTIONS)
+    one_of("backend", backend, ("auto", *backends.BACKENDS))
+    if not weights or not all(_number(weight) and weight > 0 for weight in weights):
+        raise ValueError(f"weights: one positive number for each scale is wanted, {weights!r} came")
+
+
+def range_known(data_range, dtype):
+    """The data_range to use: the one given, or the one that the dtype implies."""
+    data_range = window.range_of_dtype(dtype) if data_range is None else data_range
+    if data_range is None:
+        raise ValueError(f"data_range: needed for images of {dtype}, whose range is not a convention; None came")
+    return float(data_range)
+
+
+def range_plausible(img1, img2, data_range):
+    """One warning when both images plainly exceed data_range, the classic being 0..255 in floats with a range of 1.
+
+    At most 64 pixels of the first plane are looked at, and on a CPU alone: elsewhere a look would make the device wait.
+    """
+    if img1.device.type != "cpu" or not img1.is_floating_point() or torch.compiler.is_compiling():
+        return
+    try:
+        spread = min(_sampled_spread(image) for image in (img1, img2))
+    except RuntimeError:  # inside torch.func.vmap a tensor has no values to look at
+        return
+    if spread > 1.5 * data_range:
+        warnings.warn(
+            f"data_range: the images hold values at least {spread:.4g} apart, but data_range is {data_range:g}"
+            " (floating-point images: 1 unless given); pass the range they have, such as data_range=255,"
+            " or 2 for images in [-1, 1]",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _sampled_spread(image):
+    plane = image.detach()[(0,) * (image.dim() - 2)]
+    height, width = plane.shape
+    low, high = plane[:: -(-height // 8), :: -(-width // 8)].aminmax()
+    return float(high) - float(low)
+
+
+def _window(data_range, win_size, sigma, K1, K2):
+    if data_range is not None and not (_number(data_range) and data_range > 0):
+        raise ValueError(f"data_range: a positive number or None is wanted, {data_range!r} came")
+    if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
+        raise ValueError(f"win_size: an odd integer of at least 3 is wanted, {win_size!r} came")
+    if not (_number(sigma) and sigma > 0):
+        raise ValueError(f"sigma: a positive number is wanted, {sigma!r} came")
+    for name, value in (("K1", K1), ("K2", K2)):
+        if not (_number(value) and value >= 0):
+            raise ValueError(f"{name}: a number of at least 0 is wanted, {value!r} came")
+
+
+def _number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and -math.inf < value < math.inf

@@ -1,0 +1,41 @@
+"""The numbers a comparison starts from: Gaussian taps, C1 and C2, the range that a dtype implies, the working unit."""
+
+import math
+
+import torch
+
+# A dtype says what its values can mean; the data never do: a range guessed from the pixels changes from image to
+# image, and the index with it.
+_RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+def gaussian_taps(win_size, sigma):
+    """The Gaussian window of one axis, sum 1, as Python floats; SSIM's window is its outer product with itself."""
+    weights = [math.exp(-0.5 * ((k - win_size // 2) / sigma) ** 2) for k in range(win_size)]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+def constants(K1, K2, data_range):
+    """C1 = (K1 L)² and C2 = (K2 L)², which keep the denominators of l and cs away from zero."""
+    return (K1 * data_range) ** 2, (K2 * data_range) ** 2
+
+
+def range_of_dtype(dtype):
+    """The data_range that a dtype implies, or None where it implies none (integers that are not image formats)."""
+    return 1.0 if dtype.is_floating_point else _RANGE_OF_DTYPE.get(dtype)
+
+
+def dtype_of_computation(dtype):
+    """float64 for float64 and for the integers that float32 does not hold, float32 for every other dtype."""
+    return torch.float64 if dtype in (torch.float64, torch.int32, torch.int64) else torch.float32
+
+
+def unit_of_range(data_range):
+    """The power of two at or below data_range.
+
+    Backends divide the images by it before they square anything, so that no data_range overflows or underflows.
+    Being a power of two it rounds nothing.
+    """
+    exponent = math.frexp(data_range)[1] - 1
+    return 2.0 ** min(max(exponent, -120), 120)  # whose reciprocal float32 still has
