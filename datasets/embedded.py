@@ -1,0 +1,68 @@
+"""Pairs made from the images inside the scikit-image wheel, so that nothing has to be downloaded."""
+
+import csv
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from .pair import Pair, Pairs, optional
+from .recipes import distort
+
+COLOUR_IMAGES = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "colorwheel")
+COLOUR_RECIPES = ("brighter", "flatter", "quantised", "boxed", "noisy", "shifted", "blocky", "salted")
+
+
+def golden():
+    """The pairs of ``reference.golden``, by the same names."""
+    with open(Path(__file__).parent / "golden_pairs.csv", newline="") as table:
+        rows = list(csv.DictReader(table))
+    return Pairs(
+        {
+            f"{row['image']}-{row['height']}x{row['width']}-{row['recipe']}": functools.partial(_gray, row)
+            for row in rows
+        }
+    )
+
+
+def colour():
+    """Every colour image with every recipe that leaves it recognisable."""
+    return Pairs(
+        {
+            f"{image}-{recipe}": functools.partial(_colour, image, recipe)
+            for image in COLOUR_IMAGES
+            for recipe in COLOUR_RECIPES
+        }
+    )
+
+
+def _gray_name(row):
+    return f"{row['image']}-{row['height']}x{row['width']}-{row['recipe']}"
+
+
+def _gray(row):
+    image = _image(row["image"])
+    plane = image[..., 1] if image.ndim == 3 else image  # the green channel stands for gray, in integers
+    reference = plane[: int(row["height"]), : int(row["width"])].copy()
+    distorted = distort(reference, row["recipe"])
+    name = _gray_name(row)
+    for part, array in (("reference", reference), ("distorted", distorted)):
+        found = hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        if found != row[f"{part}_sha256"]:
+            raise ValueError(
+                f"the {part} image of {name} is not the one that Wang's code was run on: its SHA-256 begins with "
+                f"{found}, not {row[f'{part}_sha256']}. Does this scikit-image hold, or decode, another image?"
+            )
+    return Pair(name, reference, distorted, 255.0, row["recipe"])
+
+
+def _colour(image, recipe):
+    reference = _image(image)[..., :3].copy()
+    return Pair(f"{image}-{recipe}", reference, distort(reference, recipe), 255.0, recipe)
+
+
+@functools.lru_cache(maxsize=1)  # pairs come image by image
+def _image(name):
+    image = getattr(optional("skimage.data", "scikit-image"), name)()
+    return np.asarray(image)

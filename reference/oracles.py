@@ -1,0 +1,58 @@
+"""Other people's SSIM and MS-SSIM behind one signature: ``(img1, img2, data_range) -> float``.
+
+Images are planes (H, W) or colour (H, W, C), whose channels are compared one by one and averaged. Nothing is imported
+before it is used.
+"""
+
+import importlib
+import os
+
+import numpy as np
+
+
+def skimage_ssim(img1, img2, data_range):
+    """scikit-image's ``structural_similarity`` in float64, with the settings that make it Wang's ssim_index.m."""
+    structural_similarity = _optional("skimage.metrics", "scikit-image").structural_similarity
+    x, y = (np.asarray(image, dtype=np.float64) for image in (img1, img2))
+    value = structural_similarity(
+        x,
+        y,
+        data_range=data_range,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=-1 if x.ndim == 3 else None,
+    )
+    return float(value)
+
+
+def tf_ssim(img1, img2, data_range):
+    """``tf.image.ssim``, which computes in float32: within 5e-5 of Wang's ssim_index.m on planes of 0..255."""
+    return _with_tensorflow("ssim", img1, img2, data_range)
+
+
+def tf_msssim(img1, img2, data_range):
+    """``tf.image.ssim_multiscale``, which computes in float32: within 2e-5 of Wang's msssim.m on planes of 0..255.
+
+    It takes max(mean cs, 0) at each scale, and so gives 0 where the original's value is complex.
+    """
+    return _with_tensorflow("ssim_multiscale", img1, img2, data_range)
+
+
+ORACLES = {function.__name__: function for function in (skimage_ssim, tf_ssim, tf_msssim)}
+
+
+def _with_tensorflow(function, img1, img2, data_range):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, at import: what it says when it starts
+    tf = _optional("tensorflow", "tensorflow-cpu")
+    x, y = (np.asarray(image, dtype=np.float32) for image in (img1, img2))
+    x, y = (image[..., None] if image.ndim == 2 else image for image in (x, y))
+    with tf.device("CPU"):  # a GPU may convolve in TF32, which is off by 1e-3
+        return float(getattr(tf.image, function)(tf.constant(x), tf.constant(y), max_val=float(data_range)))
+
+
+def _optional(module, package):
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"this oracle needs {package}: python -m pip install {package}") from error

@@ -1,0 +1,168 @@
+"""SSIM and MS-SSIM in plain NumPy float64, written from the papers and made to be read beside them, not to be fast.
+
+Gray planes (H, W) of one shape, as the original takes. It follows Wang's ssim_index.m, ssim.m and msssim.m where the
+papers leave something open: borders, odd sizes, zero denominators.
+
+References
+----------
+.. [1] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to
+   structural similarity", IEEE Transactions on Image Processing 13(4), 2004. :doi:`10.1109/TIP.2003.819861`
+.. [2] Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image quality assessment",
+   37th Asilomar Conference on Signals, Systems and Computers, 2003. :doi:`10.1109/ACSSC.2003.1292216`
+"""
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ssim_index(img1, img2, *, data_range=255, win_size=11, sigma=1.5, K1=0.01, K2=0.03):
+    """Mean SSIM and its map at the full size, as ssim_index.m.
+
+    Parameters
+    ----------
+    img1, img2 : array_like, shape (H, W)
+        The planes, of one shape.
+    data_range : float, default 255
+        The distance between the least and the largest value that the planes can have.
+    win_size, sigma : int and float, default 11 and 1.5
+        Side and standard deviation of the Gaussian window in pixels.
+    K1, K2 : float, default 0.01 and 0.03
+        The constants of the paper.
+
+    Returns
+    -------
+    value : float
+    map : ndarray, shape (H - win_size + 1, W - win_size + 1)
+    """
+    x, y = _planes(img1, img2, win_size)
+    ssim_map, _ = _maps(x, y, _taps(win_size, sigma), (K1 * data_range) ** 2, (K2 * data_range) ** 2)
+    return float(ssim_map.mean()), ssim_map
+
+
+def ssim(img1, img2, *, data_range=255):
+    """Mean SSIM of the planes reduced to about 256 pixels on the shorter side, as ssim.m and most published figures."""
+    x, y = _planes(img1, img2, 1)
+    factor = max(1, math.floor(min(x.shape) / 256 + 0.5))  # MATLAB rounds halves up
+    return ssim_index(downsample(x, factor), downsample(y, factor), data_range=data_range)[0]
+
+
+def msssim_terms(img1, img2, *, levels=5, data_range=255, win_size=11, sigma=1.5, K1=0.01, K2=0.03):
+    """Mean cs and mean SSIM (l times cs) at each of `levels` scales, finest first.
+
+    Parameters
+    ----------
+    img1, img2 : array_like, shape (H, W)
+        The planes, of one shape, at least ``win_size * 2 ** (levels - 1)`` pixels on the shorter side.
+    levels : int, default 5
+        How many scales.
+    data_range, win_size, sigma, K1, K2
+        As in :func:`ssim_index`.
+
+    Returns
+    -------
+    cs, ssim : ndarray, shape (levels,)
+    """
+    x, y = _planes(img1, img2, win_size * 2 ** (levels - 1))
+    taps = _taps(win_size, sigma)
+    cs, ssim = np.empty(levels), np.empty(levels)
+    for level in range(levels):
+        ssim_map, cs_map = _maps(x, y, taps, (K1 * data_range) ** 2, (K2 * data_range) ** 2)
+        ssim[level], cs[level] = ssim_map.mean(), cs_map.mean()
+        x, y = downsample(x, 2), downsample(y, 2)
+    return cs, ssim
+
+
+def msssim(img1, img2, *, data_range=255, weights=WEIGHTS, method="product", win_size=11, sigma=1.5, K1=0.01, K2=0.03):
+    """MS-SSIM, as msssim.m.
+
+    Parameters
+    ----------
+    img1, img2 : array_like, shape (H, W)
+        The planes, of one shape.
+    weights : sequence of float
+        The exponent (product) or share (wtd_sum, where they are made to sum to 1) of each scale, finest first.
+    method : {"product", "wtd_sum"}
+        Whether the scales are multiplied or added.
+    data_range, win_size, sigma, K1, K2
+        As in :func:`ssim_index`.
+
+    Returns
+    -------
+    float or complex
+        complex where the mean cs of a scale is negative and its exponent no whole number.
+    """
+    if method not in ("product", "wtd_sum"):
+        raise ValueError(f"method must be 'product' or 'wtd_sum', got {method!r}")
+    weights = np.asarray(weights, dtype=np.float64)
+    terms, ssim = msssim_terms(
+        img1, img2, levels=len(weights), data_range=data_range, win_size=win_size, sigma=sigma, K1=K1, K2=K2
+    )
+    terms[-1] = ssim[-1]  # luminance counts at the coarsest scale only
+    if method == "wtd_sum":
+        return float((terms * weights / weights.sum()).sum())
+    if np.any((terms < 0) & (weights != np.round(weights))):
+        return complex((terms.astype(np.complex128) ** weights).prod())
+    return float((terms**weights).prod())
+
+
+def downsample(plane, factor):
+    """The mean over factor × factor pixels at every factor-th pixel, borders mirrored: the size is ceil(n / factor).
+
+    This is ``imfilter(plane, ones(f) / f^2, 'symmetric')`` and then ``(1:f:end, 1:f:end)``; the centre of an even
+    window is the pixel before its middle.
+    """
+    before = (factor - 1) // 2
+    padded = np.pad(plane, (before, factor - 1 - before), mode="symmetric")
+    return sliding_window_view(padded, (factor, factor))[::factor, ::factor].mean((-2, -1))
+
+
+def rgb2gray(image):
+    """The gray uint8 plane of an image (H, W, 3) in 0..255, as MATLAB's rgb2gray on uint8; a plane stays what it is."""
+    image = np.asarray(image)
+    if image.ndim == 3:
+        image = np.floor(image @ np.array([0.298936021293775, 0.587043074451121, 0.114020904255103]) + 0.5)
+    return image.astype(np.uint8)
+
+
+def _planes(img1, img2, least):
+    x, y = np.asarray(img1, dtype=np.float64), np.asarray(img2, dtype=np.float64)
+    if x.ndim != 2 or x.shape != y.shape:
+        raise ValueError(f"img1 and img2 must be two planes (H, W) of one shape, got {x.shape} and {y.shape}")
+    if min(x.shape) < least:
+        raise ValueError(f"img1 and img2 must be at least {least} pixels on the shorter side, got {x.shape}")
+    return x, y
+
+
+def _taps(win_size, sigma):
+    """The window along one axis; the window itself is the outer product of it with itself, and sums to 1."""
+    distance = np.arange(win_size) - (win_size - 1) / 2
+    taps = np.exp(-(distance**2) / (2 * sigma**2))
+    return taps / taps.sum()
+
+
+def _maps(x, y, taps, c1, c2):
+    """The maps of l times cs and of cs, at every position where the window lies inside the planes."""
+    mu_x, mu_y = _weighted_mean(x, taps), _weighted_mean(y, taps)
+    variances = _weighted_mean(x * x, taps) - mu_x**2 + _weighted_mean(y * y, taps) - mu_y**2
+    covariance = _weighted_mean(x * y, taps) - mu_x * mu_y
+    l_above, l_below = 2 * mu_x * mu_y + c1, mu_x**2 + mu_y**2 + c1
+    cs_above, cs_below = 2 * covariance + c2, variances + c2
+    if c1 > 0 and c2 > 0:
+        return l_above * cs_above / (l_below * cs_below), cs_above / cs_below
+    # Without constants a denominator can be zero: l alone counts where only that of cs is, and 1 where that of l is.
+    ssim_map, cs_map = np.ones_like(mu_x), np.ones_like(mu_x)
+    both, structured, luminous = l_below * cs_below > 0, cs_below > 0, (l_below != 0) & (cs_below == 0)
+    ssim_map[both] = (l_above * cs_above)[both] / (l_below * cs_below)[both]
+    ssim_map[luminous] = l_above[luminous] / l_below[luminous]
+    cs_map[structured] = cs_above[structured] / cs_below[structured]
+    return ssim_map, cs_map
+
+
+def _weighted_mean(plane, taps):
+    for axis in (0, 1):
+        plane = sliding_window_view(plane, len(taps), axis=axis) @ taps
+    return plane
