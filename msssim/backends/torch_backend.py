@@ -100,7 +100,9 @@ def _similarity(pair, taps, rectify, luminance):
     bound = variances.detach()
     covariance2 = _put(covariance2, covariance2.detach().clamp(-bound, bound))
     if rectify:
-        covariance2 = covariance2.clamp(min=0)
+        # Where an image is flat σxy is zero, and rounding gives it a sign: such a window keeps its gradient.
+        negative = covariance2.detach() < -eps * squares.detach()
+        covariance2 = _put(covariance2, covariance2.detach().clamp(min=0)).masked_fill(negative, 0.0)
     no_contrast = variances + pair.c2 <= (zero + eps * squares.detach() if pair.exact[1] else zero)
     cs = _ratio(covariance2 + pair.c2, variances + pair.c2, no_contrast)
     if not luminance:
