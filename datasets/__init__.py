@@ -2,7 +2,9 @@
 
 "golden"
     Gray pairs in exact integer arithmetic from the images inside the scikit-image wheel, verified by SHA-256; Wang's
-    MATLAB code was run on exactly these.
+    MATLAB code was run on exactly these, for values.
+"golden-gradients"
+    Four more of the same kind, smaller, on which it was run for gradients.
 "colour"
     Colour images of the same wheel, distorted by the same recipes.
 "kodak"
@@ -19,7 +21,13 @@ from .pair import DatasetMissing, Pair, Pairs
 __all__ = ["DatasetMissing", "Pair", "Pairs", "load", "names"]
 
 # Where each dataset is made; a module is imported when one of its datasets is asked for.
-_MODULES = {"golden": "embedded", "colour": "embedded", "kodak": "kodak", "synthetic": "synthetic"}
+_MODULES = {
+    "golden": "embedded",
+    "golden-gradients": "embedded",
+    "colour": "embedded",
+    "kodak": "kodak",
+    "synthetic": "synthetic",
+}
 
 
 def names():
@@ -47,4 +55,4 @@ def load(name):
     """
     if name not in _MODULES:
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
-    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)()
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name.replace("-", "_"))()

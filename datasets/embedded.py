@@ -15,15 +15,13 @@ COLOUR_RECIPES = ("brighter", "flatter", "quantised", "boxed", "noisy", "shifted
 
 
 def golden():
-    """The pairs of ``reference.golden``, by the same names."""
-    with open(Path(__file__).parent / "golden_pairs.csv", newline="") as table:
-        rows = list(csv.DictReader(table))
-    return Pairs(
-        {
-            f"{row['image']}-{row['height']}x{row['width']}-{row['recipe']}": functools.partial(_gray, row)
-            for row in rows
-        }
-    )
+    """The pairs of ``reference.golden.values()``, by the same names."""
+    return _gray_pairs("golden_pairs.csv")
+
+
+def golden_gradients():
+    """The pairs of ``reference.golden.gradients()``, by the same names."""
+    return _gray_pairs("golden_gradient_pairs.csv")
 
 
 def colour():
@@ -35,6 +33,11 @@ def colour():
             for recipe in COLOUR_RECIPES
         }
     )
+
+
+def _gray_pairs(file):
+    with open(Path(__file__).parent / file, newline="") as table:
+        return Pairs({_gray_name(row): functools.partial(_gray, row) for row in csv.DictReader(table)})
 
 
 def _gray_name(row):

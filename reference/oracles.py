@@ -4,8 +4,10 @@ Images are planes (H, W) or colour (H, W, C), whose channels are compared one by
 before it is used.
 """
 
+import contextlib
 import importlib
 import os
+import sys
 
 import numpy as np
 
@@ -43,12 +45,35 @@ ORACLES = {function.__name__: function for function in (skimage_ssim, tf_ssim, t
 
 
 def _with_tensorflow(function, img1, img2, data_range):
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, at import: what it says when it starts
-    tf = _optional("tensorflow", "tensorflow-cpu")
+    tf = _tensorflow()
     x, y = (np.asarray(image, dtype=np.float32) for image in (img1, img2))
     x, y = (image[..., None] if image.ndim == 2 else image for image in (x, y))
     with tf.device("CPU"):  # a GPU may convolve in TF32, which is off by 1e-3
         return float(getattr(tf.image, function)(tf.constant(x), tf.constant(y), max_val=float(data_range)))
+
+
+def _tensorflow():
+    if "tensorflow" in sys.modules:
+        return _optional("tensorflow", "tensorflow-cpu")
+    with _silent_start():
+        tf = _optional("tensorflow", "tensorflow-cpu")
+        tf.constant(0)  # the first tensor starts the runtime, which has something to say too
+    return tf
+
+
+@contextlib.contextmanager
+def _silent_start():
+    """Drop what TensorFlow's C++ prints as it starts: some of it heeds no setting, nor Python's sys.stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _optional(module, package):

@@ -1,0 +1,149 @@
+"""The image pairs: the right bits, made when they are taken, and clear words when they are not there."""
+
+import collections
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import datasets
+from datasets import embedded, kodak, recipes
+
+
+def test_names():
+    assert datasets.names() == ("golden", "golden-gradients", "colour", "kodak", "synthetic")
+    with pytest.raises(ValueError, match="one of golden, golden-gradients, colour, kodak, synthetic, got 'tid'"):
+        datasets.load("tid")
+
+
+@pytest.mark.parametrize("name", ["golden", "golden-gradients", "colour", "synthetic"])
+def test_every_pair_is_what_it_says(name):
+    pairs = datasets.load(name)
+    count = 0
+    for pair_name, pair in zip(pairs.names, pairs, strict=True):
+        count += 1
+        x, y = pair.reference, pair.distorted
+        assert pair.name == pair_name
+        assert x.shape == y.shape and x.dtype == y.dtype, pair_name
+        assert x.ndim == 2 or x.shape[2:] == (3,), pair_name
+        assert min(x.shape[:2]) >= 176, pair_name
+        assert min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= pair.data_range, pair_name
+        assert x.flags.writeable and y.flags.writeable and not np.shares_memory(x, y), pair_name
+    assert count == len(pairs) == len(set(pairs.names))
+
+
+def test_colour_pairs_are_colour_and_distorted():
+    pairs = datasets.load("colour")[::8]
+    assert len(pairs) == len(embedded.COLOUR_IMAGES)
+    for pair in pairs:
+        assert pair.reference.shape[2] == 3 and (pair.reference != pair.distorted).any()
+        assert (pair.reference[..., 0] != pair.reference[..., 2]).any()
+
+
+def test_golden_pairs_are_the_ones_that_were_scored(monkeypatch):
+    """Each golden pair verifies its own SHA-256 (above, all of them were made); here, that a wrong bit is found."""
+    pairs = datasets.load("golden")
+    assert len(pairs) == 70
+    monkeypatch.setitem(recipes.RECIPES, "brighter", lambda x: x + 19)
+    with pytest.raises(ValueError, match="the distorted image of camera-512x512-brighter is not the one"):
+        pairs[pairs.names.index("camera-512x512-brighter")]
+
+
+def test_a_changed_pair_does_not_change_the_next():
+    first, second = datasets.load("colour")[:2]
+    untouched = second.reference.copy()
+    first.reference[:] = 0
+    np.testing.assert_array_equal(datasets.load("colour")[1].reference, untouched)
+
+
+def test_pairs_are_made_when_they_are_taken():
+    made = []
+
+    def maker(name):
+        return lambda: made.append(name) or name
+
+    pairs = datasets.Pairs({name: maker(name) for name in "abcdef"}, "six letters")
+    half = pairs[::2]
+    assert (len(pairs), len(half), half.names, half.note, made) == (6, 3, ("a", "c", "e"), "six letters", [])
+    assert next(iter(half)) == "a" and made == ["a"]
+    assert pairs[-1] == "f" and made == ["a", "f"]
+    with pytest.raises(IndexError):
+        pairs[6]
+
+
+def test_import_is_light_and_independent():
+    code = (
+        "import sys, datasets; datasets.load('golden'), datasets.load('colour'), datasets.load('synthetic');"
+        "print(*{'msssim', 'torch', 'reference', 'skimage', 'scipy', 'PIL'} & set(sys.modules))"
+    )
+    root = Path(datasets.__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.split() == []
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    embedded._image.cache_clear()
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    with pytest.raises(ImportError, match="python -m pip install scikit-image"):
+        datasets.load("golden")[0]
+
+
+@pytest.mark.parametrize("root", [None, "empty"])
+def test_missing_kodak_says_where_from_and_where_to(monkeypatch, tmp_path, root):
+    monkeypatch.delenv("MSSSIM_DATA", raising=False)
+    if root:
+        monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
+    with pytest.raises(datasets.DatasetMissing) as caught:
+        datasets.load("kodak")
+    assert isinstance(caught.value, FileNotFoundError)
+    assert (str(tmp_path / "kodak") if root else "MSSSIM_DATA is not set") in str(caught.value)
+    assert "https://r0k.us/graphics/kodak/" in str(caught.value) and "folder named kodak" in str(caught.value)
+
+
+def test_a_part_of_kodak_works(monkeypatch, tmp_path):
+    """With a made-up picture in the place of one of the images, every distortion at every level."""
+    _one_kodak_image(monkeypatch, tmp_path)
+    pairs = datasets.load("kodak")
+    assert pairs.note == "1 of 24 images" and len(pairs) == 3 * len(kodak.LEVELS)
+    errors = collections.defaultdict(list)
+    for pair in pairs:
+        assert pair.name == f"kodim07-{pair.distortion}-{pair.level}"
+        assert pair.distorted.shape == pair.reference.shape == (64, 96, 3) and pair.distorted.dtype == np.uint8
+        errors[pair.distortion].append(np.square(pair.reference - pair.distorted.astype(float)).mean())
+    assert set(errors) == set(kodak.LEVELS)
+    for distortion, (little, more, much) in errors.items():
+        assert 0 < little < more < much, distortion
+
+
+def test_kodak_noise_is_the_same_each_time(monkeypatch, tmp_path):
+    _one_kodak_image(monkeypatch, tmp_path)
+    pairs = datasets.load("kodak")
+    index = pairs.names.index("kodim07-noise-2")
+    np.testing.assert_array_equal(pairs[index].distorted, pairs[index].distorted)
+
+
+def test_kodak_itself():
+    if not os.environ.get("MSSSIM_DATA"):
+        pytest.skip("MSSSIM_DATA is not set")
+    try:
+        pairs = datasets.load("kodak")
+    except datasets.DatasetMissing as missing:
+        pytest.skip(str(missing))
+    for pair in itertools.islice(pairs, 3 * len(kodak.LEVELS)):
+        assert sorted(pair.reference.shape) == [3, 512, 768] and pair.distorted.shape == pair.reference.shape
+        assert (pair.reference != pair.distorted).any(), pair.name
+
+
+def _one_kodak_image(monkeypatch, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rows, columns = np.indices((64, 96))
+    texture = 128 + 60 * np.sin(rows / 3) + 50 * np.cos(columns / 5) + 12 * ((rows * columns) % 3)
+    plane = np.clip(texture, 0, 255).astype(np.uint8)
+    (tmp_path / "kodak").mkdir()
+    image.fromarray(np.stack([plane, plane // 2, 255 - plane], axis=-1)).save(tmp_path / "kodak" / "kodim07.png")
+    monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
+    kodak._decoded.cache_clear()
