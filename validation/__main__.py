@@ -1,0 +1,108 @@
+"""Measure the library against every oracle and write a report; exit with 1 when a budget is broken.
+
+python -m validation                          golden, colour and synthetic pairs, on the CPU, every backend
+python -m validation --dataset kodak          the Kodak images, found through MSSSIM_DATA
+python -m validation --backend torch --device cuda
+"""
+
+import argparse
+import pathlib
+import shlex
+import sys
+import time
+
+import torch
+from tqdm import tqdm
+
+import datasets
+import msssim
+
+from . import dtypes, gradients, machine, plots, report, rows, stability, values
+
+DEFAULT_DATASETS = ("golden", "colour", "synthetic")
+
+
+def main(arguments=None):
+    """Run the validation and return the exit code: 0, or 1 when a budget is broken."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    names = datasets.names() if "all" in options.dataset else tuple(dict.fromkeys(options.dataset))
+    start = time.monotonic()
+    try:
+        pairs = {name: _some(datasets.load(name), options.limit) for name in names}
+        torch.empty(0, device=options.device)
+    except (datasets.DatasetMissing, RuntimeError, AssertionError) as error:
+        parser.error(str(error))
+
+    measurements = list(_measure(pairs, options))
+    table = rows.frame(measurements)
+    summary = rows.summarize(table)
+    about = {
+        "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
+        **machine.describe(options.device),
+        "device": options.device,
+        "pairs": ", ".join(f"{len(chosen)} of {total} {name}" for name, (chosen, total) in pairs.items()),
+        "took": f"{time.monotonic() - start:.0f} s",
+    }
+    if options.limit is not None:
+        about["limit"] = f"{options.limit} pairs of each dataset and {options.limit} provoking images: not a full run"
+    path = report.write(options.out, summary, table, about, plots.draw(table))
+    print(report.terminal(summary))
+    print(path)
+    return int((summary.verdict == rows.BROKEN).any())
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__.partition("\n")[0])
+    available = msssim.available_backends()
+    parser.add_argument(
+        "--dataset", nargs="+", default=DEFAULT_DATASETS, choices=(*datasets.names(), "all"), metavar="NAME",
+        help=f"any of {', '.join(datasets.names())}, or all (default: {' '.join(DEFAULT_DATASETS)})",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    parser.add_argument(
+        "--backend", nargs="+", default=available, choices=available, metavar="NAME",
+        help=f"any of {', '.join(available)} (default: every one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=pathlib.Path("reports/validation"), help="folder to write to"
+    )
+    parser.add_argument("--limit", type=_positive, help="only so many pairs of each dataset; the report says so")
+    return parser
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 is wanted, {text} came")
+    return number
+
+
+def _some(pairs, limit):
+    """(the pairs to measure, how many there are): all of them, or `limit` spread evenly, so that every kind occurs."""
+    total = len(pairs)
+    if limit is None or limit >= total:
+        return pairs, total
+    return [pairs[i * total // limit] for i in range(limit)], total
+
+
+def _measure(pairs, options):
+    """Every Measurement, with a progress bar for each section."""
+    chosen, device = options.backend, options.device
+    for name, (some, _) in pairs.items():
+        yield from values.measure(name, _progress(some, f"values, {name}"), chosen, device)
+    # Gradients and dtypes are budgeted over the golden pairs, of which some have the original's gradients.
+    if "golden" in pairs:
+        golden = pairs["golden"][0]
+        yield from gradients.measure(_progress(golden, "gradients"), chosen, device)
+        yield from dtypes.measure(_progress(golden, "dtypes"), chosen, device)
+    yield from gradients.measure_numerically(_progress(gradients.SMALL, "numerical derivatives"), chosen, device)
+    yield from stability.measure(_progress(stability.work(options.limit), "stability"), chosen, device)
+
+
+def _progress(items, name):
+    return tqdm(items, desc=f"{name:<24}", unit=" pairs", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""What people would rather look at than read: each plot as SVG whose colours a web page can change."""
+
+import io
+import math
+import re
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from . import budgets, dtypes, gradients, library, values
+
+# Okabe and Ito's colours, told apart by colour-blind people, each dtype with a marker of its own too.
+SERIES = {
+    "float64": ("#0072b2", "o"),
+    "float32": ("#d55e00", "^"),
+    "bfloat16": ("#009e73", "s"),
+    "float16": ("#cc79a7", "D"),
+    "uint8": ("#e69f00", "v"),
+}
+INK, GRID = "#222222", "#d9d9d9"
+_DRAWN = ("value", "tensorflow", budgets.ORACLES_OWN, "gradient")
+_EXACT = 1e-18  # where an error of zero is drawn: a logarithmic axis has no zero
+_STYLE = {
+    "svg.fonttype": "none", "font.size": 10, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK,
+    "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "font.family": "sans-serif", "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True,
+}  # fmt: skip
+
+
+class Plot(NamedTuple):
+    """One figure of the report."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def draw(table):
+    """The plots of a table of measurements (see `rows.frame`), one set for each backend."""
+    several = table.backend.nunique() > 1
+    plots = []
+    for backend, part in table[table.missing == ""].groupby("backend", sort=False):
+        suffix, of = (f"-{backend}", f", backend {backend}") if several else ("", "")
+        for name, title, sections, axis in (
+            ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
+            ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
+            ("dtypes", "Narrow dtypes", (dtypes.SECTION,), "absolute (value) or relative (gradient) error (no unit)"),
+        ):  # fmt: skip
+            chosen = part[part.section.isin(sections) & part.kind.isin(_DRAWN)]
+            if len(chosen):
+                plots.append(Plot(name + suffix, title + of, _STRIPS, _svg(strips(chosen, axis), name + suffix)))
+        pairs = part[part.section.isin((values.MATLAB, values.WANG)) & part.value.notna()]
+        if len(pairs):
+            plots.append(
+                Plot(
+                    f"scatter{suffix}", f"Value against oracle{of}", _SCATTER, _svg(scatter(pairs), f"scatter{suffix}")
+                )
+            )
+    return plots
+
+
+_VALUES = (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM)
+_GRADIENTS = (gradients.MATLAB, gradients.FLOAT64)
+_STRIPS = (
+    "One mark for each image pair; the upright stroke of the same colour is the budget, which no mark may pass,"
+    " and the hollow mark is the median. Errors of exactly 0 stand at the left edge."
+)
+_SCATTER = (
+    "Above, the library's value in float32 against the oracle's: every mark belongs on the line. Below, how far from"
+    " the line they are; the dashed line is the budget of the worst one. Pairs whose value is complex are left out."
+)
+
+
+def strips(table, axis):
+    """Errors over images, a line for each quantity and oracle, a colour for each dtype."""
+    lines = list(dict.fromkeys(zip(table.section, table.quantity, strict=True)))
+    present = [dtype for dtype in SERIES if dtype in set(table.dtype)]
+    figure, axes = _figure(0.42 * len(lines) + 1.5)
+    for place, (section, quantity) in enumerate(lines):
+        of_line = table[(table.section == section) & (table.quantity == quantity)]
+        here = [dtype for dtype in present if dtype in set(of_line.dtype)]
+        for i, dtype in enumerate(here):
+            group = of_line[of_line.dtype == dtype]
+            middle = place + (i - (len(here) - 1) / 2) * 0.36
+            _strip(axes, group, middle, *SERIES[dtype])
+    axes.set_xscale("log")
+    axes.set_xlim(_EXACT / 2, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
+    axes.set_xlabel(axis)
+    axes.set_yticks(range(len(lines)), [f"{quantity}\n{_short(section)}" for section, quantity in lines], fontsize=8)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    _legend(figure, [*present], budget=True)
+    return figure
+
+
+def _strip(axes, group, middle, colour, marker):
+    errors = np.maximum(_finite(group.error), _EXACT)
+    spread = (np.arange(len(errors)) * 0.618) % 1 * 0.22 - 0.11  # even, and the same on every run
+    axes.plot(errors, middle + spread, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
+    axes.plot(
+        [np.median(errors)], [middle], marker, markerfacecolor="none", color=colour, markersize=7, markeredgewidth=1.4
+    )
+    budget = group.budget_worst.min()  # of several datasets not each may have one
+    axes.plot([budget, budget], [middle - 0.17, middle + 0.17], color=colour, linewidth=2.2)
+
+
+def scatter(table):
+    """The library's value in float32 against the oracle's, and the error below."""
+    table = table[table.dtype == "float32"]
+    figure, (above, below) = _figure(6.4, nrows=2, sharex=True, height_ratios=(3, 2))
+    kinds = {library.SSIM: SERIES["float64"], library.PRODUCT: SERIES["float32"], library.WTD_SUM: SERIES["bfloat16"]}
+    for quantity, (colour, marker) in kinds.items():
+        part = table[table.quantity == quantity]
+        style = {"color": colour, "markersize": 3.5, "alpha": 0.6, "markeredgewidth": 0, "linestyle": "none"}
+        above.plot(part.expected, part.value, marker, **style)
+        below.plot(part.expected, np.maximum(part.error, 1e-10), marker, **style)
+    low = min(0.0, float(table.expected.min()))
+    above.plot([low, 1], [low, 1], color=INK, linewidth=0.8)
+    below.axhline(table.budget_worst.max(), color=INK, linestyle="--", linewidth=1)
+    below.set_yscale("log")
+    above.set_ylabel("value of the library\n(float32, no unit)")
+    below.set_ylabel("absolute error\n(no unit)")
+    below.set_xlabel("value of Wang's MATLAB code or wang.py (float64, no unit)")
+    handles = [Line2D([], [], color=c, marker=m, linestyle="none", label=name) for name, (c, m) in kinds.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _figure(height, **kwargs):
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, height), layout="constrained", facecolor="none")
+        axes = figure.subplots(**kwargs)
+    for one in np.atleast_1d(axes):
+        one.set_facecolor("none")
+    return figure, axes
+
+
+def _legend(figure, present, budget):
+    handles = [
+        Line2D([], [], color=SERIES[dtype][0], marker=SERIES[dtype][1], linestyle="none", label=dtype)
+        for dtype in present
+    ]
+    if budget:
+        handles.append(
+            Line2D([], [], color=INK, marker="|", markersize=11, markeredgewidth=2, linestyle="none", label="budget")
+        )
+        handles.append(
+            Line2D(
+                [], [], color=INK, marker="o", markerfacecolor="none", markersize=7, linestyle="none", label="median"
+            )
+        )
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+
+
+def _finite(errors):
+    """Errors that are not numbers, at the right edge: a plot that left them out would flatter."""
+    return errors.replace([math.inf], math.nan).fillna(1.0)
+
+
+def _short(section):
+    return section.partition(": ")[2] or section
+
+
+def _svg(figure, name):
+    """The figure as an <svg> element, without what only a file of its own needs."""
+    text = io.StringIO()
+    with rc_context({**_STYLE, "svg.hashsalt": name}):  # the same ids on every run
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = text.getvalue()
+    # Ids of several plots meet in one page.
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])
