@@ -1,7 +1,7 @@
 """Every error that bad input gets: it names the argument, says what came and what is wanted."""
 
-import math
 import numbers
+import sys
 import warnings
 
 import torch
@@ -11,6 +11,9 @@ from . import backends, multiscale, window
 REDUCTIONS = ("mean", "none")
 SMALL = ("raise", "fewer")
 DOWNSAMPLE = (None, "auto")
+
+# Wide of any image, and narrow enough that float32 holds C1 and C2 in units of data_range².
+_LEAST, _LARGEST, _LARGEST_K = 1e-50, 1e50, 1000
 
 
 def images(img1, img2):
@@ -58,7 +61,8 @@ def fitting_levels(win_size, height, width):
 
 def one_of(name, value, allowed):
     """That an option has one of its values."""
-    if value not in allowed:
+    # 1 == True and 0 == False, and an array has no truth: only a string is compared by value.
+    if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
         raise ValueError(f"{name}: one of {', '.join(map(repr, allowed))} is wanted, {value!r} came")
 
 
@@ -73,13 +77,22 @@ def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, bac
 def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
     """The options of msssim(), whatever the images."""
     _window(data_range, win_size, sigma, K1, K2)
-    one_of("normalize", normalize, multiscale.NORMALIZE)
+    one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
     one_of("backend", backend, ("auto", *backends.BACKENDS))
-    if not weights or not all(_number(weight) and weight > 0 for weight in weights):
+    weights_known(weights)
+
+
+def weights_known(weights):
+    """The weights as a tuple of floats, from a tuple, a list, an array or a tensor."""
+    if getattr(weights, "requires_grad", False):
+        raise ValueError("weights: numbers are wanted, for no gradient reaches them; requires_grad=True came")
+    values = weights.tolist() if hasattr(weights, "tolist") else weights
+    if not (isinstance(values, (tuple, list)) and values and all(_number(each) and each > 0 for each in values)):
         raise ValueError(f"weights: one positive number for each scale is wanted, {weights!r} came")
+    return tuple(float(each) for each in values)
 
 
 def range_known(data_range, dtype):
@@ -107,8 +120,16 @@ def range_plausible(img1, img2, data_range):
             " (floating-point images: 1 unless given); pass the range they have, such as data_range=255,"
             " or 2 for images in [-1, 1]",
             UserWarning,
-            stacklevel=4,
+            stacklevel=_level_of_caller(),
         )
+
+
+def _level_of_caller():
+    """The stacklevel of the first line outside the library and torch, whose frames a module is called through."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith((f"{__package__}.", "torch.")):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _sampled_spread(image):
@@ -119,16 +140,18 @@ def _sampled_spread(image):
 
 
 def _window(data_range, win_size, sigma, K1, K2):
-    if data_range is not None and not (_number(data_range) and data_range > 0):
-        raise ValueError(f"data_range: a positive number or None is wanted, {data_range!r} came")
+    for name, value in (("data_range", data_range), ("sigma", sigma)):
+        if not (_number(value) and _LEAST <= value <= _LARGEST) and not (name == "data_range" and value is None):
+            or_none = " or None" if name == "data_range" else ""
+            raise ValueError(
+                f"{name}: a positive number ({_LEAST:g} to {_LARGEST:g}){or_none} is wanted, {value!r} came"
+            )
     if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
         raise ValueError(f"win_size: an odd integer of at least 3 is wanted, {win_size!r} came")
-    if not (_number(sigma) and sigma > 0):
-        raise ValueError(f"sigma: a positive number is wanted, {sigma!r} came")
     for name, value in (("K1", K1), ("K2", K2)):
-        if not (_number(value) and value >= 0):
-            raise ValueError(f"{name}: a number of at least 0 is wanted, {value!r} came")
+        if not (_number(value) and 0 <= value <= _LARGEST_K):
+            raise ValueError(f"{name}: a number from 0 to {_LARGEST_K} is wanted, {value!r} came")
 
 
 def _number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and -math.inf < value < math.inf
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")

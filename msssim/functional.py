@@ -124,7 +124,7 @@ def msssim(
     r"""Multi-scale structural similarity (MS-SSIM) of two images or batches of images.
 
     .. math::
-        \mathrm{MS	ext{-}SSIM} = \mathrm{mean}(l_M \cdot cs_M)^{w_M} \prod_{j=1}^{M-1} \mathrm{mean}(cs_j)^{w_j}
+        \mathrm{MS\text{-}SSIM} = \mathrm{mean}(l_M \cdot cs_M)^{w_M} \prod_{j=1}^{M-1} \mathrm{mean}(cs_j)^{w_j}
 
     with l and cs as in :func:`ssim`, M scales, and between two scales the mean of 2 × 2 pixels (on an odd side the last
     mean is over the pixels that exist), as in Wang's msssim.m. Channels are compared one by one and averaged.
@@ -208,8 +208,10 @@ def msssim(
     >>> bool(msssim.msssim(image, 1 - image, normalize="covariance") > 0)
     True
     """
-    normalize = {True: "simple", False: None}.get(normalize, normalize)  # True is the original's older spelling
     checks.msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend)
+    if isinstance(normalize, bool):  # the original's older spelling
+        normalize = "simple" if normalize else None
+    weights = checks.weights_known(weights)
     checks.images(img1, img2)
     data_range = checks.range_known(data_range, img1.dtype)
     checks.range_plausible(img1, img2, data_range)

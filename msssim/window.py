@@ -11,7 +11,9 @@ _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 
 def gaussian_taps(win_size, sigma):
     """The Gaussian window of one axis, sum 1, as Python floats; SSIM's window is its outer product with itself."""
-    weights = [math.exp(-0.5 * ((k - win_size // 2) / sigma) ** 2) for k in range(win_size)]
+    offsets = [(k - win_size // 2) / sigma for k in range(win_size)]
+    # A product, not a power: under torch.compile sigma may be a symbol, and negative symbols have no powers.
+    weights = [math.exp(-0.5 * (offset * offset)) for offset in offsets]
     total = math.fsum(weights)
     return tuple(weight / total for weight in weights)
 

@@ -1,0 +1,92 @@
+"""Fixtures that the tests share: image pairs, a second implementation to compare with, the backends."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import msssim
+
+
+@pytest.fixture(params=msssim.available_backends())
+def backend(request):
+    """Each backend that can be used here; what one says it cannot do is skipped, see below."""
+    return request.param
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """Skip with the backend's own words where it refuses a call; the plain one may refuse nothing."""
+    outcome = yield
+    name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    error = outcome.excinfo and outcome.excinfo[1]
+    if name not in (None, "torch") and isinstance(error, ValueError) and str(error).startswith("backend: "):
+        outcome.force_exception(pytest.skip.Exception(str(error)))
+
+
+@pytest.fixture
+def pair():
+    """A function: two correlated images in [0, 1] of a shape, of any dtype, always the same for the same seed."""
+
+    def make(*shape, dtype=torch.float64, seed=0, noise=0.3):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.rand(shape, generator=generator, dtype=torch.float64)
+        y = (1 - noise) * x + noise * torch.rand(shape, generator=generator, dtype=torch.float64)
+        if not dtype.is_floating_point:
+            peak = 1 if dtype == torch.bool else min(torch.iinfo(dtype).max, 65535)
+            x, y = (x * peak).round(), (y * peak).round()
+        return x.to(dtype), y.to(dtype)
+
+    return make
+
+
+@pytest.fixture
+def naive():
+    """A function: mean l cs and mean cs of every scale, each (N, C, levels), written down as in the paper.
+
+    In float64 with a two-dimensional convolution, an explicit copy of the last odd row, and no care for speed.
+    """
+
+    def terms(x, y, levels=1, data_range=1.0, win_size=11, sigma=1.5, K1=0.01, K2=0.03, rectify=False):
+        x, y = x.double(), y.double()
+        position = torch.arange(win_size, dtype=torch.float64) - win_size // 2
+        gaussian = torch.exp(-(position[:, None] ** 2 + position**2) / (2 * sigma**2))
+        window = (gaussian / gaussian.sum())[None, None]
+
+        def blur(image):
+            return F.conv2d(image.flatten(0, 1)[:, None], window).unflatten(0, image.shape[:2])[:, :, 0]
+
+        ssim, contrast = [], []
+        c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+        for level in range(levels):
+            if level:
+                odd = (0, x.shape[-1] % 2, 0, x.shape[-2] % 2)
+                x, y = (F.avg_pool2d(F.pad(image, odd, mode="replicate"), 2) for image in (x, y))
+            mx, my = blur(x), blur(y)
+            product, covariance = mx * my, blur(x * y) - mx * my
+            if rectify:
+                product, covariance = product.clamp(min=0), covariance.clamp(min=0)
+            variances = blur(x * x) - mx * mx + blur(y * y) - my * my
+            luminance = (2 * product + c1) / (mx * mx + my * my + c1)
+            cs = (2 * covariance + c2) / (variances + c2)
+            ssim.append((luminance * cs).mean((-2, -1)))
+            contrast.append(cs.mean((-2, -1)))
+        return torch.stack(ssim, -1), torch.stack(contrast, -1)
+
+    return terms
+
+
+@pytest.fixture
+def naive_msssim(naive):
+    """A function: MS-SSIM of each plane, (N, C), from the terms of `naive`."""
+
+    def index(x, y, weights=msssim.WEIGHTS, normalize=None, method="product", **options):
+        ssim, cs = naive(x, y, len(weights), rectify=normalize == "covariance", **options)
+        terms = torch.cat([cs[..., :-1], ssim[..., -1:]], -1)
+        terms = {"relu": terms.clamp(min=0), "simple": (terms + 1) / 2}.get(normalize, terms)
+        if method == "wtd_sum":
+            return sum(term * weight for term, weight in zip(terms.unbind(-1), weights, strict=True)) / sum(weights)
+        return math.prod(term**weight for term, weight in zip(terms.unbind(-1), weights, strict=True))
+
+    return index
