@@ -154,6 +154,7 @@ def _maps(x, y, taps, c1, c2):
     if c1 > 0 and c2 > 0:
         return l_above * cs_above / (l_below * cs_below), cs_above / cs_below
     # Without constants a denominator can be zero: l alone counts where only that of cs is, and 1 where that of l is.
+    # The test is exact as in the original, so that a flat area counts as flat only where its variance did not round.
     ssim_map, cs_map = np.ones_like(mu_x), np.ones_like(mu_x)
     both, structured, luminous = l_below * cs_below > 0, cs_below > 0, (l_below != 0) & (cs_below == 0)
     ssim_map[both] = (l_above * cs_above)[both] / (l_below * cs_below)[both]
