@@ -36,6 +36,13 @@ def without_tensorflow():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_numerical_derivatives():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradients, "SMALL", gradients.SMALL[1:3])
+        yield
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """(exit code, folder) of a tiny run."""
@@ -92,7 +99,6 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
 
     right = torch_backend.pyramid_means
     monkeypatch.setattr(torch_backend, "pyramid_means", lambda *args, **kwargs: right(*args, **kwargs) + wrong_by)
-    monkeypatch.setattr(gradients, "SMALL", gradients.SMALL[:1])
     code = command.main(["--dataset", "synthetic", "--backend", "torch", "--limit", "1", "--out", str(tmp_path)])
     assert code == 1
     printed = capsys.readouterr().out

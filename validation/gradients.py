@@ -11,8 +11,8 @@ from reference import golden
 
 from . import library, rows
 
-MATLAB, FLOAT64 = "gradient: Wang's MATLAB code", "gradient: float64"
-NUMERICAL = "gradient: numerical check"
+MATLAB, FLOAT64 = "Gradient: Wang's MATLAB code", "Gradient: float64"
+NUMERICAL = "Gradient: numerical check"
 _MATLAB_FIELDS = {library.PRODUCT: "msssim_product", library.WTD_SUM: "msssim_wtd_sum", library.SSIM: "ssim_index"}
 
 
@@ -93,17 +93,24 @@ def measure_numerically(calls, backends, device):
     generator = torch.Generator().manual_seed(0)
     x, noise = torch.rand(2, 1, 2, 7, 6, generator=generator, dtype=torch.float64).to(device)
     y = 0.7 * x + 0.3 * noise
-    for (name, function, options), backend in itertools.product(calls, backends):
-        images = x.clone().requires_grad_(), y.clone().requires_grad_()
-        call = functools.partial(function, win_size=3, data_range=1.0, backend=backend, **options)
-        # The fast mode compares random projections: for second derivatives every entry would take minutes.
-        for quantity, check, mode in (
-            ("first derivatives", gradcheck, {}),
-            ("second derivatives", gradgradcheck, {"fast_mode": True}),
-        ):
-            common = _common(NUMERICAL, backend, device, "float64", quantity, name, "noise, 2 × 7 × 6", "count")
-            try:
-                _, refusal = library.attempt(backend, check, call, images, **mode)
-                yield rows.Measurement(**common, **(refusal or {"error": 0.0}))
-            except GradcheckError as error:
-                yield rows.Measurement(**common, error=1.0, note=str(error).strip().splitlines()[0])
+    for name, function, options in calls:
+        for backend in backends:
+            call = functools.partial(function, win_size=3, data_range=1.0, backend=backend, **options)
+            yield from _check(
+                call, (x, y), _common(NUMERICAL, backend, device, "float64", "", name, "noise, 2 × 7 × 6")
+            )
+
+
+def _check(call, images, common):
+    images = [image.clone().requires_grad_() for image in images]
+    # The fast mode compares random projections: for second derivatives every entry would take minutes.
+    for quantity, check, mode in (
+        ("first derivatives", gradcheck, {}),
+        ("second derivatives", gradgradcheck, {"fast_mode": True}),
+    ):
+        common |= {"quantity": quantity, "kind": "count"}
+        try:
+            _, refusal = library.attempt(common["backend"], check, call, images, **mode)
+            yield rows.Measurement(**common, **(refusal or {"error": 0.0}))
+        except GradcheckError as error:
+            yield rows.Measurement(**common, error=1.0, note=str(error).strip().splitlines()[0])

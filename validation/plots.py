@@ -48,7 +48,7 @@ def draw(table):
         for name, title, sections, axis in (
             ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
             ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
-            ("dtypes", "Narrow dtypes", (dtypes.SECTION,), "absolute (value) or relative (gradient) error (no unit)"),
+            ("dtypes", "Error of narrow dtypes", (dtypes.SECTION,), "absolute (value) or relative (gradient) error (no unit)"),
         ):  # fmt: skip
             chosen = part[part.section.isin(sections) & part.kind.isin(_DRAWN)]
             if len(chosen):
@@ -88,9 +88,10 @@ def strips(table, axis):
             middle = place + (i - (len(here) - 1) / 2) * 0.36
             _strip(axes, group, middle, *SERIES[dtype])
     axes.set_xscale("log")
-    axes.set_xlim(_EXACT / 2, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
+    least = max(_EXACT / 2, table.error.min() / 5)
+    axes.set_xlim(least, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
     axes.set_xlabel(axis)
-    axes.set_yticks(range(len(lines)), [f"{quantity}\n{_short(section)}" for section, quantity in lines], fontsize=8)
+    axes.set_yticks(range(len(lines)), [_label(*line) for line in lines], fontsize=8)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     _legend(figure, [*present], budget=True)
@@ -126,7 +127,7 @@ def scatter(table):
     below.set_ylabel("absolute error\n(no unit)")
     below.set_xlabel("value of Wang's MATLAB code or wang.py (float64, no unit)")
     handles = [Line2D([], [], color=c, marker=m, linestyle="none", label=name) for name, (c, m) in kinds.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
 
@@ -153,7 +154,9 @@ def _legend(figure, present, budget):
                 [], [], color=INK, marker="o", markerfacecolor="none", markersize=7, linestyle="none", label="median"
             )
         )
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9, labelcolor=INK
+    )
 
 
 def _finite(errors):
@@ -161,8 +164,8 @@ def _finite(errors):
     return errors.replace([math.inf], math.nan).fillna(1.0)
 
 
-def _short(section):
-    return section.partition(": ")[2] or section
+def _label(section, quantity):
+    return quantity if section == dtypes.SECTION else f"{quantity}\n{section.removeprefix('Gradient: ')}"
 
 
 def _svg(figure, name):

@@ -24,8 +24,8 @@ SHOWN = (
     ("MS-SSIM", values.TENSORFLOW, library.RELU, ("float64",)),
     ("gradient of MS-SSIM", gradients.MATLAB, f"{library.PRODUCT}, img2", ("float64",)),
     ("gradient of MS-SSIM", gradients.FLOAT64, library.PRODUCT, ("float32",)),
-    ("SSIM, uint8 images", dtypes.SECTION, f"{library.SSIM}, 0..255", ("uint8",)),
-    ("SSIM, bfloat16 images", dtypes.SECTION, f"{library.SSIM}, 0..1", ("bfloat16",)),
+    ("SSIM, uint8 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.WHOLE}", ("uint8",)),
+    ("SSIM, bfloat16 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.UNIT}", ("bfloat16",)),
 )
 _AGAINST = {dtypes.SECTION: "float64 on the same values"}
 
@@ -40,7 +40,7 @@ def table(rows):
         ]
         for dtype in wanted:
             for row in found[found.dtype == dtype].itertuples():
-                against = _AGAINST.get(section, section.removeprefix("gradient: "))
+                against = _AGAINST.get(section, section.removeprefix("Gradient: "))
                 budget = report.number(row.budget_worst)
                 if row.budget_median > 0:
                     budget += f", median {report.number(row.budget_median)}"

@@ -2,8 +2,10 @@
 
 import math
 import pathlib
+import re
 
 import jinja2
+import markupsafe
 import pandas as pd
 
 from . import dtypes, gradients, plots, rows, stability, values
@@ -118,7 +120,7 @@ def _sections(summary):
     for section, question in SECTIONS.items():
         found = summary[summary.section == section]
         if len(found):
-            yield section[0].upper() + section[1:], question, found
+            yield section, question, found
 
 
 def _markdown(summary, about, drawn):
@@ -133,6 +135,7 @@ def _html(summary, about, drawn):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["code"] = _code
     return environment.get_template("template.html").render(
         headline=headline(summary),
         broken=bool((summary.verdict == rows.BROKEN).any()),
@@ -145,6 +148,11 @@ def _html(summary, about, drawn):
         ],
         colours={f"{dtype}": colour for dtype, (colour, _) in plots.SERIES.items()},
     )
+
+
+def _code(text):
+    """Markdown's `code` as HTML's."""
+    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def _themed(svg):

@@ -10,7 +10,7 @@ import msssim
 
 from . import budgets, library, rows
 
-SECTION = "stability"
+SECTION = "Stability"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 MODES = (None, "relu", "simple", "covariance")
 SIDE = 176  # the least that five scales take

@@ -10,7 +10,7 @@ from reference import golden, oracles, wang
 from . import budgets, library, rows
 
 MATLAB, WANG, SKIMAGE, TENSORFLOW = "Wang's MATLAB code", "wang.py (NumPy)", "scikit-image", "TensorFlow"
-CLOSED_FORM = "closed form"
+CLOSED_FORM = "Closed form"
 DTYPES = ("float64", "float32")
 
 
