@@ -6,8 +6,7 @@ run from the root of the repository. Two numbers are shown where they differ: th
 normalisation, and the true MS-SSIM, which decides when the goal is reached ("undefined" where the mean cs of a scale is
 negative).
 
-Exit codes: 0 the goal is reached, 1 the steps ran out before, 2 wrong usage, 3 the gradient is dead, 4 the index is
-undefined (NaN).
+Exit codes: 0 goal reached, 1 steps ran out before, 2 wrong usage, 3 dead gradient, 4 index undefined (NaN).
 """
 
 import argparse
@@ -39,7 +38,6 @@ PICTURES = (
     "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "logo", "microaneurysms", "moon", "page", "retina",
     "rocket", "shepp_logan_phantom", "text",
 )  # fmt: skip
-STARTS = ("noise", "negative", "distorted")
 MODES = {"none": None, "relu": "relu", "simple": "simple", "covariance": "covariance"}
 LEAST_SIZE = {"ssim": 11, "msssim": 176}  # the window, and the window at five scales
 
@@ -80,11 +78,8 @@ def load_target(name, size):
 
 
 def make_start(kind, target, seed):
-    """Where the climb starts: uniform noise, the target's negative, or the target under heavy noise.
-
-    Made on the CPU, so that a seed gives one start on every device.
-    """
-    generator = torch.Generator().manual_seed(seed)
+    """Where the climb starts: uniform noise, the target's negative, or the target under heavy noise."""
+    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed gives one start on every device
     if kind == "noise":
         return torch.rand(target.shape, generator=generator)
     if kind == "negative":
@@ -100,28 +95,8 @@ def index_of(image, target, metric, mode):
 def climb(start, target, *, metric, mode=None, steps=500, goal=0.95, lr=0.03):
     """Adam on the pixels, cut off at [0, 1] after each step, until the true index reaches the goal.
 
-    Parameters
-    ----------
-    start, target : Tensor, shape (1, C, H, W)
-        Two images with values in [0, 1], on one device.
-    metric : {"ssim", "msssim"}
-        What is climbed.
-    mode : {None, "relu", "simple", "covariance"}
-        The `normalize` of :func:`msssim.msssim`; of no effect on SSIM, which needs none.
-    steps : int
-        The most steps taken.
-    goal : float
-        The value of the true index to stop at.
-    lr : float
-        Adam's learning rate: about how far a pixel moves in one step. It needs no schedule, for at the goal the
-        differences that count are still larger than it.
-
-    Returns
-    -------
-    outcome : Outcome
-        How it ended.
-    frames : list of Frame
-        A few stops on the way, the first and the last among them.
+    `lr` is about how far a pixel moves in one step. It needs no schedule: at the goal, the differences that count are
+    still larger than that. Returned are the Outcome and a list of Frames, the first and the last among them.
     """
     image = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=lr, maximize=True)
@@ -134,7 +109,7 @@ def climb(start, target, *, metric, mode=None, steps=500, goal=0.95, lr=0.03):
             true = index if mode is None else index_of(image.detach(), target, metric, None)
             frame = Frame(step, index.item(), true.item(), image.detach().clone())
             bar.set_postfix_str(describe(frame, metric, mode, separator=", "), refresh=step == 0)
-            outcome = judge(frame, image.grad, goal, last=step == steps)
+            outcome = judge(frame, image.grad, mode, goal, last=step == steps)
             keep(frames, frame, last=outcome is not None)
             if outcome is not None:
                 break
@@ -145,13 +120,14 @@ def climb(start, target, *, metric, mode=None, steps=500, goal=0.95, lr=0.03):
     return outcome, frames
 
 
-def judge(frame, gradient, goal, last=False):
+def judge(frame, gradient, mode, goal, last=False):
     """How the climb ends here, or None if it goes on."""
     if frame.true >= goal:
         return Outcome.REACHED
     if not (math.isfinite(frame.climbed) and gradient.isfinite().all()):
         return Outcome.UNDEFINED
-    if not gradient.any():
+    live = gradient.flatten(2).any(-1)  # of each channel: relu can stop one while the others climb
+    if not (live.all() if mode == "relu" else live.any()):
         return Outcome.DEAD
     return Outcome.SPENT if last else None
 
@@ -172,10 +148,7 @@ def label(metric, mode):
 def describe(frame, metric, mode, separator="\n"):
     """The true index and, where it is another number, the one that is climbed."""
     true = "undefined" if math.isnan(frame.true) else f"{frame.true:.4f}"
-    parts = [f"{label(metric, None)} {true}"]
-    if mode is not None:
-        parts.append(f"{mode} {frame.climbed:.4f}")
-    return separator.join(parts)
+    return f"{label(metric, None)} {true}" + (f"{separator}{mode} {frame.climbed:.4f}" if mode else "")
 
 
 def advice(outcome, target, frame, mode, start):
@@ -184,20 +157,15 @@ def advice(outcome, target, frame, mode, start):
     seed = ", or another --seed" if start != "negative" else ""
     if outcome is Outcome.DEAD and mode != "relu":
         return f"{where} has a gradient of zero everywhere, so no step leads on. Try another --start{seed}."
-    terms = msssim.msssim(frame.image, target, scales=True)[1].mean((0, 1)).tolist()
-    negative = "; ".join(f"{term:.4f} at scale {j}" for j, term in enumerate(terms, 1) if term < 0)
-    negative = f" ({negative})" if negative else ""
+    terms = msssim.msssim(frame.image, target, scales=True)[1].amin((0, 1)).tolist()  # of the worst channel
+    scales = "; ".join(f"{term:.4f} at scale {j}" for j, term in enumerate(terms, 1) if term < 0)
+    reason = f"the mean cs of a scale is negative ({scales})" if scales else "the mean cs of a scale is negative"
+    use = "Use --normalize covariance or --normalize simple, which keep a gradient there"
     if outcome is Outcome.DEAD:
-        return (
-            f"{where} has a dead gradient: the mean cs of a scale is negative{negative}, relu makes it 0, and with it "
-            "the index and the gradient of every pixel, so no step leads on.\n"
-            f"Use --normalize covariance or --normalize simple, which keep a gradient there{seed}."
-        )
-    return (
-        f"{where} has no MS-SSIM: the mean cs of a scale is negative{negative}, and its power is no real number.\n"
-        f"Use --normalize covariance or --normalize simple, which are made for that{seed}; --normalize relu gives no "
-        "NaN either, but no gradient where a scale is negative."
-    )
+        effect = "relu makes that 0, and with it the gradient of every pixel of the channel, so no step leads on"
+        return f"{where} has a dead gradient: {reason}; {effect}.\n{use}{seed}."
+    relu = "--normalize relu gives no NaN either, but no gradient where a scale is negative"
+    return f"{where} has no MS-SSIM: {reason}, and its power is no real number.\n{use}{seed}; {relu}."
 
 
 def draw(frames, target, *, metric, mode, path):
@@ -236,7 +204,7 @@ def parse(argv):
     add = parser.add_argument
     add("--metric", choices=("ssim", "msssim"), default="msssim", help="what to climb (default: msssim)")
     add("--normalize", choices=tuple(MODES), help="what msssim does about negative terms (default: covariance)")
-    add("--start", choices=STARTS, default="noise", help="where from (default: noise)")
+    add("--start", choices=("noise", "negative", "distorted"), default="noise", help="where from (default: noise)")
     add("--target", default="camera", help="where to: an image file, or a scikit-image picture (default: camera)")
     add("--size", type=int, default=256, help="shorter side of the images in pixels (default: 256)")
     add("--goal", type=float, default=0.95, help="true index to stop at (default: 0.95)")
@@ -248,8 +216,7 @@ def parse(argv):
     options = parser.parse_args(argv)
     if options.metric == "ssim" and options.normalize is not None:
         parser.error("--normalize: an option of msssim; ssim has no powers and needs none")
-    if options.metric == "msssim":
-        options.normalize = options.normalize or "covariance"
+    options.mode = MODES[options.normalize or ("none" if options.metric == "ssim" else "covariance")]
     if options.size < LEAST_SIZE[options.metric]:
         parser.error(f"--size: at least {LEAST_SIZE[options.metric]} is wanted for {options.metric}")
     if options.steps < 0 or options.lr <= 0:
@@ -264,19 +231,16 @@ def parse(argv):
 def main(argv=None):
     """Climb, draw, say how it ended; the exit code."""
     options = parse(argv)
-    metric, mode = options.metric, MODES[options.normalize or "none"]
+    metric, mode = options.metric, options.mode
     start = make_start(options.start, options.target, options.seed).to(options.device)
     target = options.target.to(options.device)
     began = time.perf_counter()
-    outcome, frames = climb(
-        start, target, metric=metric, mode=mode, steps=options.steps, goal=options.goal, lr=options.lr
-    )
+    limits = {"steps": options.steps, "goal": options.goal, "lr": options.lr}
+    outcome, frames = climb(start, target, metric=metric, mode=mode, **limits)
     seconds, last = time.perf_counter() - began, frames[-1]
     draw(frames, target, metric=metric, mode=mode, path=options.out)
     numbers = describe(last, metric, mode, separator=", climbed as ")
-    print(
-        f"{numbers}, after {last.step} step{'s' * (last.step != 1)} and {seconds:.1f} s. The way there: {options.out}"
-    )
+    print(f"{numbers}, at step {last.step} after {seconds:.1f} s. The way there: {options.out}")
     if outcome is Outcome.SPENT:
         print(f"The goal of {options.goal:g} was not reached; more --steps may.", file=sys.stderr)
     elif outcome is not Outcome.REACHED:
