@@ -48,7 +48,7 @@ def draw(table):
         for name, title, sections, axis in (
             ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
             ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
-            ("dtypes", "Error of narrow dtypes", (dtypes.SECTION,), "absolute (value) or relative (gradient) error (no unit)"),
+            ("dtypes", "Error of narrow dtypes", (dtypes.SECTION,), "error: absolute of values, relative of gradients"),
         ):  # fmt: skip
             chosen = part[part.section.isin(sections) & part.kind.isin(_DRAWN)]
             if len(chosen):
