@@ -198,9 +198,7 @@ def device(name):
 
 def parse(argv):
     """The options, checked against each other, and the target."""
-    parser = argparse.ArgumentParser(
-        prog="max_ssim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--metric", choices=("ssim", "msssim"), default="msssim", help="what to climb (default: msssim)")
     add("--normalize", choices=tuple(MODES), help="what msssim does about negative terms (default: covariance)")
