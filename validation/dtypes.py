@@ -7,8 +7,8 @@ from . import library, rows
 SECTION = "Narrow dtypes"
 WHOLE, UNIT = "0..255", "0..1"
 _DTYPES = {WHOLE: ("bfloat16", "float16", "uint8"), UNIT: ("bfloat16", "float16")}
-# As a gradient scaler does in training: without it most entries, about 1 / pixels, are below what float16 holds.
-UPSTREAM = 2.0**12
+# Where torch.amp.GradScaler starts: without it most entries, about 1 / pixels, are below what float16 holds.
+UPSTREAM = 2.0**16
 
 
 def measure(pairs, backends, device):
