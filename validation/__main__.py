@@ -6,6 +6,9 @@ python -m validation --backend torch --device cuda
 """
 
 import argparse
+import concurrent.futures
+import contextlib
+import functools
 import pathlib
 import shlex
 import sys
@@ -34,8 +37,8 @@ def main(arguments=None):
     except (datasets.DatasetMissing, RuntimeError, AssertionError) as error:
         parser.error(str(error))
 
-    measurements = list(_measure(pairs, options))
-    table = rows.frame(measurements)
+    with _single_threads() as threads:
+        table = rows.frame(_measure(pairs, options, threads))
     summary = rows.summarize(table)
     about = {
         "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
@@ -86,22 +89,56 @@ def _some(pairs, limit):
     return [pairs[i * total // limit] for i in range(limit)], total
 
 
-def _measure(pairs, options):
+@contextlib.contextmanager
+def _single_threads():
+    """Each operation on one thread; gives how many there were, to measure so many pairs at a time instead.
+
+    One image is too small to be shared among threads, and on a busy machine threads that wait for each other take ten
+    times as long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(pairs, options, threads):
     """Every Measurement, with a progress bar for each section."""
     chosen, device = options.backend, options.device
     for name, (some, _) in pairs.items():
-        yield from values.measure(name, _progress(some, f"values, {name}"), chosen, device)
-    # Gradients and dtypes are budgeted over the golden pairs, of which some have the original's gradients.
+        measure = functools.partial(values.measure, name, backends=chosen, device=device)
+        yield from _in_threads(threads, measure, some, f"values, {name}")
+    # Gradients and dtypes are budgeted over the golden pairs; the original's gradients are of four others.
+    if {"golden", "golden-gradients"} & set(pairs):
+        few, _ = _some(datasets.load("golden-gradients"), options.limit)
+        measure = functools.partial(gradients.measure_against_matlab, backends=chosen, device=device)
+        yield from _in_threads(threads, measure, few, "gradients, MATLAB")
     if "golden" in pairs:
-        golden = pairs["golden"][0]
-        yield from gradients.measure(_progress(golden, "gradients"), chosen, device)
-        yield from dtypes.measure(_progress(golden, "dtypes"), chosen, device)
-    yield from gradients.measure_numerically(_progress(gradients.SMALL, "numerical derivatives"), chosen, device)
-    yield from stability.measure(_progress(stability.work(options.limit), "stability"), chosen, device)
+        for module, title in ((gradients, "gradients, float64"), (dtypes, "dtypes")):
+            measure = functools.partial(module.measure, backends=chosen, device=device)
+            yield from _in_threads(threads, measure, pairs["golden"][0], title)
+    calls = tqdm(gradients.SMALL, **_bar("numerical derivatives"))
+    yield from gradients.measure_numerically(calls, chosen, device)
+    yield from stability.measure(tqdm(stability.work(options.limit), **_bar("stability")), chosen, device)
 
 
-def _progress(items, name):
-    return tqdm(items, desc=f"{name:<24}", unit=" pairs", file=sys.stderr)
+def _in_threads(threads, measure, pairs, title):
+    """The Measurements of each pair, in order."""
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        # By index, so that a pair is made when its turn comes and let go afterwards.
+        done = pool.map(lambda index: list(measure([pairs[index]])), range(len(pairs)))
+        for measured in tqdm(done, total=len(pairs), **_bar(title)):
+            yield from measured
+
+
+def _bar(title):
+    return {
+        "desc": f"{title:<24}",
+        "file": sys.stderr,
+        "bar_format": "{desc}{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} {elapsed}",
+    }
 
 
 if __name__ == "__main__":

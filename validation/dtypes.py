@@ -50,7 +50,7 @@ def _compare(quantity, images, data_range, exact, identical, common):
     yield rows.Measurement(**common, kind="value", error=error, value=float(value), expected=expected)
     if gradients and not identical:  # whose gradient is 0, with nothing to be relative to
         error = max(map(library.relative_error, gradients, exact[1:]))
-        yield rows.Measurement(**common | {"quantity": f"{name}, gradient"}, kind="gradient", error=error)
+        yield rows.Measurement(**common | {"quantity": f"{name}, gradient"}, kind="rounded gradient", error=error)
     wrong = (value.dtype != torch.float32) + sum(one.dtype != images[0].dtype for one in gradients)
     named = f"{name}: wrong dtypes of result or gradients"
     yield rows.Measurement(**common | {"quantity": named}, kind="count", error=float(wrong))

@@ -16,12 +16,19 @@ NUMERICAL = "Gradient: numerical check"
 _MATLAB_FIELDS = {library.PRODUCT: "msssim_product", library.WTD_SUM: "msssim_wtd_sum", library.SSIM: "ssim_index"}
 
 
-def measure(pairs, backends, device):
-    """Yield the Measurements of golden pairs."""
+_KINDS = {library.SSIM: "gradient of SSIM", library.SIMPLE: "gradient of simple"}
+
+
+def measure_against_matlab(pairs, backends, device):
+    """Yield the Measurements of the pairs on which the original's gradient was taken."""
     for pair in pairs:
-        if pair.name in golden.gradients():
-            for backend, dtype in itertools.product(backends, ("float64", "float32")):
-                yield from _against_matlab(pair, backend, device, dtype)
+        for backend, dtype in itertools.product(backends, ("float64", "float32")):
+            yield from _against_matlab(pair, backend, device, dtype)
+
+
+def measure(pairs, backends, device):
+    """Yield the Measurements of golden pairs: all of both gradients, against plain PyTorch in float64."""
+    for pair in pairs:
         yield from _against_float64(pair, backends, device)
 
 
@@ -33,7 +40,9 @@ def _against_matlab(pair, backend, device, dtype):
     # SSIM is symmetric, so that the images swapped put the same numbers to the gradient of the first argument.
     for quantity, swapped in itertools.product(_MATLAB_FIELDS, (False, True)):
         images = (distorted, reference) if swapped else (reference, distorted)
-        common = _common(MATLAB, backend, device, dtype, f"{quantity}, {'img1' if swapped else 'img2'}", pair.name)
+        name = f"{quantity}, {'img1' if swapped else 'img2'}"
+        kind = _KINDS.get(quantity, "gradient")
+        common = _common(MATLAB, backend, device, dtype, name, pair.name, "golden-gradients", kind)
         result, refusal = library.attempt(
             backend, library.gradients, quantity, *images, data_range=pair.data_range, backend=backend
         )
@@ -47,7 +56,6 @@ def _against_matlab(pair, backend, device, dtype):
 
 
 def _against_float64(pair, backends, device):
-    """All of both gradients in float32, against plain PyTorch in float64."""
     identical = (pair.reference == pair.distorted).all()
     for quantity in (library.SSIM, library.PRODUCT, library.SIMPLE):
         exact = library.gradients(
@@ -58,7 +66,8 @@ def _against_float64(pair, backends, device):
         for backend in backends:
             for dtype in ("float64", "float32") if identical or backend != "torch" else ("float32",):
                 name = f"{quantity}, identical images" if identical else quantity
-                common = _common(FLOAT64, backend, device, dtype, name, pair.name)
+                kind = "zero gradient" if identical else _KINDS.get(quantity, "gradient")
+                common = _common(FLOAT64, backend, device, dtype, name, pair.name, "golden", kind)
                 result, refusal = library.attempt(
                     backend, library.gradients, quantity, *library.tensors(pair, dtype, device),
                     data_range=pair.data_range, backend=backend,
@@ -68,13 +77,13 @@ def _against_float64(pair, backends, device):
                 elif identical:
                     entry = max(float(one.abs().max()) for one in result[1:])
                     scaled = entry * result[1].numel() * pair.data_range
-                    yield rows.Measurement(**common | {"kind": "zero gradient"}, error=scaled)
+                    yield rows.Measurement(**common, error=scaled)
                 else:
                     error = max(map(library.relative_error, result[1:], exact[1:]))
                     yield rows.Measurement(**common, error=error)
 
 
-def _common(section, backend, device, dtype, quantity, pair, dataset="golden", kind="gradient"):
+def _common(section, backend, device, dtype, quantity, pair, dataset, kind):
     return {
         "section": section, "backend": backend, "device": device, "dtype": dtype, "quantity": quantity,
         "dataset": dataset, "pair": pair, "kind": kind,
@@ -97,7 +106,7 @@ def measure_numerically(calls, backends, device):
         for backend in backends:
             call = functools.partial(function, win_size=3, data_range=1.0, backend=backend, **options)
             yield from _check(
-                call, (x, y), _common(NUMERICAL, backend, device, "float64", "", name, "noise, 2 × 7 × 6")
+                call, (x, y), _common(NUMERICAL, backend, device, "float64", "", name, "noise, 2 × 7 × 6", "count")
             )
 
 
@@ -108,7 +117,7 @@ def _check(call, images, common):
         ("first derivatives", gradcheck, {}),
         ("second derivatives", gradgradcheck, {"fast_mode": True}),
     ):
-        common |= {"quantity": quantity, "kind": "count"}
+        common |= {"quantity": quantity}
         try:
             _, refusal = library.attempt(common["backend"], check, call, images, **mode)
             yield rows.Measurement(**common, **(refusal or {"error": 0.0}))

@@ -19,7 +19,7 @@ def describe(device):
     """A dict of what to print at the top of a report, in order."""
     found = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "CPU": f"{_cpu_model()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads used by PyTorch",
+        "CPU": f"{_cpu_model()}, {os.cpu_count()} cores",
     }
     if str(device).startswith("cuda"):
         found["GPU"] = torch.cuda.get_device_name(device)

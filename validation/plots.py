@@ -21,7 +21,7 @@ SERIES = {
     "uint8": ("#e69f00", "v"),
 }
 INK, GRID = "#222222", "#d9d9d9"
-_DRAWN = ("value", "tensorflow", budgets.ORACLES_OWN, "gradient")
+_NOT_DRAWN = (*budgets.COUNTS, budgets.DOCUMENTED, "zero gradient")  # on another scale than the others
 _EXACT = 1e-18  # where an error of zero is drawn: a logarithmic axis has no zero
 _STYLE = {
     "svg.fonttype": "none", "font.size": 10, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK,
@@ -50,7 +50,7 @@ def draw(table):
             ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
             ("dtypes", "Error of narrow dtypes", (dtypes.SECTION,), "error: absolute of values, relative of gradients"),
         ):  # fmt: skip
-            chosen = part[part.section.isin(sections) & part.kind.isin(_DRAWN)]
+            chosen = part[part.section.isin(sections) & ~part.kind.isin(_NOT_DRAWN)]
             if len(chosen):
                 plots.append(Plot(name + suffix, title + of, _STRIPS, _svg(strips(chosen, axis), name + suffix)))
         pairs = part[part.section.isin((values.MATLAB, values.WANG)) & part.value.notna()]

@@ -35,9 +35,8 @@ def table(rows):
     several = rows.backend.nunique() > 1
     lines = []
     for name, section, quantity, wanted in SHOWN:
-        found = rows[
-            (rows.section == section) & (rows.quantity == quantity) & (rows.dataset == "golden") & (rows.n > 0)
-        ]
+        dataset = "golden-gradients" if section == gradients.MATLAB else "golden"
+        found = rows[(rows.section == section) & (rows.quantity == quantity) & (rows.dataset == dataset) & (rows.n > 0)]
         for dtype in wanted:
             for row in found[found.dtype == dtype].itertuples():
                 against = _AGAINST.get(section, section.removeprefix("Gradient: "))

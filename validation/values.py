@@ -91,7 +91,7 @@ def _compare(dataset, pair, expectations, backend, device, dtype):
         common = {
             "section": one.section, "backend": backend, "device": device, "dtype": dtype,
             "quantity": one.quantity, "dataset": dataset, "pair": pair.name,
-            "kind": _kind(one.section, dataset),
+            "kind": _kind(one, dataset),
         }  # fmt: skip
         if one.missing:
             yield rows.Measurement(**common, missing=rows.SKIPPED, note=one.missing)
@@ -111,10 +111,10 @@ def _compare(dataset, pair, expectations, backend, device, dtype):
             yield rows.Measurement(**common, **_error(value.numpy().astype(np.float64), np.real(one.value)))
 
 
-def _kind(section, dataset):
+def _kind(expectation, dataset):
     """The budget: TensorFlow's is of the golden pairs, for on others its own rounding may be any number of times it."""
-    if section != TENSORFLOW:
-        return "value"
+    if expectation.section != TENSORFLOW:
+        return "terms" if expectation.quantity == library.TERMS else "value"
     return "tensorflow" if dataset == "golden" else budgets.ORACLES_OWN
 
 
