@@ -10,6 +10,9 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 NORMALIZE = (None, "relu", "simple", "covariance")
 METHODS = ("product", "wtd_sum")
 
+# Below this the derivative of x^w grows no more: float32 has to carry it back through the smallest denominators.
+_STEEP = 1e-16
+
 
 def combine(terms, weights, normalize, method):
     """The index of each plane from its terms.
@@ -36,11 +39,22 @@ def combine(terms, weights, normalize, method):
     if method == "wtd_sum":
         total = sum(weights)
         return (terms * _row(tuple(weight / total for weight in weights), terms)).sum(-1)
-    # x^w has an infinite derivative at x = 0 and autograd would make NaN of it, so zero is kept out of pow().
-    zero = terms == 0
-    powers = torch.where(zero, 1.0, terms).pow(_row(tuple(weights), terms)).masked_fill(zero, 0.0)
+    powers = _powers(terms, _row(tuple(weights), terms))
     # Multiplied one by one: the derivative of torch.prod asks the device whether there are zeros, and waits.
     return functools.reduce(torch.mul, powers.unbind(-1))
+
+
+def _powers(terms, weights):
+    """The powers terms ** weights, NaN where a term is negative, with a derivative that no term makes infinite.
+
+    Autograd would make NaN of an infinite derivative: at zero it is zero, and below _STEEP that of _STEEP.
+    """
+    zero = terms == 0
+    terms = torch.where(zero, 1.0, terms)
+    steep = (terms > 0) & (terms < _STEEP)
+    powers = (terms + torch.where(steep, _STEEP - terms, 0.0).detach()).pow(weights)
+    powers = powers + torch.where(steep, terms.pow(weights) - powers, 0.0).detach()
+    return powers.masked_fill(zero, 0.0)
 
 
 def fewer(weights, levels):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ..window import dtype_of_computation
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
-_ZERO = {torch.float32: 1e-24, torch.float64: 1e-200}
+_ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
 # An image whose largest value is beyond 2^40 data_range is scaled down to 2^20, lest its squares overflow.
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
@@ -133,7 +133,8 @@ def _put(value, target):
 
 def _halve(x):
     """The mean of 2 × 2 pixels at stride 2, on an odd side of those that exist, as in msssim.m."""
-    return F.avg_pool2d(x, 2, ceil_mode=True)
+    # Nothing is padded and both ways of counting agree, but in the other Inductor's derivative is wrong at odd borders.
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def _mean(x, keepdim=False):

@@ -1,0 +1,190 @@
+"""Derivatives: right, of every order, in both images, and under PyTorch's transformations of functions."""
+
+import itertools
+import shutil
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+import msssim
+
+MODES = [*itertools.product([None, "relu", "simple", "covariance"], ["product", "wtd_sum"])]
+TWO = dict(weights=(0.4, 0.6), win_size=3)
+
+INDICES = {
+    "ssim": lambda a, b, **more: msssim.ssim(a, b, win_size=3, **more),
+    **{
+        f"msssim {normalize} {method}": lambda a, b, options=dict(normalize=normalize, method=method, **TWO), **more: (
+            msssim.msssim(a, b, **options, **more)
+        )
+        for normalize, method in MODES
+    },
+}
+each_index = pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
+
+
+@pytest.fixture
+def two(pair):
+    """A function: a pair of which both ask for their gradient."""
+    return lambda *shape, **options: tuple(image.requires_grad_() for image in pair(*shape, **options))
+
+
+@each_index
+def test_first_derivative(index, two):
+    assert gradcheck(lambda a, b: index(a, b, reduction="none"), two(2, 1, 6, 7))
+
+
+@each_index
+def test_second_derivative(index, two):
+    assert gradgradcheck(lambda a, b: index(a, b, reduction="none"), two(2, 1, 6, 7), fast_mode=True)
+
+
+def test_derivatives_at_windows_that_are_anti_correlated(two):
+    """Where "covariance" rectifies, its derivative is that of the rectified index, and not zero."""
+    x, y = two(1, 1, 8, 9, noise=1.0)
+    for method in ("product", "wtd_sum"):
+        assert gradcheck(lambda a, b, m=method: msssim.msssim(a, b, normalize="covariance", method=m, **TWO), (x, y))
+        assert gradgradcheck(
+            lambda a, b, m=method: msssim.msssim(a, b, normalize="covariance", method=m, **TWO), (x, y), fast_mode=True
+        )
+
+
+def test_derivatives_through_the_map_the_terms_and_the_downsampling(two):
+    x, y = two(1, 2, 6, 7)
+    assert gradcheck(lambda a, b: msssim.ssim(a, b, win_size=3, full=True), (x, y))
+    assert gradcheck(lambda a, b: msssim.msssim(a, b, weights=(0.4, 0.6), win_size=3, scales=True), (x, y))
+    x, y = two(1, 1, 384, 385)
+    assert gradcheck(lambda a, b: msssim.ssim(a, b, downsample="auto"), (x, y), fast_mode=True)
+
+
+def test_gradient_of_default_msssim_against_finite_differences(two, backend):
+    x, y = two(1, 1, 177, 182)
+    assert gradcheck(lambda a, b: msssim.msssim(a, b, backend=backend), (x, y), fast_mode=True)
+
+
+@each_index
+def test_gradient_only_where_asked(index, pair):
+    x, y = pair(1, 2, 24, 23)
+    assert not index(x, y).requires_grad
+    both = torch.autograd.grad(index(a := x.clone().requires_grad_(), b := y.clone().requires_grad_()), (a, b))
+    for which in (0, 1):
+        images = [x.clone(), y.clone()]
+        images[which].requires_grad_()
+        index(*images).backward()
+        assert images[1 - which].grad is None
+        torch.testing.assert_close(images[which].grad, both[which], rtol=0, atol=1e-15)
+    with torch.no_grad():
+        assert not index(a, b).requires_grad
+    with torch.inference_mode():
+        assert index(x, y) == index(x, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
+def test_gradients_come_in_the_dtype_of_the_images(dtype, normalize, two, backend):
+    x, y = two(2, 2, 45, 50, dtype=dtype)
+    options = dict(normalize=normalize, weights=(0.4, 0.6), backend=backend)
+    narrow = torch.autograd.grad(msssim.msssim(x, y, **options), (x, y))
+    exact_images = x.detach().double().requires_grad_(), y.detach().double().requires_grad_()
+    exact = torch.autograd.grad(msssim.msssim(*exact_images, **options), exact_images)
+    for ours, true in zip(narrow, exact, strict=True):
+        assert ours.dtype == dtype
+        # float32 computes; the rounding to a narrower dtype is the last step (float16 has no small numbers)
+        budget = 5e-5 * true.abs().max() + torch.finfo(dtype).eps * true.abs() + torch.finfo(dtype).smallest_normal / 2
+        assert ((ours.double() - true).abs() <= budget).all()
+
+
+def test_gradient_of_images_in_any_layout(pair, backend):
+    x, y = pair(2, 3, 45, 50)
+    index = msssim.MSSSIM(weights=(0.4, 0.6), normalize="simple", backend=backend)
+    (expected,) = torch.autograd.grad(index(a := x.clone().requires_grad_(), y), a)
+    for layout in (
+        lambda image: image.to(memory_format=torch.channels_last),
+        lambda image: image.mT.contiguous().mT,
+        lambda image: image.flip(-1).flip(-1),
+    ):
+        (ours,) = torch.autograd.grad(index(a := layout(x.clone()).requires_grad_(), layout(y)), a)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-15)
+    (of_expanded,) = torch.autograd.grad(index((a := x[:1, :1].clone().requires_grad_()).expand_as(y), y), a)
+    wide = x[:1, :1].expand_as(y).clone().requires_grad_()
+    (of_copy,) = torch.autograd.grad(index(wide, y), wide)
+    torch.testing.assert_close(of_expanded, of_copy.sum((0, 1), keepdim=True), rtol=0, atol=1e-15)
+
+
+def test_images_that_depend_on_one_another(pair):
+    x, _ = pair(1, 1, 24, 23)
+    assert gradcheck(lambda a: INDICES["msssim simple product"](a, a.flip(-1)), x.requires_grad_(), fast_mode=True)
+
+
+def test_gradient_penalty_trains(two):
+    x, y = two(1, 2, 24, 23, dtype=torch.float32)
+    for index in INDICES.values():
+        (gradient,) = torch.autograd.grad(index(x, y), x, create_graph=True)
+        penalties = torch.autograd.grad(gradient.square().sum(), (x, y))
+        assert all(each.isfinite().all() and each.abs().max() > 0 for each in penalties)
+
+
+@each_index
+def test_functional_transforms(index, pair):
+    from torch.func import grad, grad_and_value, jacrev, vmap
+
+    x, y = pair(3, 2, 24, 23)
+    single = torch.stack([index(a, b) for a, b in zip(x, y, strict=True)])
+    gradient = torch.stack([grad(index)(a, b) for a, b in zip(x, y, strict=True)])
+    leaf = x[0].clone().requires_grad_()
+    index(leaf, y[0]).backward()
+    torch.testing.assert_close(gradient[0], leaf.grad, rtol=0, atol=1e-15)
+    torch.testing.assert_close(vmap(index)(x, y), single, rtol=0, atol=1e-14)
+    torch.testing.assert_close(vmap(index, in_dims=(0, None))(x, y[0])[0], single[0], rtol=0, atol=1e-14)
+    per_sample, values = vmap(grad_and_value(index))(x, y)
+    torch.testing.assert_close(values, single, rtol=0, atol=1e-14)
+    torch.testing.assert_close(per_sample, gradient, rtol=0, atol=1e-14)
+    jacobian = jacrev(lambda a: index(a, y, reduction="none"))(x)
+    for n in range(3):
+        torch.testing.assert_close(jacobian[n, n], gradient[n], rtol=0, atol=1e-14)
+    second = grad(lambda a: grad(index)(a, y[0]).square().sum())(x[0])
+    assert second.isfinite().all() and second.abs().max() > 0
+
+
+# torch's compiler calls functions that torch itself has deprecated; which ones changes with its version.
+compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@compiles
+@pytest.mark.parametrize("name, dynamic", [("msssim None product", False), ("msssim covariance wtd_sum", True)])
+def test_compiles_without_a_graph_break(name, dynamic, pair):
+    index = INDICES[name]
+    torch._dynamo.reset()
+    compiled = torch.compile(index, fullgraph=True, dynamic=dynamic, backend="aot_eager")
+    assert_compiled(compiled, index, (24, 31) if dynamic else (24,), pair)
+
+
+@compiles
+def test_compiled_once_for_options_that_change(pair):
+    """A number that changes from call to call becomes a symbol: the second such call is where it shows."""
+    torch._dynamo.reset()
+    compiled = torch.compile(msssim.ssim, fullgraph=True, backend="aot_eager")
+    x, y = pair(1, 1, 12, 13)
+    for options in (dict(sigma=1.0), dict(sigma=1.2, data_range=2.0), dict(sigma=1.4, data_range=3.0)):
+        torch.testing.assert_close(compiled(x, y, win_size=3, **options), msssim.ssim(x, y, win_size=3, **options))
+
+
+@compiles
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile's own code for the CPU needs a C++ compiler, g++"
+)
+def test_module_compiled_to_machine_code(pair):
+    """Of odd sizes at both scales, whose border PyTorch's compiler is known to treat with less care."""
+    module = msssim.MSSSIM(normalize="covariance", data_range=2.0, weights=(0.2, 0.3, 0.5), win_size=3)
+    torch._dynamo.reset()
+    assert_compiled(torch.compile(module, fullgraph=True), module, (17,), pair)
+
+
+def assert_compiled(compiled, index, sizes, pair):
+    for size in sizes:
+        x, y = pair(1, 1, size, size + 2, dtype=torch.float32)
+        (expected,) = torch.autograd.grad(index(a := x.clone().requires_grad_(), y), a)
+        (ours,) = torch.autograd.grad(value := compiled(b := x.clone().requires_grad_(), y), b)
+        torch.testing.assert_close(value, index(x, y), rtol=0, atol=1e-6, check_device=False)
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))

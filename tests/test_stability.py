@@ -1,0 +1,216 @@
+"""In every mode but None, value and both gradients are finite for every finite input."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import msssim
+
+# These images mean to exceed the range; that they are noticed is tested among the values.
+pytestmark = pytest.mark.filterwarnings("ignore:data_range. the images hold:UserWarning")
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+MODES = [*itertools.product(["relu", "simple", "covariance"], ["product", "wtd_sum"])]
+
+
+def assert_finite(x, y, lowest, index, **options):
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    value = index(x, y, **options)
+    assert lowest - 1e-5 <= value.item() <= 1 + 1e-5, value
+    value.backward()
+    assert x.grad.isfinite().all() and y.grad.isfinite().all(), "gradient"
+
+
+def assert_stable(x, y, **options):
+    """All modes and methods and plain SSIM, at one and at two scales."""
+    ssim_options = {name: value for name, value in options.items() if name != "weights"}
+    assert_finite(x, y, -1, msssim.ssim, **ssim_options)
+    for normalize, method in MODES:
+        assert_finite(x, y, 0, msssim.msssim, normalize=normalize, method=method, **options)
+
+
+def nasty_images(dtype, height=24, width=23):
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.rand(height, width, generator=generator, dtype=torch.float64)
+    info = torch.finfo(dtype)
+    checks = ((torch.arange(height)[:, None] + torch.arange(width)) % 2).double()
+    some = noise < 0.1
+    images = {
+        "black": torch.zeros_like(noise),
+        "white": torch.ones_like(noise),
+        "flat": torch.full_like(noise, 0.3),
+        "almost flat": 0.3 + info.eps * (noise > 0.5).double(),
+        "noise": noise,
+        "negative": 1 - noise,
+        "below zero": -noise,
+        "centred": noise - noise.mean(),
+        "checks": checks,
+        "other checks": 1 - checks,
+        "half flat": torch.where(torch.arange(width) < 12, 0.5, noise),
+        "checks of both signs": (checks * 2 - 1),
+        "largest": torch.full_like(noise, info.max),
+        "largest of both signs": (checks * 2 - 1) * info.max,
+        "noise up to the largest": noise * info.max,
+        "denormal": noise * info.smallest_normal,
+        "least denormal": (noise > 0.5).double() * info.smallest_normal * info.eps,
+        "tiny": noise * info.smallest_normal**0.5,
+        "huge": noise * info.max**0.5,
+        "tiny and huge": torch.where(some, info.max * noise, info.smallest_normal),
+        "normal and huge": torch.where(some, info.max * noise, noise),
+        "every magnitude": torch.exp2((noise - 0.5) * 2 * torch.tensor(info.max, dtype=torch.float64).log2()),
+        "one pixel": torch.zeros_like(noise).index_put((torch.tensor(11), torch.tensor(12)), torch.ones(()).double()),
+        "one huge pixel": noise.index_put(
+            (torch.tensor(11), torch.tensor(12)), torch.tensor(info.max, dtype=torch.float64)
+        ),
+    }
+    return {name: image.clamp(-info.max, info.max).to(dtype)[None, None] for name, image in images.items()}
+
+
+CONSTANTS = [
+    {}, dict(K1=0.0, K2=0.0), dict(K1=0.0), dict(K2=0.0), dict(K1=1e-9, K2=1e-9), dict(K1=1e-18, K2=1e-18),
+    dict(K1=0.0, K2=1e-18), dict(K1=1e-12, K2=1e-22), dict(data_range=1e-40), dict(data_range=1e38),
+    dict(data_range=1e-20, K1=0.0, K2=0.0), dict(data_range=255, K2=1e-6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("constants", CONSTANTS, ids=str)
+def test_every_nasty_image_against_every_other(dtype, constants):
+    """As one batch for speed: a plane takes nothing from its neighbours, and one bad value fails the whole."""
+    images = nasty_images(dtype)
+    names = list(itertools.product(images, images))
+    x, y = (torch.cat([images[pair[which]] for pair in names]) for which in (0, 1))
+    for normalize, method in [("ssim", None), *MODES]:
+        a, b = x.clone().requires_grad_(), y.clone().requires_grad_()
+        if normalize == "ssim":
+            value = msssim.ssim(a, b, reduction="none", **constants)
+        else:
+            options = dict(normalize=normalize, method=method, weights=(0.3, 0.7), reduction="none")
+            value = msssim.msssim(a, b, **options, **constants)
+        value.sum().backward()
+        lowest = -1 if normalize == "ssim" else 0
+        good = (value >= lowest - 1e-5) & (value <= 1 + 1e-5)
+        good &= a.grad.isfinite().all((1, 2, 3)) & b.grad.isfinite().all((1, 2, 3))
+        bad = [pair for pair, fine in zip(names, good.tolist(), strict=True) if not fine]
+        assert not bad, (normalize, method, len(bad), bad[:8])
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_the_usual_weights_and_five_scales(dtype):
+    images = nasty_images(dtype, 176, 177)
+    for name in ("black", "flat", "noise", "checks", "largest of both signs", "every magnitude", "denormal"):
+        x = images[name]
+        for y in (-x, images["noise"]):
+            for normalize in ("relu", "simple", "covariance"):
+                assert_finite(x, y, 0, msssim.msssim, normalize=normalize)
+
+
+@st.composite
+def images(draw, dtype, size):
+    """Few values of any magnitude that the dtype has, in blocks, stripes or scattered."""
+    info = torch.finfo(dtype)
+    special = [0.0, 1.0, -1.0, 0.5, 255.0, info.max, -info.max, info.smallest_normal, info.eps, 1 - info.eps]
+    width = info.bits if dtype != torch.bfloat16 else 32
+    finite = st.floats(-info.max, info.max, width=width) | st.sampled_from(special) | st.floats(0, 1, width=width)
+    values = torch.tensor(draw(st.lists(finite, min_size=1, max_size=4)), dtype=torch.float64)
+    count = len(values)
+    pattern = draw(st.sampled_from(["scattered", "stripes", "halves", "checks"]))
+    row, column = torch.arange(size)[:, None], torch.arange(size)[None]
+    which = {
+        "scattered": torch.randint(
+            count, (size, size), generator=torch.Generator().manual_seed(draw(st.integers(0, 99)))
+        ),
+        "stripes": (row * 0 + column) % count,
+        "halves": ((row * 0 + column) * count) // size,
+        "checks": (row + column) % count,
+    }[pattern]
+    return values[which].clamp(-info.max, info.max).to(dtype)[None, None]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_any_images_at_all(dtype, data):
+    size, shares = data.draw(st.sampled_from([(3, [(1.0,), (0.0448,)]), (9, [(0.0448,), (0.1, 0.9), (2.0, 0.01)])]))
+    x = data.draw(images(dtype, size))
+    y = data.draw(images(dtype, size) | st.sampled_from([x, -x, x / 2, x.flip(-1), torch.zeros_like(x)]))
+    constant = st.sampled_from([0.0, 0.01, 1e-6, 1e-9, 1e-12, 1e-18, 1e-30])
+    data_range = data.draw(st.sampled_from([1.0, 255.0, 1e-40, 1e-10, 1e20, 1e38]))
+    options = dict(K1=data.draw(constant), K2=data.draw(constant), data_range=data_range)
+    assert_stable(x, y, win_size=3, weights=data.draw(st.sampled_from(shares)), **options)
+
+
+def test_terms_too_small_for_their_power():
+    """A term of 1e-45 to the power .0448 has a derivative that float32 does not hold."""
+    x = torch.tensor([[-1.9949e-17, 1.3863e16, -1.9949e-17], [1.3863e16, -1.9949e-17, 1.3863e16]])[[0, 1, 0]]
+    y = torch.tensor([-1.1921e-07, -3.3895e38, -1.1921e-07]).expand(3, 3)
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        options = dict(win_size=3, weights=(0.0448,), K1=1e-30, K2=1e-30, data_range=1e-40)
+        assert_stable(x.to(dtype), y.to(dtype), **options)
+        assert_stable(x.to(dtype), -y.to(dtype), **options)
+
+
+FLAT = {
+    name: torch.full((1, 1, 24, 24), value, dtype=torch.float64) for name, value in [("a", 0.3), ("b", 0.7), ("0", 0.0)]
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_zero_denominators_follow_the_rule(dtype):
+    """K1 = K2 = 0: l cs is l when only cs's denominator is zero and 1 when l's is; cs is 1 (Wang, ssim_index.m)."""
+    a, b, black = (FLAT[name].to(dtype) for name in ("a", "b", "0"))
+    options = dict(K1=0.0, K2=0.0)
+    low, high = a[0, 0, 0, 0].double().item(), b[0, 0, 0, 0].double().item()
+    luminance = 2 * low * high / (low**2 + high**2)
+    assert msssim.ssim(a, b, **options).item() == pytest.approx(luminance, abs=2e-7)
+    assert msssim.ssim(black, black, **options) == 1
+    assert msssim.ssim(black, b, **options) == 0
+    for mode in (None, "relu", "simple", "covariance"):
+        terms = msssim.msssim(a, b, weights=(0.5, 0.5), scales=True, normalize=mode, **options)[1]
+        assert terms[0, 0, 0] == 1 and terms[0, 0, 1].item() == pytest.approx(luminance, abs=2e-7)
+        assert (msssim.msssim(black, black, weights=(0.5, 0.5), scales=True, normalize=mode, **options)[1] == 1).all()
+    # C2 alone keeps cs's denominator from zero, and C1 alone l's: black is then like black all the same
+    for options in (dict(K1=0.0), dict(K2=0.0), {}):
+        assert msssim.ssim(black, black, **options) == 1
+        assert msssim.ssim(a, a, **options).item() == pytest.approx(1, abs=2e-7)
+
+
+def test_no_mean_but_contrast_with_k_zero():
+    """The denominator of l alone is zero: Wang's rule leaves 1, whatever cs is. One window, of mean exactly zero."""
+    x = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64).expand(3, 3)
+    for y in (x, -x, 2 * x):
+        assert msssim.ssim(x, y, win_size=3, K1=0.0, K2=0.0, data_range=2) == 1
+    assert msssim.ssim(x, -x, win_size=3, K1=0.0, data_range=2) == 1
+    assert msssim.ssim(x, -x, win_size=3, K2=0.0, data_range=2).item() == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_flat_and_textured_parts_with_k_zero(dtype):
+    """Rounding leaves a variance in the flat part that is not exactly zero; it counts as zero, and only it does."""
+    noise = torch.rand(1, 1, 30, 60, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    flat = torch.arange(60) < 30
+    x = torch.where(flat, 0.7, noise)
+    y = torch.where(flat, 0.3, 0.5 * noise + 0.1)
+    _, map = msssim.ssim(x, y, K1=0.0, K2=0.0, full=True)
+    luminance = 2 * 0.7 * 0.3 / (0.7**2 + 0.3**2)
+    torch.testing.assert_close(map[..., :20], torch.full_like(map[..., :20], luminance), rtol=0, atol=1e-6)
+    _, of_texture = msssim.ssim(x[..., 30:], y[..., 30:], K1=0.0, K2=0.0, full=True)
+    torch.testing.assert_close(map[..., 30:], of_texture, rtol=0, atol=2e-5 if dtype == torch.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_not_finite_gives_nan(bad, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(2, 1, 24, 24, generator=generator).to(dtype) for _ in range(2))
+    x[1, 0, 3, 4] = bad
+    for a, b in ((x, y), (y, x), (x, x)):
+        for constants in ({}, dict(K1=0.0, K2=0.0)):
+            values = [msssim.ssim(a, b, reduction="none", **constants)]
+            for normalize, method in MODES:
+                options = dict(normalize=normalize, method=method, weights=(0.5, 0.5), reduction="none")
+                values.append(msssim.msssim(a, b, **options, **constants))
+            assert all(value[0].isfinite() and value[1].isnan() for value in values)
