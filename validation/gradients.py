@@ -11,11 +11,9 @@ from reference import golden
 
 from . import library, rows
 
-MATLAB, FLOAT64 = "Gradient: Wang's MATLAB code", "Gradient: float64"
+MATLAB, FLOAT64 = "Gradient: Wang's MATLAB code", "Gradient: plain PyTorch in float64"
 NUMERICAL = "Gradient: numerical check"
 _MATLAB_FIELDS = {library.PRODUCT: "msssim_product", library.WTD_SUM: "msssim_wtd_sum", library.SSIM: "ssim_index"}
-
-
 _KINDS = {library.SSIM: "gradient of SSIM", library.SIMPLE: "gradient of simple"}
 
 

@@ -21,7 +21,8 @@ SERIES = {
     "uint8": ("#e69f00", "v"),
 }
 INK, GRID = "#222222", "#d9d9d9"
-_NOT_DRAWN = (*budgets.COUNTS, budgets.DOCUMENTED, "zero gradient")  # on another scale than the others
+# Without a budget, or on another scale than the others.
+_NOT_DRAWN = (*budgets.COUNTS, *budgets.UNLIMITED, "zero gradient")
 _EXACT = 1e-18  # where an error of zero is drawn: a logarithmic axis has no zero
 _STYLE = {
     "svg.fonttype": "none", "font.size": 10, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK,
@@ -67,7 +68,7 @@ _VALUES = (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values
 _GRADIENTS = (gradients.MATLAB, gradients.FLOAT64)
 _STRIPS = (
     "One mark for each image pair; the upright stroke of the same colour is the budget, which no mark may pass,"
-    " and the hollow mark is the median. Errors of exactly 0 stand at the left edge."
+    " and the hollow mark is the median. Errors of exactly 0 stand at the left edge. What has no budget is not drawn."
 )
 _SCATTER = (
     "Above, the library's value in float32 against the oracle's: every mark belongs on the line. Below, how far from"
@@ -85,8 +86,8 @@ def strips(table, axis):
         here = [dtype for dtype in present if dtype in set(of_line.dtype)]
         for i, dtype in enumerate(here):
             group = of_line[of_line.dtype == dtype]
-            middle = place + (i - (len(here) - 1) / 2) * 0.36
-            _strip(axes, group, middle, *SERIES[dtype])
+            step = min(0.36, 0.84 / len(here))
+            _strip(axes, group, place + (i - (len(here) - 1) / 2) * step, step, *SERIES[dtype])
     axes.set_xscale("log")
     least = max(_EXACT / 2, table.error.min() / 5)
     axes.set_xlim(least, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
@@ -98,15 +99,15 @@ def strips(table, axis):
     return figure
 
 
-def _strip(axes, group, middle, colour, marker):
+def _strip(axes, group, middle, step, colour, marker):
     errors = np.maximum(_finite(group.error), _EXACT)
-    spread = (np.arange(len(errors)) * 0.618) % 1 * 0.22 - 0.11  # even, and the same on every run
-    axes.plot(errors, middle + spread, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
+    spread = (np.arange(len(errors)) * 0.618) % 1 - 0.5  # even, and the same on every run
+    axes.plot(errors, middle + spread * step * 0.6, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
     axes.plot(
         [np.median(errors)], [middle], marker, markerfacecolor="none", color=colour, markersize=7, markeredgewidth=1.4
     )
-    budget = group.budget_worst.min()  # of several datasets not each may have one
-    axes.plot([budget, budget], [middle - 0.17, middle + 0.17], color=colour, linewidth=2.2)
+    budget = group.budget_worst.iloc[0]
+    axes.plot([budget, budget], [middle - step * 0.47, middle + step * 0.47], color=colour, linewidth=2.2)
 
 
 def scatter(table):

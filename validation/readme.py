@@ -22,8 +22,8 @@ SHOWN = (
     ("SSIM", values.MATLAB, library.SSIM, ("float64", "float32")),
     ("SSIM", values.SKIMAGE, library.SSIM, ("float64",)),
     ("MS-SSIM", values.TENSORFLOW, library.RELU, ("float64",)),
-    ("gradient of MS-SSIM", gradients.MATLAB, f"{library.PRODUCT}, img2", ("float64",)),
-    ("gradient of MS-SSIM", gradients.FLOAT64, library.PRODUCT, ("float32",)),
+    ("gradient of MS-SSIM, relative", gradients.MATLAB, f"{library.PRODUCT}, img2", ("float64",)),
+    ("gradient of MS-SSIM, relative", gradients.FLOAT64, library.PRODUCT, ("float32",)),
     ("SSIM, uint8 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.WHOLE}", ("uint8",)),
     ("SSIM, bfloat16 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.UNIT}", ("bfloat16",)),
 )

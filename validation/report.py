@@ -93,7 +93,7 @@ def number(value):
         return ""
     if math.isinf(value):
         return "not finite"
-    return f"{value:g}" if value == int(value) else f"{value:.1e}"
+    return f"{value:g}" if value == int(value) else f"{value:.1e}".replace(".0e", "e")
 
 
 def cells(row):
@@ -124,11 +124,14 @@ def _sections(summary):
 
 
 def _markdown(summary, about, drawn):
-    parts = ["# Validation of msssim", headline(summary), markdown_table(("made", "by"), about.items())]
-    parts += [f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}" for plot in drawn]
-    for name, question, found in _sections(summary):
-        parts.append(f"## {name}\n\n{question}\n\n" + markdown_table(_HEAD, map(cells, found.itertuples())))
-    return "\n\n".join(parts) + "\n"
+    tables = [
+        f"## {name}\n\n{question}\n\n" + markdown_table(_HEAD, map(cells, found.itertuples()))
+        for name, question, found in _sections(summary)
+    ]
+    first = int((summary.verdict == rows.BROKEN).any())  # what is broken goes before the plots
+    pictures = [f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}" for plot in drawn]
+    head = ["# Validation of msssim", headline(summary), markdown_table(("made", "by"), about.items())]
+    return "\n\n".join([*head, *tables[:first], *pictures, *tables[first:]]) + "\n"
 
 
 def _html(summary, about, drawn):
