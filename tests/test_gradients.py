@@ -32,17 +32,17 @@ def two(pair):
 
 @each_index
 def test_first_derivative(index, two):
-    assert gradcheck(lambda a, b: index(a, b, reduction="none"), two(2, 1, 6, 7))
+    assert gradcheck(lambda a, b: index(a, b, reduction="none"), two(1, 1, 6, 7))
 
 
 @each_index
 def test_second_derivative(index, two):
-    assert gradgradcheck(lambda a, b: index(a, b, reduction="none"), two(2, 1, 6, 7), fast_mode=True)
+    assert gradgradcheck(lambda a, b: index(a, b, reduction="none"), two(1, 1, 6, 7), fast_mode=True)
 
 
 def test_derivatives_at_windows_that_are_anti_correlated(two):
     """Where "covariance" rectifies, its derivative is that of the rectified index, and not zero."""
-    x, y = two(1, 1, 8, 9, noise=1.0)
+    x, y = two(1, 1, 6, 8, noise=1.0)
     for method in ("product", "wtd_sum"):
         assert gradcheck(lambda a, b, m=method: msssim.msssim(a, b, normalize="covariance", method=m, **TWO), (x, y))
         assert gradgradcheck(
@@ -152,12 +152,11 @@ compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @compiles
-@pytest.mark.parametrize("name, dynamic", [("msssim None product", False), ("msssim covariance wtd_sum", True)])
-def test_compiles_without_a_graph_break(name, dynamic, pair):
-    index = INDICES[name]
+def test_compiles_for_any_size_without_a_graph_break(pair):
+    index = INDICES["msssim covariance wtd_sum"]
     torch._dynamo.reset()
-    compiled = torch.compile(index, fullgraph=True, dynamic=dynamic, backend="aot_eager")
-    assert_compiled(compiled, index, (24, 31) if dynamic else (24,), pair)
+    compiled = torch.compile(index, fullgraph=True, dynamic=True, backend="aot_eager")
+    assert_compiled(compiled, index, (24, 31), pair)
 
 
 @compiles

@@ -32,7 +32,7 @@ def assert_stable(x, y, **options):
         assert_finite(x, y, 0, msssim.msssim, normalize=normalize, method=method, **options)
 
 
-def nasty_images(dtype, height=24, width=23):
+def nasty_images(dtype, height=12, width=13):
     generator = torch.Generator().manual_seed(1)
     noise = torch.rand(height, width, generator=generator, dtype=torch.float64)
     info = torch.finfo(dtype)
@@ -49,7 +49,7 @@ def nasty_images(dtype, height=24, width=23):
         "centred": noise - noise.mean(),
         "checks": checks,
         "other checks": 1 - checks,
-        "half flat": torch.where(torch.arange(width) < 12, 0.5, noise),
+        "half flat": torch.where(torch.arange(width) < width // 2, 0.5, noise),
         "checks of both signs": (checks * 2 - 1),
         "largest": torch.full_like(noise, info.max),
         "largest of both signs": (checks * 2 - 1) * info.max,
@@ -61,9 +61,9 @@ def nasty_images(dtype, height=24, width=23):
         "tiny and huge": torch.where(some, info.max * noise, info.smallest_normal),
         "normal and huge": torch.where(some, info.max * noise, noise),
         "every magnitude": torch.exp2((noise - 0.5) * 2 * torch.tensor(info.max, dtype=torch.float64).log2()),
-        "one pixel": torch.zeros_like(noise).index_put((torch.tensor(11), torch.tensor(12)), torch.ones(()).double()),
+        "one pixel": torch.zeros_like(noise).index_put((torch.tensor(5), torch.tensor(6)), torch.ones(()).double()),
         "one huge pixel": noise.index_put(
-            (torch.tensor(11), torch.tensor(12)), torch.tensor(info.max, dtype=torch.float64)
+            (torch.tensor(5), torch.tensor(6)), torch.tensor(info.max, dtype=torch.float64)
         ),
     }
     return {name: image.clamp(-info.max, info.max).to(dtype)[None, None] for name, image in images.items()}
@@ -86,9 +86,9 @@ def test_every_nasty_image_against_every_other(dtype, constants):
     for normalize, method in [("ssim", None), *MODES]:
         a, b = x.clone().requires_grad_(), y.clone().requires_grad_()
         if normalize == "ssim":
-            value = msssim.ssim(a, b, reduction="none", **constants)
+            value = msssim.ssim(a, b, win_size=5, reduction="none", **constants)
         else:
-            options = dict(normalize=normalize, method=method, weights=(0.3, 0.7), reduction="none")
+            options = dict(normalize=normalize, method=method, weights=(0.3, 0.7), win_size=5, reduction="none")
             value = msssim.msssim(a, b, **options, **constants)
         value.sum().backward()
         lowest = -1 if normalize == "ssim" else 0
@@ -132,7 +132,7 @@ def images(draw, dtype, size):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_images_at_all(dtype, data):
     size, shares = data.draw(st.sampled_from([(3, [(1.0,), (0.0448,)]), (9, [(0.0448,), (0.1, 0.9), (2.0, 0.01)])]))
     x = data.draw(images(dtype, size))

@@ -30,9 +30,9 @@ def test_ssim_of_any_size(shape, options, pair, naive, backend):
 
 # Odd at no scale, at the first, in the middle, at the last, on one side, at all of them.
 @pytest.mark.parametrize("shape", [(176, 176), (177, 192), (178, 182), (176, 183), (191, 200), (241, 177)])
-@pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
+@pytest.mark.parametrize("normalize", [None, "covariance"])
 def test_msssim_of_odd_and_even_sizes(shape, normalize, pair, naive_msssim, backend):
-    x, y = pair(2, 2, *shape)
+    x, y = pair(1, 1, *shape)
     close(
         msssim.msssim(x, y, normalize=normalize, reduction="none", backend=backend),
         naive_msssim(x, y, normalize=normalize).mean(-1),
