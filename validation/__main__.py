@@ -32,11 +32,12 @@ def main(arguments=None):
     names = datasets.names() if "all" in options.dataset else tuple(dict.fromkeys(options.dataset))
     start = time.monotonic()
     try:
-        pairs = {name: _some(datasets.load(name), options.limit) for name in names}
+        loaded = {name: datasets.load(name) for name in names}
         torch.empty(0, device=options.device)
     except (datasets.DatasetMissing, RuntimeError, AssertionError) as error:
         parser.error(str(error))
 
+    pairs = {name: _some(some, options.limit) for name, some in loaded.items()}
     with _single_threads() as threads:
         table = rows.frame(_measure(pairs, options, threads))
     summary = rows.summarize(table)
@@ -45,6 +46,7 @@ def main(arguments=None):
         **machine.describe(options.device),
         "device": options.device,
         "pairs": ", ".join(f"{len(chosen)} of {total} {name}" for name, (chosen, total) in pairs.items()),
+        **{f"{name} pairs": some.note for name, some in loaded.items() if some.note},
         "took": f"{time.monotonic() - start:.0f} s",
     }
     if options.limit is not None:

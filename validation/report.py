@@ -116,7 +116,8 @@ def _sections(summary):
     """(name, question, rows) of each section that was measured, and first of all what is broken."""
     broken = summary[summary.verdict == rows.BROKEN]
     if len(broken):
-        yield "Broken budgets", "From every section.", broken
+        named = broken.assign(quantity=broken.section + ": " + broken.quantity)
+        yield "Broken budgets", "From every section.", named
     for section, question in SECTIONS.items():
         found = summary[summary.section == section]
         if len(found):
