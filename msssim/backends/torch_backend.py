@@ -79,7 +79,8 @@ def _working_pair(img1, img2, c1, c2, unit):
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
     x, y = x * scale, y * scale
-    shift_x, shift_y = (_mean(image.detach(), keepdim=True).to(dtype) for image in (x, y))
+    # A multiple of 1/128: less it, the pixels of 8-bit images have so few digits that their squares are exact.
+    shift_x, shift_y = ((_mean(image.detach(), keepdim=True) * 128).round().to(dtype) / 128 for image in (x, y))
     change = (scale * unit) ** 2
     return _Pair(
         x - shift_x, y - shift_y, shift_x, shift_y,
@@ -168,21 +169,27 @@ class _Enter(torch.autograd.Function):
 class _Gaussian(torch.autograd.Function):
     """The windowed mean at every position that the window fits ('valid').
 
-    Autograd's own derivative of eleven slices writes eleven zero-padded images; the adjoint of a symmetric filter is
-    the filter itself on the padded image.
+    It is the pixel in the middle and the weighed differences from it, one axis at a time: rounding is then in
+    proportion to what changes inside the window, and none at all where nothing does. Autograd's own derivative of so
+    many slices would write as many padded images; the adjoint of a symmetric filter is the filter on the padded image.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x, taps):
+        half = len(taps) // 2
+        tails = [
+            sum(taps[half + 1 + k :]) for k in range(half)
+        ]  # what weighs the difference between pixels k and k + 1
         for axis in (-2, -1):
-            size = x.shape[axis] - len(taps) + 1
-            outside_in = sorted(range(len(taps)), key=lambda k: -abs(k - len(taps) // 2))  # small weights first
-            out = x.narrow(axis, outside_in[0], size) * taps[outside_in[0]]
-            for k in outside_in[1:]:
-                out.add_(x.narrow(axis, k, size), alpha=taps[k])
-            x = out
+            size = x.shape[axis] - 2 * half
+            steps = x.diff(dim=axis)
+            out = torch.zeros_like(x.narrow(axis, half, size))
+            for k in reversed(range(half)):  # small weights first
+                out.add_(steps.narrow(axis, half + k, size), alpha=tails[k])
+                out.add_(steps.narrow(axis, half - 1 - k, size), alpha=-tails[k])
+            x = out.add_(x.narrow(axis, half, size))
         return x
 
     @staticmethod
