@@ -10,6 +10,7 @@ from . import rows
 
 SSIM, SSIM_REDUCED = "SSIM", "SSIM, f × f rule"
 PRODUCT, WTD_SUM, RELU, SIMPLE = "MS-SSIM", "MS-SSIM, wtd_sum", "MS-SSIM, relu", "MS-SSIM, simple"
+COVARIANCE = "MS-SSIM, covariance"
 TERMS = "means of cs and l cs at every scale"
 
 
@@ -26,6 +27,7 @@ QUANTITIES = {
     WTD_SUM: lambda x, y, **options: msssim.msssim(x, y, method="wtd_sum", **options),
     RELU: lambda x, y, **options: msssim.msssim(x, y, normalize="relu", **options),
     SIMPLE: lambda x, y, **options: msssim.msssim(x, y, normalize="simple", **options),
+    COVARIANCE: lambda x, y, **options: msssim.msssim(x, y, normalize="covariance", **options),
     TERMS: _terms,
 }
 

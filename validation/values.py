@@ -114,7 +114,7 @@ def _compare(dataset, pair, expectations, backend, device, dtype):
 def _kind(expectation, dataset):
     """The budget: TensorFlow's is of the golden pairs, for on others its own rounding may be any number of times it."""
     if expectation.section != TENSORFLOW:
-        return "terms" if expectation.quantity == library.TERMS else "value"
+        return "value"
     return "tensorflow" if dataset == "golden" else budgets.ORACLES_OWN
 
 
