@@ -71,7 +71,7 @@ def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, bac
     _window(data_range, win_size, sigma, K1, K2)
     one_of("downsample", downsample, DOWNSAMPLE)
     one_of("reduction", reduction, REDUCTIONS)
-    one_of("backend", backend, ("auto", *backends.BACKENDS))
+    _backend(backend)
 
 
 def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
@@ -81,7 +81,7 @@ def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, 
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    one_of("backend", backend, ("auto", *backends.BACKENDS))
+    _backend(backend)
     weights_known(weights)
 
 
@@ -137,6 +137,12 @@ def _sampled_spread(image):
     height, width = plane.shape
     low, high = plane[:: -(-height // 8), :: -(-width // 8)].aminmax()
     return float(high) - float(low)
+
+
+def _backend(name):
+    one_of("backend", name, ("auto", *backends.BACKENDS))
+    if name not in ("auto", *backends.available_backends()):
+        raise ImportError(f"backend: {name!r} needs a package that is missing: python -m pip install msssim[fast]")
 
 
 def _window(data_range, win_size, sigma, K1, K2):

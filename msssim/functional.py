@@ -95,7 +95,7 @@ def ssim(
         factor = resample.automatic_factor(*x.shape[-2:])
         x, y = (resample.average_and_skip(image, factor) for image in (x, y))
     checks.window_fits(win_size, *x.shape[-2:])
-    kernel = backends.choose(backend, x, maps=full)
+    kernel = backends.choose(backend, x, win_size, maps=full)
     problem = _problem(data_range, win_size, sigma, K1, K2)
     if full:
         means, map = kernel.ssim_map(x, y, **problem)
@@ -219,7 +219,7 @@ def msssim(
     if small == "fewer":
         weights = multiscale.fewer(weights, checks.fitting_levels(win_size, *x.shape[-2:]))
     checks.window_fits(win_size, *x.shape[-2:], levels=len(weights))
-    terms = backends.choose(backend, x).pyramid_means(
+    terms = backends.choose(backend, x, win_size).pyramid_means(
         x, y, levels=len(weights), rectify=normalize == "covariance", **_problem(data_range, win_size, sigma, K1, K2)
     )
     value = _reduce(multiscale.combine(terms, weights, normalize, method), img1, reduction)

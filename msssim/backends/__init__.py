@@ -1,8 +1,18 @@
 """The backends and the choice between them. No kernel is imported here: its package is, when it first computes."""
 
-from . import torch_backend
+import importlib.util
 
-BACKENDS = ("torch",)
+import torch
+
+from . import operator, torch_backend
+
+BACKENDS = ("numba", "torch")
+
+_AVAILABLE = tuple(name for name in BACKENDS if importlib.util.find_spec(name))
+
+# What the Numba backend computes; the rest is the plain backend's.
+_NUMBA_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
+_NUMBA_WINDOW = 31
 
 
 def available_backends():
@@ -18,9 +28,33 @@ def available_backends():
     >>> "torch" in msssim.available_backends()
     True
     """
-    return BACKENDS
+    return _AVAILABLE
 
 
-def choose(name, image, maps=False):
-    """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it."""
-    return torch_backend
+def choose(name, image, win_size, maps=False):
+    """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it.
+
+    A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one.
+    """
+    if name == "torch" or (name == "auto" and "numba" not in _AVAILABLE):
+        return torch_backend
+    obstacle = _numba_obstacle(image, win_size, maps)
+    if obstacle is None:
+        return operator
+    if name == "auto":
+        return torch_backend
+    raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
+
+
+def _numba_obstacle(image, win_size, maps):
+    """Why the Numba backend does not cover a call, or None where it does."""
+    if image.device.type != "cpu":
+        return f'"numba" computes on the CPU, images on {image.device} came'
+    if image.dtype not in _NUMBA_DTYPES:
+        wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _NUMBA_DTYPES)
+        return f'"numba" takes images of {wanted}, {image.dtype} came'
+    if win_size > _NUMBA_WINDOW:
+        return f'"numba" takes windows up to win_size={_NUMBA_WINDOW}, {win_size} came'
+    if maps:
+        return '"numba" computes no maps, full=True came'
+    return None

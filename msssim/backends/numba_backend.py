@@ -25,7 +25,6 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 MAX_WINDOW = 31
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
 
 ROWS = 16  # rows of the map a tile gives
 STRIDE = 304  # pixels a row of a buffer holds, halo included; no power of two, lest rows share cache sets

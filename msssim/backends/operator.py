@@ -1,0 +1,158 @@
+"""The contract of every fused backend with PyTorch, written once: two operators, their shapes, derivatives and vmap.
+
+``msssim::pyramid_means`` gives the terms and, where asked, keeps for each scale the gradient of its mean with respect
+to its own image: that does not depend on what comes from above, so that ``msssim::pyramid_gradient`` has only to weigh
+and add. A derivative of the latter, rarely wanted, is the plain backend's, which may be differentiated for ever.
+"""
+
+import torch
+
+from . import torch_backend
+
+_OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
+_MEANS, _GRADIENT = "msssim::pyramid_means", "msssim::pyramid_gradient"
+
+torch.library.define(
+    _MEANS, f"(Tensor img1, Tensor img2, {_OPTIONS}, bool need1, bool need2) -> (Tensor, Tensor, Tensor)"
+)
+torch.library.define(
+    _GRADIENT, f"(Tensor upstream, Tensor kept, Tensor img1, Tensor img2, {_OPTIONS}, int which) -> Tensor"
+)
+
+
+def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
+    """As :func:`torch_backend.pyramid_means`, by a fused kernel; no work for gradients that nobody can ask for."""
+    needs = [torch.is_grad_enabled() and image.requires_grad for image in (img1, img2)]
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs)[0]
+
+
+@torch.library.impl(_MEANS, "cpu")
+def _means_on_cpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+    from . import numba_backend
+
+    return numba_backend.means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+
+
+@torch.library.register_fake(_MEANS)
+def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+    batch, channels, height, width = img1.shape
+    pixels = 0
+    for _ in range(levels):
+        pixels = pixels + height * width
+        height, width = (height + 1) // 2, (width + 1) // 2
+    dtype = _dtype_kept(img1.dtype)
+    kept = (img1.new_empty((batch, channels, pixels if need else 0), dtype=dtype) for need in (need1, need2))
+    return img1.new_empty((batch, channels, levels), dtype=torch.float64), *kept
+
+
+@torch.library.impl(_GRADIENT, "cpu")
+def _gradient_on_cpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
+    from . import numba_backend
+
+    gradient = numba_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1)
+    limit = torch.finfo(img1.dtype).max
+    return gradient.clamp_(-limit, limit).to(img1.dtype)
+
+
+@torch.library.register_fake(_GRADIENT)
+def _gradient_fake(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
+    return img1.new_empty(img1.shape)
+
+
+def _dtype_kept(dtype):
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _means_context(ctx, inputs, output):
+    img1, img2, *options, _, _ = inputs
+    ctx.save_for_backward(img1, img2, *output[1:])
+    ctx.options = options
+    ctx.set_materialize_grads(False)
+
+
+def _means_backward(ctx, upstream, *unused):
+    img1, img2, *kept = ctx.saved_tensors
+    gradients = [None, None]
+    for which, needed in enumerate(ctx.needs_input_grad[:2]):
+        if needed and upstream is not None:
+            if kept[which].shape[-1] == 0:  # the operator was told that nobody would ask
+                kept[which] = _means(img1, img2, *ctx.options, which == 0, which == 1)[1 + which]
+            gradients[which] = _gradient(upstream, kept[which].detach(), img1, img2, *ctx.options, which)
+    return *gradients, *(None,) * 8
+
+
+def _gradient_context(ctx, inputs, output):
+    upstream, _, img1, img2, *options, which = inputs
+    ctx.save_for_backward(upstream, img1, img2)
+    ctx.options, ctx.which = options, which
+
+
+def _gradient_backward(ctx, direction):
+    names = ("taps", "c1", "c2", "unit", "levels", "rectify")
+    options = dict(zip(names, ctx.options, strict=True))
+
+    def gradient(upstream, img1, img2):
+        _, pull = torch.func.vjp(lambda x, y: torch_backend.pyramid_means(x, y, **options), img1, img2)
+        return pull(upstream)[ctx.which]
+
+    upstream, img1, img2 = torch.func.vjp(gradient, *ctx.saved_tensors)[1](direction)
+    return upstream, None, img1, img2, *(None,) * 7
+
+
+torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
+torch.library.register_autograd(_GRADIENT, _gradient_backward, setup_context=_gradient_context)
+
+
+def _flattened(size, dims, tensors):
+    """The tensors with the mapped dimension made part of the first."""
+    return [
+        (t.expand(size, *t.shape) if dim is None else t.movedim(dim, 0)).flatten(0, 1)
+        for t, dim in zip(tensors, dims, strict=True)
+    ]
+
+
+class _Means(torch.autograd.Function):
+    """The operator under torch.func, whose transforms do not reach what register_autograd() knows."""
+
+    @staticmethod
+    def forward(*arguments):
+        return _means(*arguments)
+
+    setup_context = staticmethod(_means_context)
+    backward = staticmethod(_means_backward)
+
+    @staticmethod
+    def vmap(info, dims, img1, img2, *options):
+        images = _flattened(info.batch_size, dims[:2], (img1, img2))
+        *options, need1, need2 = options
+        outputs = _means(*images, *options, need1 or images[0].requires_grad, need2 or images[1].requires_grad)
+        return tuple(output.unflatten(0, (info.batch_size, -1)) for output in outputs), (0, 0, 0)
+
+
+class _Gradient(torch.autograd.Function):
+    """The other operator under torch.func."""
+
+    @staticmethod
+    def forward(*arguments):
+        return _gradient(*arguments)
+
+    setup_context = staticmethod(_gradient_context)
+    backward = staticmethod(_gradient_backward)
+
+    @staticmethod
+    def vmap(info, dims, upstream, kept, img1, img2, *options):
+        tensors = _flattened(info.batch_size, dims[:4], (upstream, kept, img1, img2))
+        return _gradient(*tensors, *options).unflatten(0, (info.batch_size, -1)), 0
+
+
+def _means(*arguments):
+    return (_Means.apply if _under_func() else torch.ops.msssim.pyramid_means)(*arguments)
+
+
+def _gradient(*arguments):
+    return (_Gradient.apply if _under_func() else torch.ops.msssim.pyramid_gradient)(*arguments)
+
+
+def _under_func():
+    """Whether a transform of torch.func is active."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
