@@ -10,6 +10,7 @@ The floor is 48 multiply-adds and 40 additions a pixel and scale (four moments, 
 taps pair up); `python -m benchmarks` tells how near it the machine at hand comes.
 """
 
+import collections
 import functools
 import logging
 import os
@@ -128,18 +129,26 @@ def _unrolled(step):
     def implement(source, i, taps):
         half = len(taps) - 1
         terms = [f"taps[{k}] * (source[i + {k * step}] + source[i + {(2 * half - k) * step}])" for k in range(half)]
-        text = f"def implementation(source, i, taps):\n    value = {terms[0]}\n"
+        name = f"weigh_{len(taps)}_at_{step}"  # its own: compiled code that is kept on disk is linked by names
+        text = f"def {name}(source, i, taps):\n    value = {terms[0]}\n"
         text += "".join(f"    value = value + {term}\n" for term in terms[1:])
         text += f"    return value + taps[{half}] * source[i + {half * step}]\n"
         scope = {}
         exec(text, scope)
-        return scope["implementation"]
+        return scope[name]
 
     return implement
 
 
 for _function, _step in ((_weigh_down, STRIDE), (_weigh_along, 1)):
     overload(_function, jit_options={"fastmath": {"contract"}, "forceinline": True})(_unrolled(_step))
+
+
+@numba.njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
+def _divided(numerator, denominator, inverse):
+    """The quotient, from the inverse and without a second division: 1 exactly where the two are equal."""
+    quotient = numerator * inverse
+    return quotient + (numerator - quotient * denominator) * inverse
 
 
 @_contracted
@@ -215,7 +224,6 @@ def _similarity(luminance, gradient):
     E[x² + y²], 8 that to E[xy]. All lie in one array at fixed distances, or the loop would not be vectorised.
     """
 
-    @_exact
     def similarity(row, columns, limits, shift_x, shift_y):
         nil, one, c1, c2, zero, rounding2, rounding1, floor = limits
         darkness = zero + rounding1 * (shift_x * shift_x + shift_y * shift_y)
@@ -232,11 +240,14 @@ def _similarity(luminance, gradient):
             denominator = variances + c2
             flat = denominator <= zero + rounding2 * squares
             denominator = one if flat else denominator
-            value = one if flat else (covariance2 + c2) / denominator
             if gradient:
-                inverse = nil if flat else one / denominator
+                inverse = one / denominator
+                value = one if flat else _divided(covariance2 + c2, denominator, inverse)
+                inverse = nil if flat else inverse
                 by_variances = -value * inverse
                 by_covariance2 = nil if cut else inverse
+            else:
+                value = one if flat else (covariance2 + c2) / denominator
             if luminance:
                 ux, uy = mx + shift_x, my + shift_y
                 energy = ux * ux + uy * uy + c1
@@ -268,7 +279,9 @@ def _similarity(luminance, gradient):
                 row[i + 7 * STRIDE] = by_variances + by_variances
                 row[i + 8 * STRIDE] = by_covariance2 + by_covariance2
 
-    return similarity
+    # A name of its own for each: compiled code that is kept on disk is linked by names.
+    similarity.__name__ = similarity.__qualname__ = f"similarity_{luminance:d}{gradient:d}"
+    return _exact(similarity)
 
 
 _cs, _l_cs = _similarity(False, False), _similarity(True, False)
@@ -276,14 +289,15 @@ _cs_gradient, _l_cs_gradient = _similarity(False, True), _similarity(True, True)
 
 
 @_contracted
-def _rebase(old, new, columns, change_x, change_y):
-    """A row of derivatives as it would be had another constant been taken from x and y; see _similarity()."""
+def _rebase(lines, columns, change_x, change_y):
+    """The row of derivatives `ROWS` below, as it would be had another constant been taken from x and y."""
     for i in range(columns):
-        squares, product = old[i + 2 * PLANE], old[i + 3 * PLANE]
-        new[i] = old[i] + change_x * squares + change_y * product
-        new[i + PLANE] = old[i + PLANE] + change_y * squares + change_x * product
-        new[i + 2 * PLANE] = squares
-        new[i + 3 * PLANE] = product
+        squares, product = lines[i + 2 * PLANE + ROWS * STRIDE], lines[i + 3 * PLANE + ROWS * STRIDE]
+        to_x, to_y = lines[i + ROWS * STRIDE], lines[i + PLANE + ROWS * STRIDE]
+        lines[i] = to_x + change_x * squares + change_y * product
+        lines[i + PLANE] = to_y + change_y * squares + change_x * product
+        lines[i + 2 * PLANE] = squares
+        lines[i + 3 * PLANE] = product
 
 
 @_contracted
@@ -423,8 +437,7 @@ def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps,
                     for m in range(4):
                         derivatives[m * PLANE + k * STRIDE : m * PLANE + k * STRIDE + columns + LANES] = 0
                 else:
-                    old, new = derivatives[(ROWS + k) * STRIDE :], derivatives[k * STRIDE :]
-                    _rebase(old, new, columns, shift_x - old_x, shift_y - old_y)
+                    _rebase(derivatives[k * STRIDE :], columns, shift_x - old_x, shift_y - old_y)
         for m in range(4):
             at = first * STRIDE
             source_rows, results = tile[m * PLANE + at :], vertical[m * ROWS * STRIDE + at :]
@@ -613,11 +626,11 @@ def _sweep(x, y, dtype, taps, scales, levels, need1, need2, gradients):
     tasks, slots = _tasks(planes, height, width, levels, 2 * (len(taps) - 1), need1)
     shapes = _with_counts(height, width, levels, 2 * (len(taps) - 1), need1)
     coarser = total - height * width
-    pyramid = torch.empty((2, planes * coarser), dtype=dtype)
+    pyramid = _borrow(2 * planes * coarser, dtype)
     like = _LIKE[dtype]
     info = np.array(
         [
-            channels, pyramid[0].data_ptr(), pyramid[1].data_ptr(), coarser,
+            channels, pyramid.data_ptr(), pyramid.data_ptr() + planes * coarser * pyramid.element_size(), coarser,
             gradients[0].data_ptr(), gradients[1].data_ptr(), total,
             x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride(),
         ],
@@ -632,7 +645,28 @@ def _sweep(x, y, dtype, taps, scales, levels, need1, need2, gradients):
         planes * height * width, sweep, _LIKE[x.dtype], like, info, shapes, tasks, state, scales, taps, both, sums,
         squares, alive=alive,
     )  # fmt: skip
+    _give_back(pyramid)
     return sums.sum(-1), squares
+
+
+# The pyramids of the last call or two, if small: memory fresh from the system costs more time than filling it.
+_KEPT, _KEPT_BYTES = collections.deque(maxlen=2), 1 << 24
+
+
+def _borrow(elements, dtype):
+    for _ in range(len(_KEPT)):
+        try:
+            memory = _KEPT.popleft()
+        except IndexError:  # another thread was faster
+            break
+        if memory.dtype == dtype and elements <= memory.numel() <= 2 * elements:
+            return memory
+    return torch.empty(elements, dtype=dtype)
+
+
+def _give_back(memory):
+    if memory.numel() * memory.element_size() <= _KEPT_BYTES:
+        _KEPT.append(memory)
 
 
 # The element types as the kernels see them: NumPy has no bfloat16, and float16 is handed over as its bits as well.
