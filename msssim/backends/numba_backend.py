@@ -28,7 +28,7 @@ from numba.extending import intrinsic, overload
 MAX_WINDOW = 31
 
 ROWS = 16  # rows of the map a tile gives
-STRIDE = 304  # pixels a row of a buffer holds, halo included; no power of two, lest rows share cache sets
+STRIDE = 560  # pixels a row of a buffer holds, halo included; no power of two, lest rows share cache sets
 PLANE = (ROWS + MAX_WINDOW - 1) * STRIDE  # one buffer of a tile's input rows
 LANES = 16  # buffers are swept in whole vectors
 
@@ -225,7 +225,7 @@ def _similarity(luminance, gradient):
     """
 
     def similarity(row, columns, limits, shift_x, shift_y):
-        nil, one, c1, c2, zero, rounding2, rounding1, floor = limits
+        nil, one, c1, c2, zero, eps, rounding2, rounding1, floor = limits
         darkness = zero + rounding1 * (shift_x * shift_x + shift_y * shift_y)
         for i in range(columns):
             mx, my, squares = row[i], row[i + STRIDE], row[i + 2 * STRIDE]
@@ -235,8 +235,8 @@ def _similarity(luminance, gradient):
             covariance2 = half + half
             covariance2 = variances if covariance2 > variances else covariance2
             covariance2 = -variances if covariance2 < -variances else covariance2
-            cut = covariance2 < floor
-            covariance2 = floor if cut else covariance2
+            cut = covariance2 < floor - eps * squares  # what is negative by rounding alone keeps its gradient
+            covariance2 = floor if covariance2 < floor else covariance2
             denominator = variances + c2
             flat = denominator <= zero + rounding2 * squares
             denominator = one if flat else denominator
@@ -304,9 +304,7 @@ def _rebase(lines, columns, change_x, change_y):
 def _assemble(row, first, own, other, out, count, scale):
     """A row of the gradient: what came through μ, and pixel times what came through the squares and the product."""
     for i in range(count):
-        out[i] = scale * (
-            row[i + first] + own[i] * row[i + 2 * STRIDE] + other[i] * row[i + 3 * STRIDE]
-        )
+        out[i] = scale * (row[i + first] + own[i] * row[i + 2 * STRIDE] + other[i] * row[i + 3 * STRIDE])
 
 
 @_scalar
@@ -317,23 +315,41 @@ def _upto_lanes(count):
 @_exact
 def _fill(source, base_x, step_x, line_step_x, base_y, step_y, line_step_y, tile, lead, rows, count, scale):
     """The tile's buffers from `rows` rows of both images; the constants that were taken from x and y."""
-    size = source.itemsize
+    size, reach = source.itemsize, count * max(step_x, step_y, 1)
     sum_x = sum_y = 0.0
-    used = 0
+    used, most = 0, max(1, count // LANES * LANES)  # a constant near the mean will do, so no vector is left incomplete
     for r in range(0, rows, 4):
-        line_x = numba.carray(_pointer(base_x + r * line_step_x * size, source), (count,))
-        line_y = numba.carray(_pointer(base_y + r * line_step_y * size, source), (count,))
-        sum_x += _total_scaled(line_x, step_x, count, scale)
-        sum_y += _total_scaled(line_y, step_y, count, scale)
-        used += count
+        line_x = numba.carray(_pointer(base_x + r * line_step_x * size, source), (reach,))
+        line_y = numba.carray(_pointer(base_y + r * line_step_y * size, source), (reach,))
+        sum_x += _total_scaled(line_x, step_x, most, scale)
+        sum_y += _total_scaled(line_y, step_y, most, scale)
+        used += most
     # A multiple of 1/128 leaves the pixels of 8-bit images as exact as they came.
     shift_x = tile.dtype.type(np.floor(sum_x / used * 128 + 0.5) / 128)
     shift_y = tile.dtype.type(np.floor(sum_y / used * 128 + 0.5) / 128)
     for r in range(rows):
-        line_x = numba.carray(_pointer(base_x + r * line_step_x * size, source), (count,))
-        line_y = numba.carray(_pointer(base_y + r * line_step_y * size, source), (count,))
-        _load(line_x, step_x, line_y, step_y, tile[r * STRIDE + lead :], count, scale, shift_x, shift_y)
+        line_x = numba.carray(_pointer(base_x + r * line_step_x * size, source), (reach,))
+        line_y = numba.carray(_pointer(base_y + r * line_step_y * size, source), (reach,))
+        target = tile[r * STRIDE + lead :]
+        if count < LANES:
+            _load(line_x, step_x, line_y, step_y, target, count, scale, shift_x, shift_y)
+        else:  # the last vector overlaps the one before it, so that none is left incomplete
+            _load(line_x, step_x, line_y, step_y, target, count // LANES * LANES, scale, shift_x, shift_y)
+            end = count - LANES
+            end_x, end_y = line_x[end * step_x :], line_y[end * step_y :]
+            _load(end_x, step_x, end_y, step_y, target[end:], LANES, scale, shift_x, shift_y)
     return shift_x, shift_y
+
+
+@_exact
+def _origin(source, like, first, step, line_step, height, width, scale):
+    """A constant near the mean of a plane, from eight of its rows. Coarse scales, flatter, are kept less this much."""
+    total, number = 0.0, 8
+    for k in range(number):
+        address = first + (2 * k + 1) * height // (2 * number) * line_step * source.itemsize
+        line = numba.carray(_pointer(address, source), (max(1, width * step),))
+        total += _total_scaled(line, step, width, scale)
+    return like.dtype.type(np.floor(total / (number * width) * 128 + 0.5) / 128)
 
 
 @_exact
@@ -350,7 +366,11 @@ def _coarser(tile, like, address_x, address_y, lead, rows, count, height_left, w
                 tile[plane + upper + count] = tile[plane + upper + count - 1]
                 tile[plane + lower + count] = tile[plane + lower + count - 1]
             out = numba.carray(_pointer(address + r // 2 * width * size, like), (half,))
-            _halve(tile[plane + upper :], tile[plane + lower :], out, half, shift)
+            _halve(tile[plane + upper :], tile[plane + lower :], out, half // LANES * LANES, shift)
+            begin = max(0, half - LANES) if half % LANES else half
+            _halve(
+                tile[plane + upper + 2 * begin :], tile[plane + lower + 2 * begin :], out[begin:], half - begin, shift
+            )
 
 
 @_exact
@@ -360,9 +380,7 @@ def _back(derivatives, vertical, row, tile, like, address_x, address_y, both, le
     size = like.itemsize
     for m in range(4):
         if m != 1 or both:
-            _filter_down(
-                derivatives[m * PLANE :], vertical[m * ROWS * STRIDE :], rows, _upto_lanes(count + halo), taps
-            )
+            _filter_down(derivatives[m * PLANE :], vertical[m * ROWS * STRIDE :], rows, _upto_lanes(count + halo), taps)
     for r in range(rows):
         for m in range(4):
             if m != 1 or both:
@@ -376,22 +394,26 @@ def _back(derivatives, vertical, row, tile, like, address_x, address_y, both, le
 
 
 @_exact
-def _keep(row, derivatives, r, start, stop, columns):
+def _keep(row, derivatives, r, start, stop, columns, both):
     """The derivatives of a row of the map to their buffers, zero where the map has no column."""
     for m in range(4):
-        line, kept = row[(5 + m) * STRIDE :], derivatives[m * PLANE + r * STRIDE :]
-        kept[:start] = 0
-        for i in range(start, stop):
-            kept[i] = line[i]
-        kept[max(start, stop) : columns] = 0
+        if m != 1 or both:
+            line, kept = row[(5 + m) * STRIDE :], derivatives[m * PLANE + r * STRIDE :]
+            for i in range(columns):
+                kept[i] = line[i]
+            for i in range(start):
+                kept[i] = 0
+            for i in range(max(start, stop), columns):
+                kept[i] = 0
 
 
 @_exact
-def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps, scale, limits, both):
+def _strip(source, like, deep, last, pixels, origins, task, size, targets, buffers, taps, scale, limits, both):
     """The sums over one strip of the plane, of the map and of E[x² + y²]; its share of what else is written.
 
-    `pixels` says where the plane is: address, and steps along the row and down the columns, of x, then of y; `targets`
-    where the next scale's x and y and the gradients to x and y of this scale go, 0 for those that are not wanted.
+    `origins` is what was taken from the pixels of every scale but the first. `pixels` says where the plane is: address,
+    steps along the row and down the columns, of x, then of y; `targets` where the next scale's x and y and the
+    gradients to x and y of this scale go.
     """
     x0, step_x, line_x, y0, step_y, line_y = pixels
     top, bottom, left, right = task
@@ -410,6 +432,7 @@ def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps,
     own = max(0, min(right, wide) - left)
     item = source.itemsize if not deep else like.itemsize
     total, squares = 0.0, 0.0
+    missing_x, missing_y = origins if deep else (limits[0], limits[0])
     shift_x = shift_y = like.dtype.type(0)
     for p in range(start, bottom, ROWS):
         rows_in, rows_map = min(ROWS + halo, height - p), max(0, min(ROWS, high - p))
@@ -427,7 +450,8 @@ def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps,
             at = ((p // 2) * ((width + 1) // 2) + left // 2) * like.itemsize
             _coarser(
                 tile, like, targets[0] + at, targets[1] + at, lead, min(ROWS, bottom - p), right - left,
-                height - p, width - left, (width + 1) // 2, shift_x, shift_y,
+                height - p, width - left, (width + 1) // 2,
+                shift_x + missing_x - origins[0], shift_y + missing_y - origins[1],
             )  # fmt: skip
         first = 0
         if both is not None:
@@ -437,7 +461,7 @@ def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps,
                     for m in range(4):
                         derivatives[m * PLANE + k * STRIDE : m * PLANE + k * STRIDE + columns + LANES] = 0
                 else:
-                    _rebase(derivatives[k * STRIDE :], columns, shift_x - old_x, shift_y - old_y)
+                    _rebase(derivatives[k * STRIDE :], _upto_lanes(columns), shift_x - old_x, shift_y - old_y)
         for m in range(4):
             at = first * STRIDE
             source_rows, results = tile[m * PLANE + at :], vertical[m * ROWS * STRIDE + at :]
@@ -447,21 +471,21 @@ def _strip(source, like, deep, last, pixels, task, size, targets, buffers, taps,
                 _filter_along(vertical[(m * ROWS + r) * STRIDE :], row[m * STRIDE :], _upto_lanes(columns), taps)
             if both is not None:
                 if last:
-                    _l_cs_gradient(row, _upto_lanes(columns), limits, shift_x, shift_y)
+                    _l_cs_gradient(row, _upto_lanes(columns), limits, shift_x + missing_x, shift_y + missing_y)
                 else:
-                    _cs_gradient(row, _upto_lanes(columns), limits, shift_x, shift_y)
-                _keep(row, derivatives, halo + r, map_start, map_stop, columns)
+                    _cs_gradient(row, _upto_lanes(columns), limits, shift_x + missing_x, shift_y + missing_y)
+                _keep(row, derivatives, halo + r, map_start, map_stop, _upto_lanes(columns), both)
             elif last:
-                _l_cs(row, _upto_lanes(columns), limits, shift_x, shift_y)
+                _l_cs(row, _upto_lanes(columns), limits, shift_x + missing_x, shift_y + missing_y)
             else:
-                _cs(row, _upto_lanes(columns), limits, shift_x, shift_y)
+                _cs(row, _upto_lanes(columns), limits, shift_x + missing_x, shift_y + missing_y)
             if p >= top:
                 total += _total(row[4 * STRIDE + lead :], own)
                 if not deep:
                     squares = max(squares, np.float64(_total(row[2 * STRIDE + lead :], own)))
         if both is not None:
             for r in range(rows_map, ROWS):
-                _keep(row, derivatives, halo + r, columns, columns, columns)
+                _keep(row, derivatives, halo + r, 0, 0, _upto_lanes(columns), both)
             if p >= top:
                 at = (p * width + left) * like.itemsize
                 _back(
@@ -487,9 +511,14 @@ def sweep(source, like, info, shapes, tasks, state, scales, taps, both, sums, sq
     are taken in an order in which what one waits for was taken before it.
     """
     T = like.dtype.type
-    tile, vertical = np.zeros(4 * PLANE + STRIDE, like.dtype), np.zeros((4 * ROWS + 2) * STRIDE, like.dtype)
-    row = np.zeros(10 * STRIDE, like.dtype)
-    derivatives = np.zeros(4 * PLANE + STRIDE if both is not None else 1, like.dtype)
+    sizes = (4 * PLANE + STRIDE, (4 * ROWS + 2) * STRIDE, 10 * STRIDE, 4 * PLANE + STRIDE if both is not None else 0)
+    memory = np.zeros(sum(sizes), like.dtype)
+    # Views without an owner, for counting references would take a tenth of the time.
+    address = np.int64(memory.ctypes.data)
+    tile = numba.carray(_pointer(address, like), (sizes[0],))
+    vertical = numba.carray(_pointer(address + sizes[0] * like.itemsize, like), (sizes[1],))
+    row = numba.carray(_pointer(address + (sizes[0] + sizes[1]) * like.itemsize, like), (sizes[2],))
+    derivatives = numba.carray(_pointer(address + (sizes[0] + sizes[1] + sizes[2]) * like.itemsize, like), (sizes[3],))
     levels, channels = shapes.shape[0], info[0]
     pyramid_x, pyramid_y, pyramid_size = info[1], info[2], info[3]
     gradient_x, gradient_y, gradient_size = info[4], info[5], info[6]
@@ -498,13 +527,20 @@ def sweep(source, like, info, shapes, tasks, state, scales, taps, both, sums, sq
     while True:
         k = _count_up(state, 0)
         if k >= tasks.shape[0]:
-            return
+            return memory[0]  # which must live till here
         plane, level, slot = tasks[k, 0], tasks[k, 1], tasks[k, 2]
         height, width, offset = shapes[level, 0], shapes[level, 1], shapes[level, 2]
+        n, c = plane // channels, plane % channels
+        x0 = info[7] + (n * info[8] + c * info[9]) * source.itemsize
+        y0 = info[12] + (n * info[13] + c * info[14]) * source.itemsize
+        origins = (T(0), T(0))
+        if levels > 1:
+            high, wide, scale = shapes[0, 0], shapes[0, 1], T(scales[plane, 0])
+            origins = (
+                _origin(source, like, x0, info[11], info[10], high, wide, scale),
+                _origin(source, like, y0, info[16], info[15], high, wide, scale),
+            )
         if level == 0:
-            n, c = plane // channels, plane % channels
-            x0 = info[7] + (n * info[8] + c * info[9]) * source.itemsize
-            y0 = info[12] + (n * info[13] + c * info[14]) * source.itemsize
             pixels = (x0, info[11], info[10], y0, info[16], info[15])
         else:
             while np.int64(_read(state, 1 + plane * levels + level - 1)) < shapes[level - 1, 3]:
@@ -516,10 +552,10 @@ def sweep(source, like, info, shapes, tasks, state, scales, taps, both, sums, sq
         targets = (pyramid_x + coarse, pyramid_y + coarse, gradient_x + fine, gradient_y + fine)
         limits = (
             T(0), T(1), T(scales[plane, 1]), T(scales[plane, 2]),
-            T(scales[plane, 3]), T(scales[plane, 4]), T(scales[plane, 5]), T(scales[plane, 6]),
+            T(scales[plane, 3]), T(scales[plane, 4]), T(scales[plane, 5]), T(scales[plane, 6]), T(scales[plane, 7]),
         )  # fmt: skip
         sums[plane, level, slot], extreme = _strip(
-            source, like, level > 0, level == levels - 1, pixels,
+            source, like, level > 0, level == levels - 1, pixels, origins,
             (tasks[k, 3], tasks[k, 4], tasks[k, 5], tasks[k, 6]), (height, width), targets,
             (tile, vertical, row, derivatives), taps, T(scales[plane, 0]), limits, both,
         )  # fmt: skip
@@ -530,7 +566,7 @@ def sweep(source, like, info, shapes, tasks, state, scales, taps, both, sums, sq
 
 @_contracted
 def _spread_row(gradient, share, coarse, weight, out, count, coarse_there):
-    """out = share · gradient + weight · what the coarser pixel gets; the last of an odd count is alone in its mean."""
+    """Share · gradient, and the coarser row's part; the last pixel of an odd count is alone in its mean."""
     if not coarse_there:
         for j in range(count):
             out[j] = share * gradient[j]
@@ -570,10 +606,7 @@ def spread(gradients, shares, shapes, strip, state, out):
                 weight = T(0.5) if alone else T(0.25)
                 before = coarse[((i >> 1) - (first >> 1)) * above :]
                 share = T(shares[plane, level])
-                if level:
-                    result = scratch[level % 2, (i - first) * columns :]
-                else:
-                    result = out[plane, i]
+                result = scratch[level % 2, (i - first) * columns :] if level else out[plane, i]
                 _spread_row(line, share, before, weight, result, columns, level < levels - 1)
 
 
@@ -697,11 +730,11 @@ def _peak(image):
 def _scales(scale, c1, c2, dtype, rectify):
     """For each plane: the scale, C1 and C2 in working units, and what decides whether a denominator is zero."""
     eps = _ROUNDING * torch.finfo(dtype).eps
-    table = np.empty((len(scale), 7))
+    table = np.empty((len(scale), 8))
     table[:, 0] = scale
     table[:, 1] = c1 * scale**2
     table[:, 2] = c2 * scale**2
-    table[:, 3:] = _ZERO[dtype], eps * (c2 == 0), eps**2 * (c1 == 0), 0.0 if rectify else -np.inf
+    table[:, 3:] = _ZERO[dtype], eps, eps * (c2 == 0), eps**2 * (c1 == 0), 0.0 if rectify else -np.inf
     return table
 
 
@@ -731,7 +764,7 @@ def _strips(height, width, levels, halo, gradient):
         number = -(-w // widest)
         across = -(-w // (number * LANES)) * LANES
         down = ROWS * max(1, -(-h // (ROWS * max(1, round(h / (128 if gradient else 64))))))
-        cuts = [(t, min(h, t + down), l, min(w, l + across)) for t in range(0, h, down) for l in range(0, w, across)]
+        cuts = [(t, min(h, t + down), z, min(w, z + across)) for t in range(0, h, down) for z in range(0, w, across)]
         strips += [(level, slot, *cut) for slot, cut in enumerate(cuts)]
     return np.array(strips, np.int64)
 
@@ -812,5 +845,7 @@ def _ready(kernel, arguments):
         except OSError as error:  # compiled, but the folder would not take it
             _log.warning("numba backend: compiled code is not kept: %s", error)
         source = "found on disk" if kernel.stats.cache_hits.get(signature) else "compiled, which happens once"
-        _log.info("numba backend: %s is ready after %.1f s (%s)", kernel.__name__, time.perf_counter() - started, source)
+        _log.info(
+            "numba backend: %s is ready after %.1f s (%s)", kernel.__name__, time.perf_counter() - started, source
+        )
         _ready_for.add(variant)
