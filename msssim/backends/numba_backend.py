@@ -648,7 +648,7 @@ def gradient(upstream, gradients, height, width, levels, halo):
     strip = max(32, 2 ** (levels - 1))
     state = np.zeros(1, np.int64)
     flat, result = gradients.reshape(planes, -1).numpy(), out.view(planes, height, width).numpy()
-    _on_threads(planes * height * width, spread, flat, shares, shapes, strip, state, result)
+    _on_threads(planes * height * width, spread, (out.dtype,), flat, shares, shapes, strip, state, result)
     return out
 
 
@@ -675,7 +675,7 @@ def _sweep(x, y, dtype, taps, scales, levels, need1, need2, gradients):
     # What the addresses in `info` point to is kept alive by `alive`, should an interrupt leave a thread behind.
     alive = (x, y, pyramid, gradients)
     _on_threads(
-        planes * height * width, sweep, _LIKE[x.dtype], like, info, shapes, tasks, state, scales, taps, both, sums,
+        planes * height * width, sweep, (x.dtype, len(taps), need1), _LIKE[x.dtype], like, info, shapes, tasks, state, scales, taps, both, sums,
         squares, alive=alive,
     )  # fmt: skip
     _give_back(pyramid)
@@ -807,9 +807,9 @@ def _helpers(number):
         return _pool
 
 
-def _on_threads(work, kernel, *arguments, alive=None):
+def _on_threads(work, kernel, kind, *arguments, alive=None):
     """The kernel on as many threads as PyTorch would use, this one among them."""
-    _ready(kernel, arguments)
+    _ready(kernel, kind, arguments)
     number = min(torch.get_num_threads(), max(1, work // _SMALL_WORK))
 
     def run(_alive=alive):
@@ -828,10 +828,9 @@ def _on_threads(work, kernel, *arguments, alive=None):
 _ready_for, _compiling = set(), threading.Lock()
 
 
-def _ready(kernel, arguments):
+def _ready(kernel, kind, arguments):
     """That the kernel is compiled for arguments of these types; what may take seconds is told in the log."""
-    variant = (kernel.__name__, *(str(a.dtype) if isinstance(a, np.ndarray) else type(a) for a in arguments))
-    variant += tuple((len(a), type(a[0])) for a in arguments if isinstance(a, tuple))
+    variant = (kernel.__name__, *kind)
     if variant in _ready_for:
         return
     with _compiling:
