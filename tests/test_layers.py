@@ -26,7 +26,10 @@ RANK = {
     "window": 0,
 }
 # The optional package of a kernel is imported in one file and nowhere else.
-OPTIONAL = {"numba": "backends/numba_backend.py", "triton": "backends/triton_backend.py"}
+OPTIONAL = {
+    **dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba_backend.py"),
+    "triton": "backends/triton_backend.py",
+}
 
 
 def imports(path):

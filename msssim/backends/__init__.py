@@ -8,7 +8,15 @@ from . import operator, torch_backend
 
 BACKENDS = ("numba", "torch")
 
-_AVAILABLE = tuple(name for name in BACKENDS if importlib.util.find_spec(name))
+
+def _installed(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:  # an import hook may refuse a package outright
+        return False
+
+
+_AVAILABLE = tuple(name for name in BACKENDS if _installed(name))
 
 # What the Numba backend computes; the rest is the plain backend's.
 _NUMBA_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
