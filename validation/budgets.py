@@ -60,7 +60,6 @@ BY_BACKEND = {
         ("value", "bfloat16"): Budget(3e-6, 1e-7),
         ("value", "float16"): Budget(3e-6, 1e-7),
         ("value", "uint8"): Budget(3e-6, 1e-7),
-        ("gradient", "float32"): Budget(2e-5),
     },
 }
 

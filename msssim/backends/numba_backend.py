@@ -36,8 +36,9 @@ LANES = 16  # buffers are swept in whole vectors
 
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
 _EXTREME, _TAMED = 2.0**40, 2.0**20  # a plane whose peak is beyond the one is scaled to the other
-_SUSPICIOUS = 2.0**60  # a row whose squares sum to more may belong to such a plane
+_SUSPICIOUS = 2.0**60  # a strip whose squares sum to more, or to NaN, may belong to such a plane
 _ROUNDING = 16  # what rounding leaves of a difference that is zero, in eps
+_UNSIGNED = 2e-6  # 2 σxy this near zero, in units of data_range², has the sign that float32's rounding gave it
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
 
 _log = logging.getLogger(__name__)
@@ -126,18 +127,22 @@ def _weigh_along(source, i, taps):
 
 
 def _unrolled(step):
-    """The windowed mean with its taps written out, in pairs, the outermost and smallest first."""
+    """The windowed mean with its taps written out: the middle, and in pairs the weighed differences from it.
+
+    Rounding is then in proportion to what changes inside the window; the outermost and smallest come first.
+    """
 
     def implement(source, i, taps):
         half = len(taps) - 1
-        terms = [f"taps[{k}] * (source[i + {k * step}] + source[i + {(2 * half - k) * step}])" for k in range(half)]
-        name = f"weigh_{len(taps)}_at_{step}"  # its own: compiled code that is kept on disk is linked by names
-        text = f"def {name}(source, i, taps):\n    value = {terms[0]}\n"
-        text += "".join(f"    value = value + {term}\n" for term in terms[1:])
-        text += f"    return value + taps[{half}] * source[i + {half * step}]\n"
+        pairs = [f"(source[i + {k * step}] + source[i + {(2 * half - k) * step}])" for k in range(half)]
+        text = f"def implementation(source, i, taps):\n    middle = source[i + {half * step}]\n"
+        text += "    twice = middle + middle\n"
+        text += f"    value = taps[0] * ({pairs[0]} - twice)\n"
+        text += "".join(f"    value = value + taps[{k}] * ({pairs[k]} - twice)\n" for k in range(1, half))
+        text += "    return middle + value\n"
         scope = {}
         exec(text, scope)
-        return scope[name]
+        return scope["implementation"]
 
     return implement
 
@@ -227,7 +232,7 @@ def _similarity(luminance, gradient):
     """
 
     def similarity(row, columns, limits, shift_x, shift_y):
-        nil, one, c1, c2, zero, eps, rounding2, rounding1, floor = limits
+        nil, one, c1, c2, zero, unsigned, rounding2, rounding1, floor = limits
         darkness = zero + rounding1 * (shift_x * shift_x + shift_y * shift_y)
         for i in range(columns):
             mx, my, squares = row[i], row[i + STRIDE], row[i + 2 * STRIDE]
@@ -237,7 +242,7 @@ def _similarity(luminance, gradient):
             covariance2 = half + half
             covariance2 = variances if covariance2 > variances else covariance2
             covariance2 = -variances if covariance2 < -variances else covariance2
-            cut = covariance2 < floor - eps * squares  # what is negative by rounding alone keeps its gradient
+            cut = covariance2 < floor - unsigned  # what is negative by rounding alone keeps its gradient
             covariance2 = floor if covariance2 < floor else covariance2
             denominator = variances + c2
             flat = denominator <= zero + rounding2 * squares
@@ -484,7 +489,7 @@ def _strip(source, like, deep, last, pixels, origins, task, size, targets, buffe
             if p >= top:
                 total += _total(row[4 * STRIDE + lead :], own)
                 if not deep:
-                    squares = max(squares, np.float64(_total(row[2 * STRIDE + lead :], own)))
+                    squares += np.float64(_total(row[2 * STRIDE + lead :], own))  # infinity and NaN stay in a sum
         if both is not None:
             for r in range(rows_map, ROWS):
                 _keep(row, derivatives, halo + r, 0, 0, _upto_lanes(columns), both)
@@ -736,7 +741,7 @@ def _scales(scale, c1, c2, dtype, rectify):
     table[:, 0] = scale
     table[:, 1] = c1 * scale**2
     table[:, 2] = c2 * scale**2
-    table[:, 3:] = _ZERO[dtype], eps, eps * (c2 == 0), eps**2 * (c1 == 0), 0.0 if rectify else -np.inf
+    table[:, 3:] = _ZERO[dtype], _UNSIGNED, eps * (c2 == 0), eps**2 * (c1 == 0), 0.0 if rectify else -np.inf
     return table
 
 

@@ -17,8 +17,8 @@ _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
 _ROUNDING = 16
-# A covariance this small beside E[x² + y²] has the sign that float32's rounding gave it. One figure for every dtype, so
-# that they agree on which windows are anti-correlated.
+# 2 σxy this near zero, in units of data_range², has the sign that float32's rounding gave it. One figure for all dtypes
+# and backends, so that they agree on which windows are anti-correlated.
 _UNSIGNED = 2e-6
 
 
@@ -105,7 +105,7 @@ def _similarity(pair, taps, rectify, luminance):
     covariance2 = _put(covariance2, covariance2.detach().clamp(-bound, bound))
     if rectify:
         # Where an image is flat σxy is zero, and rounding gives it a sign: such a window keeps its gradient.
-        negative = covariance2.detach() < -_UNSIGNED * squares.detach()
+        negative = covariance2.detach() < -_UNSIGNED
         covariance2 = _put(covariance2, covariance2.detach().clamp(min=0)).masked_fill(negative, 0.0)
     no_contrast = variances + pair.c2 <= (zero + eps * squares.detach() if pair.exact[1] else zero)
     cs = _ratio(covariance2 + pair.c2, variances + pair.c2, no_contrast)
