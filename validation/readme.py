@@ -31,24 +31,27 @@ _AGAINST = {dtypes.SECTION: "float64 on the same values"}
 
 
 def table(rows):
-    """The Markdown table made of the report's rows, with a column for the backend when there are several."""
-    several = rows.backend.nunique() > 1
+    """The Markdown table made of the report's rows: for each backend the worst error, and the median one behind it."""
+    backends = sorted(rows.backend.unique(), key=lambda name: (name != "torch", name))  # the plain one first
     lines = []
     for name, section, quantity, wanted in SHOWN:
         dataset = "golden-gradients" if section == gradients.MATLAB else "golden"
         found = rows[(rows.section == section) & (rows.quantity == quantity) & (rows.dataset == dataset) & (rows.n > 0)]
         for dtype in wanted:
-            for row in found[found.dtype == dtype].itertuples():
-                against = _AGAINST.get(section, section.removeprefix("Gradient: "))
-                budget = report.number(row.budget_worst)
-                if row.budget_median > 0:
-                    budget += f", median {report.number(row.budget_median)}"
-                line = [name, against, dtype, report.number(row.worst), report.number(row.median), budget]
-                lines.append([*line[:3], row.backend, *line[3:]] if several else line)
+            measured = found[found.dtype == dtype].set_index("backend")
+            if measured.empty:
+                continue
+            against = _AGAINST.get(section, section.removeprefix("Gradient: "))
+            errors = [_errors(measured.loc[one]) if one in measured.index else "" for one in backends]
+            lines.append([name, against, dtype, *errors, report.number(measured.budget_worst.max())])
     if not lines:
         raise ValueError("rows: a run that measured the golden pairs is wanted, and these rows have none of them")
-    head = ["quantity", "against", "dtype", "worst", "median", "budget"]
-    return report.markdown_table([*head[:3], "backend", *head[3:]] if several else head, lines)
+    heads = [f"{backend}: worst (median)" for backend in backends]
+    return report.markdown_table(["quantity", "against", "dtype", *heads, "budget"], lines)
+
+
+def _errors(row):
+    return f"{report.number(row.worst)} ({report.number(row['median'])})"
 
 
 def rewrite(text, new):
