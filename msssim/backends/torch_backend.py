@@ -1,7 +1,7 @@
 """Plain PyTorch: any device, any dtype, every option, differentiable as often as one likes.
 
 The Gaussian is a sum of shifted slices. No convolution and no matrix product takes part, so that TF32 and autocast
-have nothing to reach, and on a CPU it is ten times faster than a convolution.
+have nothing to reach.
 """
 
 from typing import NamedTuple
@@ -182,9 +182,8 @@ class _Gaussian(torch.autograd.Function):
     @staticmethod
     def forward(x, taps):
         half = len(taps) // 2
-        tails = [
-            sum(taps[half + 1 + k :]) for k in range(half)
-        ]  # what weighs the difference between pixels k and k + 1
+        # What lies beyond pixel k from the middle weighs the difference between it and the next.
+        tails = [sum(taps[half + 1 + k :]) for k in range(half)]
         for axis in (-2, -1):
             size = x.shape[axis] - 2 * half
             steps = x.diff(dim=axis)
