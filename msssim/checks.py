@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from . import backends, multiscale, window
+from . import backends, eager, multiscale, window
 
 REDUCTIONS = ("mean", "none")
 SMALL = ("raise", "fewer")
@@ -62,30 +62,40 @@ def fitting_levels(win_size, height, width):
 def one_of(name, value, allowed):
     """That an option has one of its values."""
     # 1 == True and 0 == False, and an array has no truth: only a string is compared by value.
-    if not any(value is each or (isinstance(value, str) and value == each) for each in allowed):
+    if not (value in allowed if isinstance(value, str) else any(value is each for each in allowed)):
         raise ValueError(f"{name}: one of {', '.join(map(repr, allowed))} is wanted, {value!r} came")
 
 
 def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend):
     """The options of ssim(), whatever the images."""
-    _window(data_range, win_size, sigma, K1, K2)
-    one_of("downsample", downsample, DOWNSAMPLE)
-    one_of("reduction", reduction, REDUCTIONS)
+    _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction)
     _backend(backend)
 
 
 def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
-    """The options of msssim(), whatever the images."""
+    """The options of msssim(), whatever the images; the weights are returned as a tuple of floats."""
+    _msssim_values(data_range, normalize, method, win_size, sigma, K1, K2, small, reduction)
+    _backend(backend)
+    return _weights_known(weights)
+
+
+@eager.remembered
+def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
+    _window(data_range, win_size, sigma, K1, K2)
+    one_of("downsample", downsample, DOWNSAMPLE)
+    one_of("reduction", reduction, REDUCTIONS)
+
+
+@eager.remembered
+def _msssim_values(data_range, normalize, method, win_size, sigma, K1, K2, small, reduction):
     _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    _backend(backend)
-    weights_known(weights)
 
 
-def weights_known(weights):
+def _weights_known(weights):
     """The weights as a tuple of floats, from a tuple, a list, an array or a tensor."""
     if getattr(weights, "requires_grad", False):
         raise ValueError("weights: numbers are wanted, for no gradient reaches them; requires_grad=True came")
@@ -111,7 +121,10 @@ def range_plausible(img1, img2, data_range):
     if img1.device.type != "cpu" or not img1.is_floating_point() or torch.compiler.is_compiling():
         return
     try:
-        spread = min(_sampled_spread(image) for image in (img1, img2))
+        # Most pairs are cleared by a look at the first: the second is not looked at then.
+        spread = _sampled_spread(img1)
+        if spread > 1.5 * data_range:
+            spread = min(spread, _sampled_spread(img2))
     except RuntimeError:  # inside torch.func.vmap a tensor has no values to look at
         return
     if spread > 1.5 * data_range:
@@ -133,16 +146,17 @@ def _level_of_caller():
 
 
 def _sampled_spread(image):
-    plane = image.detach()[(0,) * (image.dim() - 2)]
-    height, width = plane.shape
-    low, high = plane[:: -(-height // 8), :: -(-width // 8)].aminmax()
+    sizes, steps = zip(*((-(-size // -(-size // 8)), -(-size // 8)) for size in image.shape[-2:]), strict=True)
+    strides = [step * stride for step, stride in zip(steps, image.stride()[-2:], strict=True)]
+    low, high = image.detach().as_strided(sizes, strides, image.storage_offset()).aminmax()
     return float(high) - float(low)
 
 
 def _backend(name):
     one_of("backend", name, ("auto", *backends.BACKENDS))
-    if name not in ("auto", *backends.available_backends()):
-        raise ImportError(f"backend: {name!r} needs a package that is missing: python -m pip install msssim[fast]")
+    command = backends.missing(name)
+    if command:
+        raise ImportError(f"backend: {name!r} needs a package that is missing: {command}")
 
 
 def _window(data_range, win_size, sigma, K1, K2):
@@ -160,4 +174,6 @@ def _window(data_range, win_size, sigma, K1, K2):
 
 
 def _number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < float("inf")
+    # The type first: an abstract class takes ten times as long to ask.
+    real = type(value) is float or isinstance(value, numbers.Real)
+    return real and not isinstance(value, bool) and abs(value) < float("inf")

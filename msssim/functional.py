@@ -1,6 +1,6 @@
 """ssim() and msssim(): their documentation, the checks, the choice of a backend. No arithmetic."""
 
-from . import backends, checks, multiscale, resample, window
+from . import backends, checks, eager, multiscale, resample, window
 from .multiscale import WEIGHTS
 
 
@@ -208,10 +208,11 @@ def msssim(
     >>> bool(msssim.msssim(image, 1 - image, normalize="covariance") > 0)
     True
     """
-    checks.msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend)
+    weights = checks.msssim_options(
+        data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
+    )
     if isinstance(normalize, bool):  # the original's older spelling
         normalize = "simple" if normalize else None
-    weights = checks.weights_known(weights)
     checks.images(img1, img2)
     data_range = checks.range_known(data_range, img1.dtype)
     checks.range_plausible(img1, img2, data_range)
@@ -230,6 +231,7 @@ def _as_batch(image):
     return image[(None,) * (4 - image.dim())] if image.dim() < 4 else image
 
 
+@eager.remembered
 def _problem(data_range, win_size, sigma, K1, K2):
     """The arguments that every backend takes beside the images."""
     c1, c2 = window.constants(K1, K2, data_range)
@@ -238,7 +240,5 @@ def _problem(data_range, win_size, sigma, K1, K2):
 
 def _reduce(planes, image, reduction):
     """From one number for each plane, (N, C), to the value that is returned."""
-    value = planes.mean(-1).to(window.dtype_of_computation(image.dtype))
-    if reduction == "mean" or image.dim() < 4:
-        return value.mean()
-    return value
+    value = planes.mean() if reduction == "mean" or image.dim() < 4 else planes.mean(-1)
+    return value.to(window.dtype_of_computation(image.dtype))

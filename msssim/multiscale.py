@@ -4,13 +4,16 @@ import functools
 
 import torch
 
+from . import eager
+
 # Wang, Simoncelli and Bovik (2003), fitted to human judgements; they sum to 1.0001 and are used as published.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 NORMALIZE = (None, "relu", "simple", "covariance")
 METHODS = ("product", "wtd_sum")
 
-# Below this the derivative of x^w grows no more: float32 has to carry it back through the smallest denominators.
+# Below this the derivative of x^w, w x^w / x, is divided by this: float32 has to carry it back through the smallest
+# denominators.
 _STEEP = 1e-16
 
 
@@ -39,22 +42,33 @@ def combine(terms, weights, normalize, method):
     if method == "wtd_sum":
         total = sum(weights)
         return (terms * _row(tuple(weight / total for weight in weights), terms)).sum(-1)
-    powers = _powers(terms, _row(tuple(weights), terms))
-    # Multiplied one by one: the derivative of torch.prod asks the device whether there are zeros, and waits.
-    return functools.reduce(torch.mul, powers.unbind(-1))
+    row = _row(tuple(weights), terms)
+    wanted = torch.is_grad_enabled() and terms.requires_grad
+    return (_Product.apply if wanted else _Product.forward)(terms, row)
 
 
-def _powers(terms, weights):
-    """The powers terms ** weights, NaN where a term is negative, with a derivative that no term makes infinite.
+@eager.quick_to_apply
+class _Product(torch.autograd.Function):
+    """prod(terms ** weights), NaN where the power of a negative term is, with a derivative that no term makes infinite.
 
-    Autograd would make NaN of an infinite derivative: at zero it is zero, and below _STEEP that of _STEEP.
+    A term at zero makes the whole derivative zero; autograd would make NaN of an infinite one.
     """
-    zero = terms == 0
-    terms = torch.where(zero, 1.0, terms)
-    steep = (terms > 0) & (terms < _STEEP)
-    powers = (terms + torch.where(steep, _STEEP - terms, 0.0).detach()).pow(weights)
-    powers = powers + torch.where(steep, terms.pow(weights) - powers, 0.0).detach()
-    return powers.masked_fill(zero, 0.0)
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(terms, weights):
+        return terms.pow(weights).prod(-1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        terms, weights, product = ctx.saved_tensors
+        divisor = terms.masked_fill(terms.abs() < _STEEP, _STEEP)
+        return (upstream * product).unsqueeze(-1) * (weights / divisor), None
 
 
 def fewer(weights, levels):
@@ -66,13 +80,13 @@ def fewer(weights, levels):
 
 
 def _row(weights, terms):
-    """`weights` as a tensor like `terms`: on a device it is copied there once, for every copy waits for the device."""
-    if terms.device.type == "cpu" or torch.compiler.is_compiling():
+    """`weights` as a tensor like `terms`, made once: every copy to a device waits for it."""
+    if not eager.at_once():  # what is made now may be no tensor that a later call can use
         return torch.tensor(weights, dtype=terms.dtype, device=terms.device)
-    return _row_on_device(weights, terms.dtype, terms.device)
+    return _kept_row(weights, terms.dtype, terms.device)
 
 
 @functools.lru_cache(maxsize=64)
-def _row_on_device(weights, dtype, device):
+def _kept_row(weights, dtype, device):
     with torch.inference_mode(False):  # an inference tensor, cached, could not take part in training later
         return torch.tensor(weights, dtype=dtype, device=device)

@@ -24,12 +24,11 @@ RANK = {
     "multiscale": 1,
     "resample": 1,
     "window": 0,
+    "eager": 0,
 }
-# The optional package of a kernel is imported in one file and nowhere else.
-OPTIONAL = {
-    **dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba_backend.py"),
-    "triton": "backends/triton_backend.py",
-}
+# The optional package of a kernel is imported in the files that begin with its name and nowhere else.
+OPTIONAL = {**dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba_"), "triton": "backends/triton_"}
+KERNELS = ("numba", "triton")
 
 
 def imports(path):
@@ -58,14 +57,21 @@ def test_library_imports_torch_and_what_lies_below(path):
         top = name.split(".")[0]
         if level == 0:
             home = OPTIONAL.get(top)
-            assert top == "torch" or top in sys.stdlib_module_names or home == inside.as_posix(), f"imports {name}"
+            assert top == "torch" or top in sys.stdlib_module_names or _at_home(home, inside), f"imports {name}"
         elif level == len(inside.parts):  # from the root of the package
             assert RANK[top] < RANK[own], f"imports {name}, which is not below it"
-            if inside.stem.endswith("_backend"):
+            if inside.stem.startswith(KERNELS) or inside.stem.endswith("_backend"):
                 assert top == "window", f"a kernel knows numbers and dtypes alone, not {name}"
         else:  # from its own folder, backends/
             assert own == "backends" and level == 1, f"imports {name} from above the package"
-            assert not inside.stem.endswith("_backend"), f"a kernel does not import its neighbour {name}"
+            family = inside.stem.partition("_")[0]
+            assert not inside.stem.endswith("_backend") or name.startswith(f"{family}_"), (
+                f"a kernel does not import its neighbour {name}"
+            )
+
+
+def _at_home(home, path):
+    return home is not None and path.as_posix().startswith(home)
 
 
 @pytest.mark.parametrize("folder, others", [("reference", {"datasets"}), ("datasets", {"reference"})])

@@ -2,6 +2,9 @@
 
 import concurrent.futures
 import multiprocessing
+import os
+import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -276,11 +279,32 @@ def test_importing_the_library_imports_no_numba():
 
 
 def test_without_a_folder_to_keep_code_in_the_kernel_is_compiled_all_the_same():
-    from msssim.backends import numba_backend
+    from msssim.backends import numba_vectors
 
     scope = {}
     exec("def successor(x):\n    return x + 1", scope)  # numba finds no folder for a function of no file
-    assert numba_backend._compiled_for_keeps(scope["successor"])(1) == 2
+    assert numba_vectors.compiled_for_keeps(scope["successor"])(1) == 2
+
+
+def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
+    shutil.copytree(
+        pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = "import logging, torch, msssim; logging.basicConfig(level=20); msssim.ssim(*torch.rand(2, 16, 16))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def said():
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert not done.returncode, done.stderr
+        return done.stderr
+
+    assert "compiled, which happens once" in said()
+    assert "found on disk" in said()
+    with (tmp_path / "msssim/backends/numba_blocks.py").open("a") as file:
+        file.write("# another version\n")
+    assert "compiled, which happens once" in said()
 
 
 def test_the_log_says_what_takes_time(caplog, pair):

@@ -1,0 +1,50 @@
+"""What a call may skip or remember while PyTorch runs operations at once, and must not where it follows them."""
+
+import functools
+import inspect
+
+import torch
+from torch.autograd import forward_ad
+
+
+def transformed():
+    """Whether torch.func or forward-mode differentiation works on the tensors."""
+    if torch.compiler.is_compiling():  # which traces through the transforms itself
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def at_once():
+    """Whether an operation does its work now and nobody else sees it: no compiler, no transform, no dispatch mode."""
+    return not (torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack())
+
+
+def remembered(function):
+    """A function of options alone whose results are kept; not its errors, and not for what has no hash.
+
+    The types of the options tell them apart too: 1, 1.0 and True are equal, and not all of them are a data_range.
+    """
+    results = functools.lru_cache(maxsize=64, typed=True)(function)
+
+    @functools.wraps(function)
+    def remembering(*options):
+        if torch.compiler.is_compiling():  # which looks through caches, with a warning
+            return function(*options)
+        try:
+            hash(options)
+        except TypeError:
+            hashable = False
+        else:
+            hashable = True
+        return results(*options) if hashable else function(*options)
+
+    return remembering
+
+
+def quick_to_apply(function):
+    """A torch.autograd.Function with the signature of its forward() at hand.
+
+    apply() asks for it at every call, and without this it is read from the code anew, which takes longer than the rest.
+    """
+    function.forward.__signature__ = inspect.signature(function.forward)
+    return function
