@@ -21,12 +21,14 @@ def _options(levels=2):
     return window.gaussian_taps(11, 1.5), c1, c2, 1.0, levels, False
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck itself of torch 2.14 looks at
 @pytest.mark.parametrize("needs", [(False, False), (True, False), (True, True)])
 def test_opcheck_of_the_means(pair, needs):
     images = [image.requires_grad_(need) for image, need in zip(pair(2, 1, 23, 26), needs, strict=True)]
     torch.library.opcheck(torch.ops.msssim.pyramid_means.default, (*images, *_options(), *needs))
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck itself of torch 2.14 looks at
 def test_opcheck_of_the_gradient(pair):
     x, y = pair(2, 1, 23, 26)
     means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(), True, False)

@@ -1,26 +1,53 @@
 """The backends and the choice between them. No kernel is imported here: its package is, when it first computes."""
 
+import importlib.metadata
 import importlib.util
+import os
+import shutil
 
 import torch
 
 from . import operator, torch_backend
 
-BACKENDS = ("numba", "torch")
+BACKENDS = ("triton", "numba", "torch")
+
+# What installs the package that a backend needs.
+INSTALL = {
+    "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
+    "numba": "python -m pip install msssim[fast]",
+}
 
 
-def _installed(name):
+def _usable(name):
+    """Whether the package of a backend is there; nothing is imported to find out."""
     try:
-        return importlib.util.find_spec(name) is not None
+        there = importlib.util.find_spec(name) is not None
     except ImportError:  # an import hook may refuse a package outright
         return False
+    return there and (name != "triton" or (_new_enough_triton() and _c_compiler()))
 
 
-_AVAILABLE = tuple(name for name in BACKENDS if _installed(name))
+def _new_enough_triton():
+    """Whether it is 3.4 or later, whose kernels know tuples; a version that nobody tells is taken to be."""
+    for distribution in ("triton", "pytorch-triton", "pytorch-triton-rocm"):
+        try:
+            major, minor = importlib.metadata.version(distribution).split(".")[:2]
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return (int(major), int(minor)) >= (3, 4)
+    return True
 
-# What the Numba backend computes; the rest is the plain backend's.
-_NUMBA_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
-_NUMBA_WINDOW = 31
+
+def _c_compiler():
+    """Whether Triton finds the compiler that it makes its launchers with."""
+    return bool(os.environ.get("CC")) or any(shutil.which(compiler) for compiler in ("gcc", "clang"))
+
+
+_AVAILABLE = tuple(name for name in BACKENDS if _usable(name))
+
+# What the fused backends compute; the rest is the plain backend's.
+_FUSED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
+_FUSED_WINDOW = 31
 
 
 def available_backends():
@@ -36,7 +63,12 @@ def available_backends():
     >>> "torch" in msssim.available_backends()
     True
     """
-    return _AVAILABLE
+    return tuple(name for name in _AVAILABLE if name != "triton" or torch.cuda.is_available())
+
+
+def missing(name):
+    """The command that installs what a backend needs, or None where nothing is missing."""
+    return None if name in ("auto", *_AVAILABLE) else INSTALL[name]
 
 
 def choose(name, image, win_size, maps=False):
@@ -44,9 +76,10 @@ def choose(name, image, win_size, maps=False):
 
     A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one.
     """
-    if name == "torch" or (name == "auto" and "numba" not in _AVAILABLE):
+    wanted = ("triton" if image.device.type == "cuda" else "numba") if name == "auto" else name
+    if wanted not in _AVAILABLE or wanted == "torch":
         return torch_backend
-    obstacle = _numba_obstacle(image, win_size, maps)
+    obstacle = _obstacle(wanted, image, win_size, maps)
     if obstacle is None:
         return operator
     if name == "auto":
@@ -54,15 +87,16 @@ def choose(name, image, win_size, maps=False):
     raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
 
 
-def _numba_obstacle(image, win_size, maps):
-    """Why the Numba backend does not cover a call, or None where it does."""
-    if image.device.type != "cpu":
-        return f'"numba" computes on the CPU, images on {image.device} came'
-    if image.dtype not in _NUMBA_DTYPES:
-        wanted = ", ".join(str(dtype).removeprefix("torch.") for dtype in _NUMBA_DTYPES)
-        return f'"numba" takes images of {wanted}, {image.dtype} came'
-    if win_size > _NUMBA_WINDOW:
-        return f'"numba" takes windows up to win_size={_NUMBA_WINDOW}, {win_size} came'
+def _obstacle(name, image, win_size, maps):
+    """Why a fused backend does not cover a call, or None where it does."""
+    device, place = ("cuda", "a GPU") if name == "triton" else ("cpu", "the CPU")
+    if image.device.type != device:
+        return f'"{name}" computes on {place}, images on {image.device} came'
+    if image.dtype not in _FUSED_DTYPES:
+        wanted = ", ".join(map(str, _FUSED_DTYPES))
+        return f'"{name}" takes images of {wanted}, {image.dtype} came'
+    if win_size > _FUSED_WINDOW:
+        return f'"{name}" takes windows up to win_size={_FUSED_WINDOW}, {win_size} came'
     if maps:
-        return '"numba" computes no maps, full=True came'
+        return f'"{name}" computes no maps, full=True came'
     return None

@@ -7,6 +7,7 @@ and add. A derivative of the latter, rarely wanted, is the plain backend's, whic
 
 import torch
 
+from .. import eager
 from . import torch_backend
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
@@ -26,11 +27,17 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs)[0]
 
 
-@torch.library.impl(_MEANS, "cpu")
 def _means_on_cpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
     from . import numba_backend
 
     return numba_backend.means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+
+
+@torch.library.impl(_MEANS, "cuda")
+def _means_on_gpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+    from . import triton_backend
+
+    return triton_backend.means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
 
 @torch.library.register_fake(_MEANS)
@@ -45,13 +52,17 @@ def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
     return img1.new_empty((batch, channels, levels), dtype=torch.float64), *kept
 
 
-@torch.library.impl(_GRADIENT, "cpu")
 def _gradient_on_cpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
     from . import numba_backend
 
-    gradient = numba_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1)
-    limit = torch.finfo(img1.dtype).max
-    return gradient.clamp_(-limit, limit).to(img1.dtype)
+    return numba_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
+
+
+@torch.library.impl(_GRADIENT, "cuda")
+def _gradient_on_gpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
+    from . import triton_backend
+
+    return triton_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
 
 @torch.library.register_fake(_GRADIENT)
@@ -99,6 +110,8 @@ def _gradient_backward(ctx, direction):
     return upstream, None, img1, img2, *(None,) * 7
 
 
+torch.library.impl(_MEANS, "cpu", _means_on_cpu)
+torch.library.impl(_GRADIENT, "cpu", _gradient_on_cpu)
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
 torch.library.register_autograd(_GRADIENT, _gradient_backward, setup_context=_gradient_context)
 
@@ -111,12 +124,16 @@ def _flattened(size, dims, tensors):
     ]
 
 
+@eager.quick_to_apply
 class _Means(torch.autograd.Function):
-    """The operator under torch.func, whose transforms do not reach what register_autograd() knows."""
+    """The operator under torch.func, whose transforms do not reach what register_autograd() knows.
+
+    And to eager autograd: what register_autograd() makes of it looks through the schema at every call.
+    """
 
     @staticmethod
     def forward(*arguments):
-        return _means(*arguments)
+        return _means_alone(*arguments)
 
     setup_context = staticmethod(_means_context)
     backward = staticmethod(_means_backward)
@@ -129,12 +146,13 @@ class _Means(torch.autograd.Function):
         return tuple(output.unflatten(0, (info.batch_size, -1)) for output in outputs), (0, 0, 0)
 
 
+@eager.quick_to_apply
 class _Gradient(torch.autograd.Function):
     """The other operator under torch.func."""
 
     @staticmethod
     def forward(*arguments):
-        return _gradient(*arguments)
+        return _gradient_alone(*arguments)
 
     setup_context = staticmethod(_gradient_context)
     backward = staticmethod(_gradient_backward)
@@ -146,13 +164,28 @@ class _Gradient(torch.autograd.Function):
 
 
 def _means(*arguments):
-    return (_Means.apply if _under_func() else torch.ops.msssim.pyramid_means)(*arguments)
+    return (_Means.apply if _by_function(arguments[:2]) else _means_alone)(*arguments)
 
 
 def _gradient(*arguments):
-    return (_Gradient.apply if _under_func() else torch.ops.msssim.pyramid_gradient)(*arguments)
+    return (_Gradient.apply if _by_function(arguments[:4]) else _gradient_alone)(*arguments)
 
 
-def _under_func():
-    """Whether a transform of torch.func is active."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+def _by_function(tensors):
+    """Whether an autograd.Function is to differentiate or transform a call, rather than the operator itself."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return eager.transformed() or (wanted and eager.at_once())
+
+
+def _means_alone(*arguments):
+    return (_means_on_cpu if _plain(arguments[:2]) else torch.ops.msssim.pyramid_means)(*arguments)
+
+
+def _gradient_alone(*arguments):
+    return (_gradient_on_cpu if _plain(arguments[:4]) else torch.ops.msssim.pyramid_gradient)(*arguments)
+
+
+def _plain(tensors):
+    """Whether the dispatcher would only call the kernel: at 64 × 64 it takes longer for that than all checks do."""
+    own = (torch.Tensor, torch.nn.Parameter)
+    return eager.at_once() and all(type(tensor) in own and tensor.device.type == "cpu" for tensor in tensors)

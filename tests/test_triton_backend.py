@@ -1,0 +1,335 @@
+"""The fused kernel for GPUs: as right as the plain backend at every dtype, window, mode and layout.
+
+Where there is no GPU, Triton's interpreter runs it on the CPU, at small sizes: the same kernels, line by line.
+"""
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+
+import datasets
+import msssim
+from msssim import backends, window
+from msssim.backends import torch_backend
+from reference import golden
+
+if importlib.util.find_spec("triton") is None:
+    pytest.skip('triton is not installed: python -m pip install "triton>=3.4"', allow_module_level=True)
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+triton_backend = pytest.importorskip("msssim.backends.triton_backend", exc_type=ImportError)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy's, under the interpreter
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch):
+    """Under the interpreter a program of four times the size takes little longer, and there are fewer of them."""
+    plan = triton_backend._plan
+    if not GPU:
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        monkeypatch.setattr(triton_backend, "BLOCK", 512)
+        plan.cache_clear()
+    yield
+    plan.cache_clear()
+
+
+def _options(levels=1, win_size=11, sigma=1.5, data_range=1.0, rectify=False, K1=0.01, K2=0.03):
+    c1, c2 = window.constants(K1, K2, data_range)
+    taps, unit = window.gaussian_taps(win_size, sigma), window.unit_of_range(data_range)
+    return dict(taps=taps, c1=c1, c2=c2, unit=unit, levels=levels, rectify=rectify)
+
+
+class Fused(torch.autograd.Function):
+    """The kernels by themselves, without the operator that calls them where there is a GPU."""
+
+    @staticmethod
+    def forward(ctx, x, y, options):
+        arguments = (options[name] for name in ("taps", "c1", "c2", "unit", "levels", "rectify"))
+        means, *ctx.kept = triton_backend.means_and_gradients(x, y, *arguments, *ctx.needs_input_grad[:2])
+        ctx.image, ctx.options = x, options
+        return means
+
+    @staticmethod
+    def backward(ctx, upstream):
+        size, dtype = ctx.image.shape[-2:], ctx.image.dtype
+        halo = len(ctx.options["taps"]) - 1
+        arguments = (*size, ctx.options["levels"], halo, dtype)
+        return *(
+            triton_backend.gradient(upstream, kept, *arguments) if kept.numel() else None for kept in ctx.kept
+        ), None
+
+
+def fused_means(x, y, **options):
+    return Fused.apply(x, y, options)
+
+
+def _means_and_gradients(function, x, y, needs=(True, False), **options):
+    x, y = (
+        image.detach().to(DEVICE).requires_grad_(need and image.is_floating_point())
+        for image, need in zip((x, y), needs, strict=True)
+    )
+    means = function(x, y, **options)
+    wanted = [image for image in (x, y) if image.requires_grad]
+    share = torch.linspace(1, 2, means.numel(), dtype=means.dtype, device=DEVICE).view_as(means)
+    gradients = torch.autograd.grad((means * share).sum(), wanted) if wanted else ()
+    return [each.detach().cpu() for each in (means, *gradients)]
+
+
+def _compare(x, y, needs=(True, True), rtol=1e-10, **options):
+    fused = _means_and_gradients(fused_means, x, y, needs, **_options(**options))
+    plain = _means_and_gradients(torch_backend.pyramid_means, x, y, needs, **_options(**options))
+    for ours, expected in zip(fused, plain, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol * 1e-3 + rtol * expected.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    "shape, levels, win_size, rectify",
+    [((1, 1, 11, 12), 1, 11, False), ((2, 1, 23, 25), 2, 11, True), ((1, 2, 35, 33), 3, 7, False)],
+    ids=str,
+)
+def test_means_and_both_gradients(pair, shape, levels, win_size, rectify):
+    _compare(*pair(*shape, noise=0.9), levels=levels, win_size=win_size, rectify=rectify)
+
+
+@pytest.mark.parametrize("win_size, sigma, size", [(3, 0.7, (12, 17)), (31, 5.0, (33, 36))])
+def test_windows_of_every_size(pair, win_size, sigma, size):
+    _compare(*pair(1, 1, *size), win_size=win_size, sigma=sigma, needs=(True, False))
+
+
+def test_programs_side_by_side_and_below_each_other(pair, monkeypatch):
+    monkeypatch.setattr(triton_backend, "BLOCK", 128)
+    for cut in ((8, 4), (16, 7)):  # rows of a segment, threads of a group as a power of two
+        x, y = pair(1, 1, 15, 131 if cut[1] == 4 else 299, dtype=torch.float32)
+        needed = triton_backend._programs(*x.shape[-2:], cut[0], cut[1], 10, True, 2)[0]
+        monkeypatch.setattr(triton_backend, "_plan", lambda *_, cut=(*cut[:2], needed): cut)
+        assert needed > 1
+        _compare(x, y, needs=(True, False), rtol=2e-5)
+
+
+def test_more_scales_than_one_launch_halves(pair):
+    _compare(*pair(1, 1, 193, 195), levels=7, win_size=3, sigma=0.7, needs=(False, False))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair, dtype):
+    x, y = pair(1, 1, 23, 31, dtype=dtype)
+    options = _options(levels=2, data_range=255.0 if dtype == torch.uint8 else 1.0)
+    exact = _means_and_gradients(torch_backend.pyramid_means, x.double(), y.double(), **options)
+    plain = _means_and_gradients(torch_backend.pyramid_means, x, y, **options)
+    fused = _means_and_gradients(fused_means, x, y, **options)
+    roundings = 50 if dtype == torch.float64 else 1  # float64 is its own reference: there the two differ by roundings
+    kept = torch.finfo(torch.float64 if dtype == torch.float64 else torch.float32).eps
+    for ours, expected, right, eps in zip(fused, plain, exact, (kept, torch.finfo(dtype).eps if len(plain) > 1 else 0),
+                                          strict=False):  # fmt: skip
+        assert ours.dtype == expected.dtype
+        allowed = (expected - right).abs().max() + roundings * eps * right.abs().max()
+        assert (ours - right).abs().max() <= 2 * allowed
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_equal_images_give_exactly_one(pair, dtype):
+    x, _ = pair(1, 1, 22, 27, dtype=dtype)
+    means, *_ = _means_and_gradients(fused_means, x, x, (False, False), **_options(levels=2, data_range=3.0))
+    assert (means == 1).all()
+
+
+def test_gradients_are_for_who_needs_them(pair):
+    x, y = (image.to(DEVICE) for image in pair(1, 1, 13, 15))
+    options = _options()
+    for needs in ((False, False), (True, False), (False, True), (True, True)):
+        _, *kept = triton_backend.means_and_gradients(x, y, *options.values(), *needs)
+        assert [gradient.shape[-1] for gradient in kept] == [13 * 15 * need for need in needs]
+    _compare(x.cpu(), y.cpu(), needs=(False, True))
+
+
+def _layouts(x):
+    wide = torch.zeros(*x.shape[:3], 2 * x.shape[3], dtype=x.dtype, device=x.device)
+    wide[..., ::2] = x
+    offset = torch.zeros(x.shape[0], x.shape[1] + 1, x.shape[2] + 3, x.shape[3] + 5, dtype=x.dtype, device=x.device)
+    offset[:, 1:, 3:, 5:] = x
+    yield "channels_last", x.contiguous(memory_format=torch.channels_last)
+    yield "strided", wide[..., ::2]
+    yield "sliced", offset[:, 1:, 3:, 5:]
+    yield "transposed", x.mT.contiguous().mT
+
+
+@pytest.mark.parametrize(
+    "dtype, some", [(torch.float32, slice(None, None, 2)), (torch.uint8, slice(1, None, 2))], ids=str
+)
+def test_layout_changes_no_bit(pair, dtype, some):
+    x, y = (image.to(DEVICE) for image in pair(1, 2, 12, 14, dtype=dtype))
+    options = _options(levels=1, data_range=255.0 if dtype == torch.uint8 else 1.0)
+    expected = fused_means(x, y, **options)
+    for (name, other), (_, view) in list(zip(_layouts(x), [*_layouts(y)][::-1], strict=True))[some]:
+        assert torch.equal(fused_means(other, view, **options), expected), name
+    assert torch.equal(fused_means(x[:, :1].expand_as(x), y, **options)[:, 0], expected[:, 0])
+
+
+def test_addresses_beyond_two_to_the_31(pair):
+    step = 2**31 + 4096
+    try:
+        memory = torch.empty(step + 256, dtype=torch.uint8, device=DEVICE)  # untouched pages take no memory on a CPU
+    except RuntimeError:
+        pytest.skip("there are no 2 GiB to lend")
+    x, y = (image.to(DEVICE) for image in pair(2, 1, 13, 15, dtype=torch.uint8))
+    far = memory.as_strided((2, 1, 13, 15), (step, 13 * 15, 15, 1))
+    far.copy_(x)
+    options = _options(data_range=255.0)
+    assert torch.equal(fused_means(far, y, **options), fused_means(x, y, **options))
+
+
+def test_every_pixel_of_fresh_memory_is_written(pair):
+    x, y = pair(1, 1, 23, 25, dtype=torch.float32)
+    expected = _means_and_gradients(fused_means, x, y, (True, True), **_options(levels=2))
+    torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
+    try:
+        again = _means_and_gradients(fused_means, x, y, (True, True), **_options(levels=2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(*each) for each in zip(again, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "dtype, factor",
+    [(torch.float32, 1e-30), (torch.float32, 1e30), (torch.float64, 1e200)],
+    ids=str,
+)
+def test_values_far_beyond_the_range_are_those_of_the_plain_backend(pair, dtype, factor):
+    x, y = pair(1, 1, 22, 23, dtype=dtype)
+    _compare(x * factor, y * factor, levels=2, needs=(True, False), rtol=2e-5 if dtype == torch.float32 else 1e-9)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_nan_and_infinity_give_nan_in_their_plane(pair, bad):
+    x, y = pair(2, 1, 13, 15, dtype=torch.float32)
+    x[0, 0, 12, 14] = bad
+    (means,) = _means_and_gradients(fused_means, x, y, (False, False), **_options())
+    assert means[0].isnan().all() and means[1].isfinite().all()
+
+
+def test_one_huge_pixel_leaves_everything_finite(pair):
+    x, y = pair(1, 1, 22, 60, dtype=torch.float32)
+    x[0, 0, 3, 50] = 3e38
+    x[0, 0, 20, 3] = -3e38
+    for result in _means_and_gradients(fused_means, x, y, (True, True), **_options(levels=2, rectify=True)):
+        assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("K1, K2", [(0, 0), (0.01, 0), (0, 0.03)])
+def test_without_constants_flat_and_black_windows_count_as_alike(pair, K1, K2):
+    x, y = pair(1, 1, 16, 40, dtype=torch.float32)
+    x[..., :20], y[..., :20] = 0.7, 0.2
+    x[..., 25:], y[..., 25:] = 0, 0
+    _compare(x, y, K1=K1, K2=K2, needs=(False, False), rtol=2e-5)
+
+
+@pytest.fixture
+def fused_index(monkeypatch):
+    """A function: msssim(), or another, through these kernels."""
+
+    def index(x, y, function=msssim.msssim, **options):
+        if GPU:
+            return function(x.to(DEVICE), y.to(DEVICE), backend="triton", **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(backends, "choose", lambda *_, **__: types.SimpleNamespace(pyramid_means=fused_means))
+            return function(x, y, **options)
+
+    return index
+
+
+@pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
+@pytest.mark.parametrize("method", ["product", "wtd_sum"])
+def test_every_mode_and_method(pair, fused_index, normalize, method):
+    x, y = pair(1, 1, 23, 24, dtype=torch.float64, noise=0.7)
+    options = dict(normalize=normalize, method=method, weights=(0.4, 0.6))
+    results = []
+    for index in (fused_index, lambda x, y, **options: msssim.msssim(x, y, backend="torch", **options)):
+        image = x.clone().requires_grad_()
+        value = index(image, y, **options)
+        results.append((value.detach().cpu(), torch.autograd.grad(value, image)[0]))
+    assert results[1][1].abs().max() > 0
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-14)
+
+
+def _golden(dataset, name):
+    (found,) = (each for each in datasets.load(dataset) if each.name == name)
+    return [torch.as_tensor(image)[None, None].double() for image in (found.reference, found.distorted)]
+
+
+def test_what_the_matlab_code_returned(fused_index):
+    value, terms = fused_index(*_golden("golden", "grass-257x191-quantised"), data_range=255.0, scales=True)
+    expected = golden.values()["grass-257x191-quantised"]
+    assert abs(value.item() - expected.msssim_product.real) < 1e-11
+    assert terms.flatten().tolist()[:-1] == pytest.approx(expected.cs[:-1], abs=1e-11)
+
+
+def test_the_gradient_of_the_matlab_code(fused_index):
+    x, y = _golden("golden-gradients", "coffee-179x193-noisy")
+    expected = golden.gradients()["coffee-179x193-noisy"]
+    (gradient,) = torch.autograd.grad(fused_index(x, y.requires_grad_(), data_range=255.0), y)
+    sampled = gradient[0, 0, expected.row, expected.column].numpy()
+    assert abs(sampled - expected.msssim_product).max() < 1e-6 * abs(expected.msssim_product).max()
+
+
+def test_every_kernel_compiles_ahead_of_time_without_spills_at_the_default_window():
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("ahead_of_time.py")), "float32 window 11 one"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert not done.returncode, done.stderr
+    print(done.stdout)
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert {row[0] for row in rows} == {"sm_80", "sm_90"}
+    assert [row[-3] for row in rows].count("sweep") == 4
+    assert {row[-3] for row in rows} == {"sweep", "halve", "mean", "spread"}
+    assert all(row[-1] == "0" for row in rows)
+
+
+def _image(device="cuda", dtype=torch.float32):
+    return types.SimpleNamespace(device=torch.device(device), dtype=dtype)
+
+
+def test_auto_takes_the_kernel_for_a_gpu_and_leaves_to_the_plain_backend_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
+    assert backends.choose("auto", _image(), 11) is backends.operator
+    assert backends.choose("triton", _image(), 31) is backends.operator
+    assert backends.choose("auto", _image(), 33) is torch_backend
+    assert backends.choose("auto", _image(dtype=torch.int32), 11) is torch_backend
+    assert backends.choose("auto", _image("meta"), 11) is torch_backend
+    monkeypatch.setattr(backends, "_AVAILABLE", ("numba", "torch"))
+    assert backends.choose("auto", _image(), 11) is torch_backend
+
+
+@pytest.mark.parametrize(
+    "image, win_size, maps, words",
+    [
+        (_image("cpu"), 11, False, '"triton" computes on a GPU, images on cpu came'),
+        (_image(), 33, False, "win_size=31, 33 came"),
+        (_image(), 11, True, "full=True came"),
+        (_image(dtype=torch.int32), 11, False, "int32 came"),
+    ],
+)
+def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(monkeypatch, image, win_size, maps, words):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "torch"))
+    with pytest.raises(ValueError, match=words):
+        backends.choose("triton", image, win_size, maps)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, pair):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
+    x, y = pair(1, 1, 16, 16)
+    with pytest.raises(ImportError, match=r'python -m pip install "triton>=3\.4"'):
+        msssim.ssim(x, y, backend="triton")
+
+
+@pytest.mark.parametrize("version, fits", [("3.3.1", False), ("3.4.0", True), ("4.0.0+git1", True)])
+def test_the_version_that_kernels_need(monkeypatch, version, fits):
+    monkeypatch.setattr("importlib.metadata.version", lambda distribution: version)
+    assert backends._new_enough_triton() is fits
