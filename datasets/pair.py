@@ -36,10 +36,12 @@ class Pairs(Sequence):
         For each name of a pair the function without arguments that makes it.
     note : str
         What a reader of results should know about the dataset, as how much of it was there.
+    problems : sequence of str
+        What is wrong with the files of the dataset and was left out, a line each.
     """
 
-    def __init__(self, makers, note=""):
-        self._makers, self.note = dict(makers), note
+    def __init__(self, makers, note="", problems=()):
+        self._makers, self.note, self.problems = dict(makers), note, tuple(problems)
 
     @property
     def names(self):
@@ -51,12 +53,16 @@ class Pairs(Sequence):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Pairs({name: self._makers[name] for name in self.names[index]}, self.note)
+            return Pairs({name: self._makers[name] for name in self.names[index]}, self.note, self.problems)
         return self._makers[self.names[index]]()
 
 
 class DatasetMissing(FileNotFoundError):
     """The images of a dataset are not on this machine; the message says where to get them and where to put them."""
+
+
+class BrokenImage(ValueError):
+    """A file of a dataset cannot be used; the message is one line that names it."""
 
 
 def optional(module, package):

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import embedded, kodak, recipes
+from datasets import embedded, recipes, references
 
 
 def test_names():
-    assert datasets.names() == ("golden", "golden-gradients", "colour", "kodak", "synthetic")
-    with pytest.raises(ValueError, match="one of golden, golden-gradients, colour, kodak, synthetic, got 'tid'"):
+    assert datasets.names()[:5] == ("golden", "golden-gradients", "colour", "synthetic", "live")
+    with pytest.raises(ValueError, match=r"one of golden, golden-gradients, colour, .*, clic, got 'tid'"):
         datasets.load("tid")
 
 
@@ -108,15 +109,27 @@ def test_a_part_of_kodak_works(monkeypatch, tmp_path):
     """With a made-up picture in the place of one of the images, every distortion at every level."""
     _one_kodak_image(monkeypatch, tmp_path)
     pairs = datasets.load("kodak")
-    assert pairs.note == "1 of 24 images" and len(pairs) == 3 * len(kodak.LEVELS)
+    assert pairs.note == "1 of 24 images" and len(pairs) == 3 * len(references.LEVELS)
     errors = collections.defaultdict(list)
     for pair in pairs:
         assert pair.name == f"kodim07-{pair.distortion}-{pair.level}"
         assert pair.distorted.shape == pair.reference.shape == (64, 96, 3) and pair.distorted.dtype == np.uint8
         errors[pair.distortion].append(np.square(pair.reference - pair.distorted.astype(float)).mean())
-    assert set(errors) == set(kodak.LEVELS)
+    assert set(errors) == set(references.LEVELS)
     for distortion, (little, more, much) in errors.items():
         assert 0 < little < more < much, distortion
+
+
+def test_the_other_sets_are_loaded_alike_and_what_is_misnamed_is_said(monkeypatch, tmp_path):
+    """A set whose file names are its own takes every image; one with known names says which is not called like that."""
+    _one_kodak_image(monkeypatch, tmp_path)
+    (tmp_path / "kodak" / "kodim7.png").write_bytes((tmp_path / "kodak" / "kodim07.png").read_bytes())
+    (tmp_path / "benchmark" / "Set5").mkdir(parents=True)
+    shutil.copytree(tmp_path / "kodak", tmp_path / "benchmark" / "Set5" / "HR")
+    kodak, set5 = datasets.load("kodak"), datasets.load("set5")
+    assert kodak.note == "1 of 24 images" and set5.note == "2 of 5 images" and set5.problems == ()
+    assert len(kodak.problems) == 1 and "kodak/kodim7.png" in kodak.problems[0] and "misnamed" in kodak.problems[0]
+    assert {name.partition("-")[0] for name in set5.names} == {"kodim07", "kodim7"}
 
 
 def test_kodak_noise_is_the_same_each_time(monkeypatch, tmp_path):
@@ -133,7 +146,7 @@ def test_kodak_itself():
         pairs = datasets.load("kodak")
     except datasets.DatasetMissing as missing:
         pytest.skip(str(missing))
-    for pair in itertools.islice(pairs, 3 * len(kodak.LEVELS)):
+    for pair in itertools.islice(pairs, 3 * len(references.LEVELS)):
         assert sorted(pair.reference.shape) == [3, 512, 768] and pair.distorted.shape == pair.reference.shape
         assert (pair.reference != pair.distorted).any(), pair.name
 
@@ -146,4 +159,4 @@ def _one_kodak_image(monkeypatch, tmp_path):
     (tmp_path / "kodak").mkdir()
     image.fromarray(np.stack([plane, plane // 2, 255 - plane], axis=-1)).save(tmp_path / "kodak" / "kodim07.png")
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
-    kodak._decoded.cache_clear()
+    references._decoded.cache_clear()

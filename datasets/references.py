@@ -1,15 +1,15 @@
-"""The Kodak images with distortions of our own, the kinds that image-quality databases are made of."""
+"""Sets of good images with distortions of our own, the kinds that image-quality databases are made of."""
 
 import functools
 import io
-import os
-from pathlib import Path
+import zlib
 
 import numpy as np
 
-from .pair import DatasetMissing, Pair, Pairs, optional
+from . import images, registry
+from .opinion import Inspection
+from .pair import BrokenImage, Pair, Pairs, optional
 
-COUNT = 24
 SEED = 20031109
 
 # For each distortion its setting at levels 1, 2 and 3.
@@ -23,9 +23,12 @@ LEVELS = {
 }
 
 
-def kodak():
-    """Every image that is there with every distortion at three levels."""
-    files = _files()
+def load(name):
+    """Every image that is there with every distortion at three levels; see :func:`datasets.load`."""
+    files, misnamed = _files(name)
+    if not files:
+        folder = registry.root(name) / registry.entries()[name].folders[0]
+        raise registry.missing(name, f"no images in {folder}")
     return Pairs(
         {
             f"{file.stem}-{distortion}-{level}": functools.partial(_pair, file, distortion, level)
@@ -33,30 +36,46 @@ def kodak():
             for distortion, settings in LEVELS.items()
             for level in range(1, len(settings) + 1)
         },
-        note=f"{len(files)} of {COUNT} images",
+        note=f"{len(files)} of {registry.entries()[name].count} images",
+        problems=misnamed,
     )
 
 
-def _files():
-    root = os.environ.get("MSSSIM_DATA")
-    folder = Path(root or "MSSSIM_DATA") / "kodak"
-    files = [folder / f"kodim{number:02}.png" for number in range(1, COUNT + 1)]
-    there = [file for file in files if file.is_file()]
-    if not there:
-        why = f"no kodim01.png to kodim{COUNT}.png in {folder}" if root else "MSSSIM_DATA is not set"
-        raise DatasetMissing(
-            f"dataset 'kodak' is missing: {why}. Get the Kodak Lossless True Color Image Suite from "
-            f"https://r0k.us/graphics/kodak/, put kodim01.png to kodim{COUNT}.png (or some of them) into a folder "
-            "named kodak, and set the environment variable MSSSIM_DATA to the folder that holds it"
-        )
-    return there
+def inspect(name):
+    """Open every image that is there."""
+    files, problems = _files(name)
+    for file in files:
+        try:
+            images.read(file, _shown(file))
+        except BrokenImage as broken:
+            problems.append(str(broken))
+    return Inspection(len(files), problems)
+
+
+def _files(name):
+    """(the images of the first folder that has some, a line for each that is not called as it should be)."""
+    entry, root = registry.entries()[name], registry.root(name)
+    there = next((found for folder in entry.folders if (found := images.within(root / folder))), [])
+    # macOS leaves files of its own, called ._name, in archives.
+    there = [file for file in there if not file.name.startswith(".")]
+    if not entry.names:
+        return there, []
+    known = {entry.names.format(number=number) for number in range(1, entry.count + 1)}
+    wrong = [file for file in there if file.name.lower() not in known]
+    calls = f"called {entry.names.format(number=1)} to {entry.names.format(number=entry.count)}"
+    problems = [f"{_shown(file)}: the images of this set are {calls}: misnamed?" for file in wrong]
+    return [file for file in there if file not in wrong], problems
+
+
+def _shown(file):
+    return f"{file.parent.name}/{file.name}"
 
 
 def _pair(file, distortion, level):
     reference = _decoded(file)
     setting = LEVELS[distortion][level - 1]
     if distortion == "noise":
-        seed = [SEED, int(file.stem[-2:]), level]
+        seed = [SEED, zlib.crc32(file.stem.encode()), level]
         noise = np.random.default_rng(seed).normal(scale=setting, size=reference.shape)
         distorted = np.clip(np.rint(reference + noise), 0, 255).astype(np.uint8)
     else:
@@ -66,8 +85,7 @@ def _pair(file, distortion, level):
 
 @functools.lru_cache(maxsize=1)  # pairs come image by image
 def _decoded(file):
-    with optional("PIL.Image", "pillow").open(file) as image:
-        return np.array(image.convert("RGB"))
+    return images.read(file, _shown(file), "RGB")
 
 
 def _with_pillow(reference, distortion, setting):

@@ -1,0 +1,108 @@
+"""Which datasets are there, and how to get the others.
+
+python -m datasets list          every name, and how much of it is here
+python -m datasets where NAME    its folder, source, licence and layout
+python -m datasets check NAME    open every image: a line for each that is broken or misnamed, and exit code 1 if any is
+python -m datasets get NAME      download it, or say how to get it by hand
+"""
+
+import argparse
+import os
+import sys
+
+from . import DatasetMissing, download, load, names, opinion, references, registry
+
+_KINDS = {"opinion": opinion, "references": references}
+
+
+def main(arguments=None):
+    """Run a command and return the exit code: 0, or 1 when something is missing or broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("list", help="every name, and how much of it is here")
+    for command, about in (
+        ("where", "folder, source, licence and layout"),
+        ("check", "open every image and say what is broken"),
+        ("get", "download it, or say how to get it by hand"),
+    ):
+        one = commands.add_parser(command, help=about)
+        one.add_argument("name", type=str.lower, choices=tuple(registry.entries()), metavar="NAME")
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        return _list()
+    return {"where": _where, "check": _check, "get": _get}[options.command](registry.entries()[options.name])
+
+
+def _list():
+    print(f"{registry.VARIABLE} is {os.environ.get(registry.VARIABLE) or 'not set'}")
+    for name in names():
+        entry = registry.entries().get(name)
+        note = "made here, nothing to download" if entry is None else f"{_there(name):<32} {entry.title}"
+        print(f"{name:<18}{note}")
+    return 0
+
+
+def _there(name):
+    try:
+        return load(name).note
+    except DatasetMissing:
+        return "not here"
+
+
+def _where(entry):
+    lines = {
+        "folder": os.path.join(os.environ.get(registry.VARIABLE) or f"${registry.VARIABLE}", *_folder(entry)),
+        "here": _there(entry.name),
+        "source": entry.home,
+        "licence": entry.licence,
+        "layout": entry.layout,
+        "scores": entry.score,
+        "by hand": entry.by_hand,
+    }
+    print(entry.title)
+    for key, text in lines.items():
+        if text:
+            print(f"  {key:<9}{text}")
+    for url, wanted, _, _ in download.files(entry.name):
+        print(f"  {'file':<9}{url}  {wanted or 'no hash is published'}")
+    return 0
+
+
+def _folder(entry):
+    return (opinion.FOLDER, entry.folders[0]) if entry.kind == "opinion" else (entry.folders[0],)
+
+
+def _check(entry):
+    try:
+        found, problems = _KINDS[entry.kind].inspect(entry.name)
+    except DatasetMissing as missing:
+        print(missing)
+        return 1
+    for problem in problems:
+        print(problem)
+    print(f"{entry.name}: {found} of {entry.count} images are here, {len(problems)} problems")
+    return int(bool(problems) or not found)
+
+
+def _get(entry):
+    try:
+        registry.root(entry.name)
+        if _there(entry.name).startswith(f"{entry.count} of "):
+            print(f"{entry.name}: all of it is here already")
+            return 0
+        print(f"{entry.title}; licence: {entry.licence}")
+        download.get(entry.name)
+    except DatasetMissing as missing:
+        print(missing)
+        return 1
+    except (OSError, ValueError, ImportError) as error:
+        print(f"{entry.name}: {error}")
+        print(f"By hand, from {entry.home}: {entry.by_hand}. Folders are meant below {registry.VARIABLE}.")
+        return 1
+    return _check(entry)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
