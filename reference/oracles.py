@@ -45,14 +45,15 @@ ORACLES = {function.__name__: function for function in (skimage_ssim, tf_ssim, t
 
 
 def _with_tensorflow(function, img1, img2, data_range):
-    tf = _tensorflow()
+    tf = tensorflow()
     x, y = (np.asarray(image, dtype=np.float32) for image in (img1, img2))
     x, y = (image[..., None] if image.ndim == 2 else image for image in (x, y))
     with tf.device("CPU"):  # a GPU may convolve in TF32, which is off by 1e-3
         return float(getattr(tf.image, function)(tf.constant(x), tf.constant(y), max_val=float(data_range)))
 
 
-def _tensorflow():
+def tensorflow():
+    """The module, started without what it prints as it starts."""
     if "tensorflow" in sys.modules:
         return _optional("tensorflow", "tensorflow-cpu")
     with _silent_start():

@@ -39,7 +39,7 @@ def ssim_index(img1, img2, *, data_range=255, win_size=11, sigma=1.5, K1=0.01, K
     map : ndarray, shape (H - win_size + 1, W - win_size + 1)
     """
     x, y = _planes(img1, img2, win_size)
-    ssim_map, _ = _maps(x, y, _taps(win_size, sigma), (K1 * data_range) ** 2, (K2 * data_range) ** 2)
+    ssim_map, _ = _maps(x, y, gaussian_taps(win_size, sigma), (K1 * data_range) ** 2, (K2 * data_range) ** 2)
     return float(ssim_map.mean()), ssim_map
 
 
@@ -67,7 +67,7 @@ def msssim_terms(img1, img2, *, levels=5, data_range=255, win_size=11, sigma=1.5
     cs, ssim : ndarray, shape (levels,)
     """
     x, y = _planes(img1, img2, win_size * 2 ** (levels - 1))
-    taps = _taps(win_size, sigma)
+    taps = gaussian_taps(win_size, sigma)
     cs, ssim = np.empty(levels), np.empty(levels)
     for level in range(levels):
         ssim_map, cs_map = _maps(x, y, taps, (K1 * data_range) ** 2, (K2 * data_range) ** 2)
@@ -137,7 +137,7 @@ def _planes(img1, img2, least):
     return x, y
 
 
-def _taps(win_size, sigma):
+def gaussian_taps(win_size, sigma):
     """The window along one axis; the window itself is the outer product of it with itself, and sums to 1."""
     distance = np.arange(win_size) - (win_size - 1) / 2
     taps = np.exp(-(distance**2) / (2 * sigma**2))
@@ -146,9 +146,9 @@ def _taps(win_size, sigma):
 
 def _maps(x, y, taps, c1, c2):
     """The maps of l times cs and of cs, at every position where the window lies inside the planes."""
-    mu_x, mu_y = _weighted_mean(x, taps), _weighted_mean(y, taps)
-    variances = _weighted_mean(x * x, taps) - mu_x**2 + _weighted_mean(y * y, taps) - mu_y**2
-    covariance = _weighted_mean(x * y, taps) - mu_x * mu_y
+    mu_x, mu_y = weighted_mean(x, taps), weighted_mean(y, taps)
+    variances = weighted_mean(x * x, taps) - mu_x**2 + weighted_mean(y * y, taps) - mu_y**2
+    covariance = weighted_mean(x * y, taps) - mu_x * mu_y
     l_above, l_below = 2 * mu_x * mu_y + c1, mu_x**2 + mu_y**2 + c1
     cs_above, cs_below = 2 * covariance + c2, variances + c2
     if c1 > 0 and c2 > 0:
@@ -163,7 +163,7 @@ def _maps(x, y, taps, c1, c2):
     return ssim_map, cs_map
 
 
-def _weighted_mean(plane, taps):
+def weighted_mean(plane, taps):
     for axis in (0, 1):
         plane = sliding_window_view(plane, len(taps), axis=axis) @ taps
     return plane

@@ -1,0 +1,46 @@
+"""The formula of jorge-pessoa's pytorch-msssim, which many papers' figures come from, with its faults.
+
+Written from what it computes, not from its code: see ``PEERS["pytorch-msssim (original)"].convention``. It is not on
+PyPI, where another package has the name.
+"""
+
+import torch
+import torch.nn.functional as F
+
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ssim(img1, img2, *, data_range=None):
+    """The mean over batch, channels and pixels."""
+    return _means(img1, img2, data_range)[0]
+
+
+def msssim(img1, img2, *, data_range=None):
+    """Π over the first four scales of (cs_j to the w_j times ssim_5 to the w_5), so that w_5 counts four times."""
+    cs = []
+    for _ in WEIGHTS:
+        ssim_mean, cs_mean = _means(img1, img2, data_range)
+        cs.append(cs_mean)
+        img1, img2 = F.avg_pool2d(img1, 2), F.avg_pool2d(img2, 2)
+    last = ssim_mean ** WEIGHTS[-1]
+    return torch.stack([mean**weight * last for mean, weight in zip(cs[:-1], WEIGHTS[:-1], strict=True)]).prod()
+
+
+def guessed_range(image):
+    """255 or 1 by the largest value, and one more for images that go below zero."""
+    return (255 if image.max() > 128 else 1) + (1 if image.min() < -0.5 else 0)
+
+
+def _means(x, y, data_range):
+    """Mean l·cs and mean cs; the window shrinks to an image that is smaller."""
+    data_range = guessed_range(x) if data_range is None else data_range
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    size, channels = min(11, *x.shape[-2:]), x.shape[1]
+    position = torch.arange(size, dtype=torch.float64) - size // 2
+    taps = torch.exp(-(position**2) / 4.5)
+    taps = (taps / taps.sum()).to(x)
+    window = torch.outer(taps, taps).expand(channels, 1, size, size)
+    mu_x, mu_y, xx, yy, xy = (F.conv2d(image, window, groups=channels) for image in (x, y, x * x, y * y, x * y))
+    cs = (2 * (xy - mu_x * mu_y) + c2) / (xx - mu_x**2 + yy - mu_y**2 + c2)
+    light = (2 * mu_x * mu_y + c1) / (mu_x**2 + mu_y**2 + c1)
+    return (light * cs).mean(), cs.mean()

@@ -1,0 +1,166 @@
+"""Other people's implementations: called as they should be, and as far from Wang as their conventions say."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import datasets
+from reference import wang
+from reference.peers import PEERS
+
+CASES = [(name, metric) for name, peer in PEERS.items() for metric in peer.metrics]
+
+
+@pytest.fixture(scope="module")
+def planes():
+    """Two correlated planes of 0..255, with even sides at every scale."""
+    pairs = datasets.load("golden")
+    pair = pairs[pairs.names.index("immunohistochemistry-176x176-flatter")]
+    return pair.reference.astype(np.float64), pair.distorted.astype(np.float64)
+
+
+def usable(name):
+    obstacle = PEERS[name].obstacle()
+    if obstacle:
+        pytest.skip(obstacle)
+    return PEERS[name]
+
+
+def tensors(planes, dtype=torch.float32):
+    return tuple(torch.from_numpy(plane)[None, None].to(dtype) for plane in planes)
+
+
+def test_every_peer_says_what_it_is():
+    for name, peer in PEERS.items():
+        assert peer.name == name and peer.convention and "\n" not in peer.convention
+        assert set(peer.metrics) <= {"ssim", "msssim"} and {"float32"} <= set(peer.dtypes)
+        assert bool(peer.install) == bool(peer.package) == bool(peer.module)
+
+
+def test_nothing_is_imported_before_it_is_used():
+    modules = sorted({peer.module.partition(".")[0] for peer in PEERS.values() if peer.module} | {"torch"})
+    code = f"import sys, reference.peers; print(*[name for name in {modules} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
+def test_a_missing_peer_says_how_to_install_it():
+    peer = dataclasses.replace(PEERS["piqa"], module="no_such_module")
+    assert "No module named 'no_such_module'" in peer.obstacle() and "python -m pip install piqa" in peer.obstacle()
+    with pytest.raises(ImportError, match="python -m pip install piqa"):
+        peer.function("ssim")
+
+
+def test_a_peer_that_fails_while_it_is_imported_is_missing_too():
+    def load(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    assert "torchvision::nms" in dataclasses.replace(PEERS["piq"], load=load).obstacle()
+
+
+def test_another_build_of_the_same_module_is_told_apart():
+    peer = dataclasses.replace(PEERS["OpenCV, cv2.quality"], module="math")
+    assert "this math is another build" in peer.obstacle()
+
+
+def test_what_a_peer_does_not_offer_is_refused():
+    peer = PEERS["pytorch-msssim (original)"]
+    with pytest.raises(ValueError, match=r"metric must be one of ssim, msssim for .*, got 'psnr'"):
+        peer.function("psnr")
+    with pytest.raises(ValueError, match=r"weights: .* takes none for msssim"):
+        peer.function("msssim", weights=(0.5, 0.5))
+
+
+@pytest.mark.parametrize("name, metric", CASES)
+def test_the_mean_of_a_batch_with_a_gradient_where_promised(name, metric, planes):
+    peer = usable(name)
+    function = peer.function(metric, data_range=255)
+    x, y = tensors(planes)
+    one = function(x.requires_grad_(), y)
+    many = function(torch.cat([x, y]).detach(), torch.cat([y, y]))
+    if peer.differentiable:
+        assert one.shape == () and one.dtype.is_floating_point
+        one.backward()
+        assert x.grad.isfinite().all() and x.grad.any()
+        one = one.detach()
+    else:
+        assert type(one) is float
+    # The mean of this pair and of an identical one, but for the formula that averages before it takes powers.
+    assert float(many) == pytest.approx((float(one) + 1) / 2, abs=5e-3 if "original" in name else 1e-5)
+
+
+# Peers that compute Wang's number on even sides, and how near in float32: what they do about borders and rounding.
+NEAR = {
+    ("pytorch-msssim", "ssim"): 1e-5,
+    ("pytorch-msssim", "msssim"): 1e-5,
+    ("pytorch-msssim (original)", "ssim"): 1e-5,
+    ("piq", "ssim"): 1e-5,
+    ("piq", "msssim"): 1e-5,
+    ("piqa", "ssim"): 1e-5,
+    ("piqa", "msssim"): 1e-5,
+    ("kornia", "ssim"): 1e-5,
+    ("MONAI", "ssim"): 1e-5,
+    ("MONAI", "msssim"): 1e-5,
+    ("fused-ssim", "ssim"): 1e-5,
+    ("pyiqa", "ssim"): 1e-6,  # no window here is anti-correlated, where its ReLU would tell
+    ("pyiqa", "msssim"): 1e-6,
+    ("scikit-image", "ssim"): 1e-6,
+    ("OpenCV, five blurs", "ssim"): 1e-5,
+    ("TensorFlow", "ssim"): 1e-5,
+    ("TensorFlow", "msssim"): 1e-5,
+}
+
+
+@pytest.mark.parametrize("name, metric", CASES)
+def test_near_wang_on_even_sides_or_plainly_elsewhere(name, metric, planes):
+    function = usable(name).function(metric, data_range=255)
+    expected = wang.ssim_index(*planes)[0] if metric == "ssim" else wang.msssim(*planes)
+    error = abs(float(function(*tensors(planes))) - expected)
+    if (name, metric) in NEAR:
+        assert error < NEAR[name, metric]
+    else:
+        assert error > 3e-5, "this peer computes Wang's number: it belongs in the table above"
+
+
+@pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.weights])
+def test_weights_reach_the_peer(name, planes):
+    weights = (0.2, 0.3, 0.5)
+    images = tuple(np.tile(plane, (2, 2)) for plane in planes)  # some ask for the size of five scales
+    function = usable(name).function("msssim", data_range=255, weights=weights)
+    assert float(function(*tensors(images))) == pytest.approx(wang.msssim(*images, weights=weights), abs=5e-4)
+
+
+def test_the_original_multiplies_the_last_scale_in_four_times(planes):
+    cs, ssim = wang.msssim_terms(*planes)
+    weights = wang.WEIGHTS
+    expected = math.prod(cs[:4] ** weights[:4]) * ssim[4] ** (4 * weights[4])
+    for options in ({"data_range": 255}, {"defaults": True}):  # the range that it guesses here is 255 too
+        function = PEERS["pytorch-msssim (original)"].function("msssim", **options)
+        assert float(function(*tensors(planes, torch.float64))) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_original_guesses_the_range():
+    function = PEERS["pytorch-msssim (original)"].function("ssim", data_range=255, defaults=True)
+    x, y = (torch.full((1, 1, 16, 16), value, dtype=torch.float64) for value in (100, 110))
+
+    def light(data_range):
+        c1 = (0.01 * data_range) ** 2
+        return (2 * 100 * 110 + c1) / (100**2 + 110**2 + c1)
+
+    assert float(function(x, y)) == pytest.approx(light(1), abs=1e-6)  # dark images of 0..255 count as 0..1
+    assert float(function(x + 100, y + 100)) > light(255)
+    assert float(function(x - 101, y - 101)) == pytest.approx((2 * -1 * 9 + 4e-4) / (1 + 81 + 4e-4), abs=1e-6)
+
+
+def test_torchmetrics_by_default_guesses_the_range(planes):
+    peer = usable("torchmetrics")
+    x, y = tensors(planes, torch.float64)
+    told, guessed = (peer.function("ssim", data_range=255, defaults=defaults) for defaults in (False, True))
+    spread = float(max(x.max() - x.min(), y.max() - y.min()))
+    assert spread != 255 and float(guessed(x, y)) != pytest.approx(float(told(x, y)), abs=1e-6)
+    assert float(guessed(x, y)) == pytest.approx(float(peer.function("ssim", data_range=spread)(x, y)), abs=1e-12)
