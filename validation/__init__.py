@@ -1,6 +1,14 @@
-"""Is the number right? ``python -m validation`` measures the library against every oracle and writes a report.
+"""Is the number right? ``python -m validation`` measures and writes a report.
 
-Read `__main__` for the order of things, `budgets` for what is promised, and one file for each kind of question:
-`values`, `gradients`, `stability` and `dtypes`. Each of them yields `rows.Measurement`; `rows` makes the table with its
-verdicts of them, `plots` and `report` what people look at, and `readme` the table in README.md.
+Read `__main__` for the questions that can be asked, `budgets` for what is promised, and `accuracy` for the first
+question, the library against every oracle: one file for each kind of measurement (`values`, `gradients`, `stability`
+and `dtypes`) yields `rows.Measurement`, `rows` makes the table with its verdicts of them, and `accuracy_sections` the
+sections of the report, with the figures of `plots` and `worst`. `section` says what a part of the report is made of,
+`report` writes it all, with `page` for HTML and `paper` for LaTeX, and `readme` the table in README.md.
+
+What other implementations compute is asked by `conformance`: `conformance_cases` has the images by kind,
+`conformance_measure` the measurements, and `conformance_sections` the tables and the heat map.
+
+The last question is whether the index agrees with people: `human` loads the databases, `scoring` scores them at any
+scale, `correlations` has the statistics, `published.csv` what is in print, and `human_sections` makes the tables.
 """

@@ -60,6 +60,7 @@ BY_BACKEND = {
         ("value", "bfloat16"): Budget(3e-6, 1e-7),
         ("value", "float16"): Budget(3e-6, 1e-7),
         ("value", "uint8"): Budget(3e-6, 1e-7),
+        ("gradient", "float32"): Budget(2e-5),
     },
 }
 
@@ -72,3 +73,9 @@ def budget(kind, dtype, backend):
         return Budget(0)
     key = (kind, dtype)
     return BY_BACKEND.get(backend, {}).get(key) or BUDGETS[key]
+
+
+# Scores of single images, and statistics, that were published with so many digits.
+PRINTED_SCORE = 5e-7  # six decimals
+FULL_SCORE = 1e-10  # every digit of a float64; what is left is the order of summation
+FITTED_STATISTIC = 1e-3  # PLCC and RMSE depend on where a search for the curve ended

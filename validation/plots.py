@@ -3,14 +3,13 @@
 import io
 import math
 import re
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from . import budgets, dtypes, gradients, library, values
+from . import budgets, dtypes, gradients, library, section, values
 
 # Okabe and Ito's colours, told apart by colour-blind people, each dtype with a marker of its own too.
 SERIES = {
@@ -31,19 +30,10 @@ _STYLE = {
 }  # fmt: skip
 
 
-class Plot(NamedTuple):
-    """One figure of the report."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-
-
 def draw(table):
-    """The plots of a table of measurements (see `rows.frame`), one set for each backend."""
+    """The plots of a table of measurements (see `rows.frame`), one set for each backend: (part, Figure) of each."""
     several = table.backend.nunique() > 1
-    plots = []
+    drawn = []
     for backend, part in table[table.missing == ""].groupby("backend", sort=False):
         suffix, of = (f"-{backend}", f", backend {backend}") if several else ("", "")
         for name, title, sections, axis in (
@@ -53,15 +43,13 @@ def draw(table):
         ):  # fmt: skip
             chosen = part[part.section.isin(sections) & ~part.kind.isin(_NOT_DRAWN)]
             if len(chosen):
-                plots.append(Plot(name + suffix, title + of, _STRIPS, _svg(strips(chosen, axis), name + suffix)))
+                image = svg(strips(chosen, axis), name + suffix)
+                drawn.append((name, section.Figure(name + suffix, f"{title}{of}. {_STRIPS}", image)))
         pairs = part[part.section.isin((values.MATLAB, values.WANG)) & part.value.notna()]
         if len(pairs):
-            plots.append(
-                Plot(
-                    f"scatter{suffix}", f"Value against oracle{of}", _SCATTER, _svg(scatter(pairs), f"scatter{suffix}")
-                )
-            )
-    return plots
+            name, title = f"scatter{suffix}", f"Value against oracle{of}"
+            drawn.append(("values", section.Figure(name, f"{title}. {_SCATTER}", svg(scatter(pairs), name))))
+    return drawn
 
 
 _VALUES = (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM)
@@ -80,9 +68,9 @@ def strips(table, axis):
     """Errors over images, a line for each quantity and oracle, a colour for each dtype."""
     lines = list(dict.fromkeys(zip(table.section, table.quantity, strict=True)))
     present = [dtype for dtype in SERIES if dtype in set(table.dtype)]
-    figure, axes = _figure(0.42 * len(lines) + 1.5)
-    for place, (section, quantity) in enumerate(lines):
-        of_line = table[(table.section == section) & (table.quantity == quantity)]
+    figure, axes = new(0.42 * len(lines) + 1.5)
+    for place, (source, quantity) in enumerate(lines):
+        of_line = table[(table.section == source) & (table.quantity == quantity)]
         here = [dtype for dtype in present if dtype in set(of_line.dtype)]
         for i, dtype in enumerate(here):
             group = of_line[of_line.dtype == dtype]
@@ -113,7 +101,7 @@ def _strip(axes, group, middle, step, colour, marker):
 def scatter(table):
     """The library's value in float32 against the oracle's, and the error below."""
     table = table[table.dtype == "float32"]
-    figure, (above, below) = _figure(6.4, nrows=2, sharex=True, height_ratios=(3, 2))
+    figure, (above, below) = new(6.4, nrows=2, sharex=True, height_ratios=(3, 2))
     kinds = {library.SSIM: SERIES["float64"], library.PRODUCT: SERIES["float32"], library.WTD_SUM: SERIES["bfloat16"]}
     for quantity, (colour, marker) in kinds.items():
         part = table[table.quantity == quantity]
@@ -132,7 +120,8 @@ def scatter(table):
     return figure
 
 
-def _figure(height, **kwargs):
+def new(height, **kwargs):
+    """(figure, axes) in the report's style, 7.2 inches wide; `kwargs` go to `Figure.subplots`."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, height), layout="constrained", facecolor="none")
         axes = figure.subplots(**kwargs)
@@ -165,15 +154,41 @@ def _finite(errors):
     return errors.replace([math.inf], math.nan).fillna(1.0)
 
 
-def _label(section, quantity):
-    return quantity if section == dtypes.SECTION else f"{quantity}\n{section.removeprefix('Gradient: ')}"
+def _label(source, quantity):
+    return quantity if source == dtypes.SECTION else f"{quantity}\n{source.removeprefix('Gradient: ')}"
 
 
-def _svg(figure, name):
-    """The figure as an <svg> element, without what only a file of its own needs."""
+def colour_bar(figure, drawn, axes, label, **kwargs):
+    """A colour bar for what was drawn, in the report's style; `kwargs` go to `Figure.colorbar`."""
+    with rc_context(_STYLE):
+        bar = figure.colorbar(drawn, ax=axes, label=label, **kwargs)
+    bar.solids.set_rasterized(True)  # one picture instead of 256 rectangles
+    return bar
+
+
+def svg(figure, name):
+    """The figure as an <svg> element, without what only a file of its own needs.
+
+    On the page INK, GRID and the colours of SERIES follow the reader's light or dark theme; what has to stay as it is,
+    such as text on a coloured cell, takes other colours ("black", "white").
+    """
     text = io.StringIO()
     with rc_context({**_STYLE, "svg.hashsalt": name}):  # the same ids on every run
         figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()
     # Ids of several plots meet in one page.
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])
+    return _compact(svg)
+
+
+def _compact(svg):
+    """A third of the size: positions in hundredths of a point, and one style for a run of equal marks."""
+    svg = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", svg)  # equal pictures would have equal ids
+    positions = r'\b(?:x|y|d|points|transform)="[^"]*"'
+    svg = re.sub(positions, lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    return re.sub(r'(?:\s*<use [^>]*?style="([^"]*)"/>)(?:\s*<use [^>]*?style="\1"/>)+', _run_of_marks, svg)
+
+
+def _run_of_marks(found):
+    marks = re.sub(r'\s*(<use [^>]*?) style="[^"]*"/>', r"\1/>", found[0])
+    return f'<g style="{found[1]}">{marks}</g>'

@@ -12,55 +12,26 @@ import sys
 
 import pandas as pd
 
-from . import dtypes, gradients, library, report, values
+from . import accuracy_short, section
 
 BEGIN, END = "<!-- accuracy: begin -->", "<!-- accuracy: end -->"
-
-# What the table shows, of the golden pairs: (name in the table, section, quantity, dtypes).
-SHOWN = (
-    ("MS-SSIM", values.MATLAB, library.PRODUCT, ("float64", "float32")),
-    ("SSIM", values.MATLAB, library.SSIM, ("float64", "float32")),
-    ("SSIM", values.SKIMAGE, library.SSIM, ("float64",)),
-    ("MS-SSIM", values.TENSORFLOW, library.RELU, ("float64",)),
-    ("gradient of MS-SSIM, relative", gradients.MATLAB, f"{library.PRODUCT}, img2", ("float64",)),
-    ("gradient of MS-SSIM, relative", gradients.FLOAT64, library.PRODUCT, ("float32",)),
-    ("SSIM, uint8 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.WHOLE}", ("uint8",)),
-    ("SSIM, bfloat16 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.UNIT}", ("bfloat16",)),
-)
-_AGAINST = {dtypes.SECTION: "float64 on the same values"}
 
 
 def table(rows):
     """The Markdown table made of the report's rows: for each backend the worst error, and the median one behind it."""
-    backends = sorted(rows.backend.unique(), key=lambda name: (name != "torch", name))  # the plain one first
-    lines = []
-    for name, section, quantity, wanted in SHOWN:
-        dataset = "golden-gradients" if section == gradients.MATLAB else "golden"
-        found = rows[(rows.section == section) & (rows.quantity == quantity) & (rows.dataset == dataset) & (rows.n > 0)]
-        for dtype in wanted:
-            measured = found[found.dtype == dtype].set_index("backend")
-            if measured.empty:
-                continue
-            against = _AGAINST.get(section, section.removeprefix("Gradient: "))
-            errors = [_errors(measured.loc[one]) if one in measured.index else "" for one in backends]
-            lines.append([name, against, dtype, *errors, report.number(measured.budget_worst.max())])
-    if not lines:
+    short = accuracy_short.frame(rows)
+    if short.empty:
         raise ValueError("rows: a run that measured the golden pairs is wanted, and these rows have none of them")
-    heads = [f"{backend}: worst (median)" for backend in backends]
-    return report.markdown_table(["quantity", "against", "dtype", *heads, "budget"], lines)
+    merged = short[list(accuracy_short.KEYS)].copy()
+    for backend in accuracy_short.backends(rows):
+        errors = zip(short[f"{backend}: worst"], short[f"{backend}: median"], strict=True)
+        merged[f"{backend}: worst (median)"] = [_errors(*both) for both in errors]
+    merged["budget"] = short.budget.map(section.number)
+    return section.markdown_table(list(merged.columns), merged.itertuples(index=False))
 
 
-def _errors(row):
-    return f"{report.number(row.worst)} ({report.number(row['median'])})"
-
-
-def rewrite(text, new):
-    """The text of a README with the region between the two markers replaced."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"README: the markers {BEGIN} and {END} are wanted, each once and in this order")
-    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+def _errors(worst, median):
+    return "" if pd.isna(worst) else f"{section.number(worst)} ({section.number(median)})"
 
 
 def main(arguments=None):
@@ -71,7 +42,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         rows = pd.read_json(options.rows, orient="records", precise_float=True)
-        text = rewrite(options.readme.read_text(encoding="utf-8"), table(rows))
+        text = section.between(options.readme.read_text(encoding="utf-8"), BEGIN, END, table(rows))
     except (OSError, ValueError) as error:
         parser.error(str(error))
     options.readme.write_text(text, encoding="utf-8")

@@ -1,166 +1,130 @@
-"""The report: Markdown, one self-contained HTML page, and the rows as CSV and JSON."""
+"""The report, made of Sections: every file of it, and what the terminal prints."""
 
-import math
+import base64
+import itertools
 import pathlib
 import re
+from typing import NamedTuple
 
-import jinja2
-import markupsafe
 import pandas as pd
 
-from . import dtypes, gradients, plots, rows, stability, values
-
-# The sections in reading order, each with what it asks.
-SECTIONS = {
-    values.MATLAB: "The value, against what Wang's ssim_index.m and msssim.m returned for the same pixels. Where a mean"
-    " of cs is negative the original's product is complex, and the library's has to be NaN (`normalize=None`).",
-    values.WANG: "The value, against an independent NumPy implementation of the same papers in float64, each channel of"
-    " a colour image by itself.",
-    values.SKIMAGE: "SSIM, against skimage.metrics.structural_similarity with Wang's settings, in float64.",
-    values.TENSORFLOW: "The value, against tf.image.ssim and tf.image.ssim_multiscale, which compute in float32 and"
-    ' clip negative means (`normalize="relu"`). The difference is TensorFlow\'s own rounding. In large flat, bright'
-    " areas it grows without a bound that could be promised, so the budget is of the golden pairs alone.",
-    values.CLOSED_FORM: "The value, on made images whose index can be written down.",
-    gradients.MATLAB: "The gradient, against central differences of Wang's MATLAB code at sampled pixels, for both"
-    " arguments; relative to the largest entry of the whole gradient.",
-    gradients.FLOAT64: "Every entry of both gradients, against plain PyTorch in float64; relative to the largest entry."
-    " Identical images have gradient 0, so theirs is the largest entry × pixels × data_range.",
-    gradients.NUMERICAL: "torch.autograd.gradcheck and gradgradcheck in float64: how many modes and methods fail.",
-    stability.SECTION: "How many numbers of the value and both gradients are not finite: flat, identical, black,"
-    " anti-correlated, extreme and denormal images, K1 = K2 = 0 and mixtures, of 176 × 176 pixels. NaN is documented"
-    " for `normalize=None` and the product alone.",
-    dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 on the very same values (0..255, and 0..1"
-    " where half precision has to round), and the dtypes of result and gradients.",
-}  # fmt: skip
-
-_HEAD = ("quantity", "dataset", "dtype", "backend", "pairs", "worst", "median", "budget", "verdict", "note")
-_SIGN = {
-    rows.PASS: "✓",
-    rows.BROKEN: "✗",
-    rows.DOCUMENTED: "·",
-    rows.NO_BUDGET: "·",
-    rows.SKIPPED: "–",
-    rows.REFUSED: "–",
-}
+from . import page, paper
+from .section import BROKEN, Table, aligned, cells, markdown_table, signed
 
 
-def write(folder, summary, table, about, drawn):
-    """Write report.html, report.md, plots/, rows.csv, rows.json and pairs.csv; return the path of report.html."""
+class Numbered(NamedTuple):
+    """A table or figure with its place among all those of the report: `title` is the caption's first sentence."""
+
+    id: str
+    label: str
+    title: str
+    rest: str
+    content: object
+
+
+def write(folder, sections, about, title="Validation of msssim", sentence=None):
+    """Write report.html, .md and .tex, plots/ and the sections' data to the folder; return the path of report.html.
+
+    `sentence` stands at the top; without it, whether every budget is kept.
+    """
+    sentence = sentence or headline(sections)
     folder = pathlib.Path(folder)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
-    summary.to_csv(folder / "rows.csv", index=False)
-    summary.to_json(folder / "rows.json", orient="records", indent=1, double_precision=15, force_ascii=False)
-    table.to_csv(folder / "pairs.csv", index=False)
-    for plot in drawn:
-        (folder / "plots" / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(summary, about, drawn), encoding="utf-8")
-    page = folder / "report.html"
-    page.write_text(_html(summary, about, drawn), encoding="utf-8")
-    return page
+    for name, frame in (item for section in sections for item in section.data.items()):
+        if name.endswith(".csv"):
+            frame.to_csv(folder / name, index=False)
+        else:
+            frame.to_json(folder / name, orient="records", indent=1, double_precision=15, force_ascii=False)
+    for figure in (figure for section in sections for figure in section.figures):
+        (folder / "plots" / _file(figure)).write_bytes(_bytes(figure))
+    parts = numbered(sections)
+    (folder / "report.md").write_text(_markdown(parts, about, title, sentence), encoding="utf-8")
+    told = parts, about, title, sentence, verdicts(sections)
+    (folder / "report.tex").write_text(paper.render(*told), encoding="utf-8")
+    path = folder / "report.html"
+    path.write_text(page.render(*told), encoding="utf-8")
+    return path
 
 
-def terminal(summary):
-    """A short table: for each section, backend and dtype how many rows, how near the budgets, and the verdict."""
-    keys = ["section", "backend", "dtype"]
-    lines = [("section", "backend", "dtype", "rows", "error / budget", "verdict")]
-    for key, group in summary.groupby(keys, sort=False):
-        share = (group.worst / group.budget_worst)[group.budget_worst > 0].max()
-        broken = int((group.verdict == rows.BROKEN).sum())
-        judged = group.verdict.isin((rows.PASS, rows.BROKEN)).any()
-        verdict = f"{broken} BROKEN" if broken else rows.PASS if judged else group.verdict.iloc[0]
-        lines.append((*key, str(len(group)), "" if math.isnan(share) else f"{share:.2g}", verdict))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+def terminal(sections):
+    """What came out: of each section the table that sums it up, and its sentence."""
+    parts = []
+    for section in sections:
+        table = section.tables[:1]
+        lines = [aligned(one.frame.columns, cells(one)) for one in table]
+        parts.append("\n".join([section.title, *lines, f"{signed(section.verdict)} {section.summary}".strip()]))
+    return "\n\n".join([*parts, headline(sections)])
 
 
-def headline(summary):
+def broken(sections):
+    """Whether any section breaks a budget."""
+    return any(section.verdict == BROKEN for section in sections)
+
+
+def headline(sections):
     """One sentence for the top of the report."""
-    judged = int(summary.verdict.isin((rows.PASS, rows.BROKEN)).sum())
-    broken = int((summary.verdict == rows.BROKEN).sum())
-    sentence = f"{broken} of {judged} budgets are broken." if broken else f"All {judged} budgets are kept."
-    for verdict in (rows.SKIPPED, rows.REFUSED):
-        count = int((summary.verdict == verdict).sum())
-        if count:
-            sentence += f" {count} rows were {verdict}."
-    return sentence
+    judged = [section for section in sections if section.verdict]
+    wrong = [section.title for section in judged if section.verdict == BROKEN]
+    if wrong:
+        return f"Budgets are broken, see: {', '.join(wrong)}."
+    if len(judged) > 1:
+        return f"Every budget is kept, in all {len(judged)} parts that have one."
+    return "Every budget is kept." if judged else "No part has a budget."
 
 
-def number(value):
-    """A short form: counts as they are, errors in two digits, nothing for nothing."""
-    if pd.isna(value):
-        return ""
-    if math.isinf(value):
-        return "not finite"
-    return f"{value:g}" if value == int(value) else f"{value:.1e}".replace(".0e", "e")
+def verdicts(sections):
+    """The table at the top: what was asked and what came out."""
+    frame = pd.DataFrame(
+        [(section.title, section.verdict or "no budget", section.summary) for section in sections],
+        columns=["part", "verdict", "what came out"],
+    )
+    return Table("Summary of verdicts. What was asked, and what came out.", frame)
 
 
-def cells(row):
-    """The cells of a row, as text, under _HEAD."""
-    limits = [number(row.budget_worst)] + ([f"median {number(row.budget_median)}"] if row.budget_median > 0 else [])
-    budget = ", ".join(limit for limit in limits if limit)
-    return (
-        row.quantity, row.dataset, row.dtype, row.backend, str(row.n), number(row.worst), number(row.median), budget,
-        f"{_SIGN[row.verdict]} {row.verdict}", row.note if isinstance(row.note, str) else "",
-    )  # fmt: skip
-
-
-def markdown_table(head, lines):
-    """A Markdown table of texts."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *escaped))
-
-
-def _sections(summary):
-    """(name, question, rows) of each section that was measured, and first of all what is broken."""
-    broken = summary[summary.verdict == rows.BROKEN]
-    if len(broken):
-        named = broken.assign(quantity=broken.section + ": " + broken.quantity)
-        yield "Broken budgets", "From every section.", named
-    for section, question in SECTIONS.items():
-        found = summary[summary.section == section]
-        if len(found):
-            yield section, question, found
-
-
-def _markdown(summary, about, drawn):
-    tables = [
-        f"## {name}\n\n{question}\n\n" + markdown_table(_HEAD, map(cells, found.itertuples()))
-        for name, question, found in _sections(summary)
+def numbered(sections):
+    """(section, its Numbered tables, its Numbered figures) of each, counted through the report."""
+    tables, figures = itertools.count(1), itertools.count(1)
+    return [
+        (
+            section,
+            [_number("Table", next(tables), table) for table in section.tables],
+            [_number("Figure", next(figures), figure) for figure in section.figures],
+        )
+        for section in sections
     ]
-    first = int((summary.verdict == rows.BROKEN).any())  # what is broken goes before the plots
-    pictures = [f"## {plot.title}\n\n![{plot.title}](plots/{plot.name}.svg)\n\n{plot.caption}" for plot in drawn]
-    head = ["# Validation of msssim", headline(summary), markdown_table(("made", "by"), about.items())]
-    return "\n\n".join([*head, *tables[:first], *pictures, *tables[first:]]) + "\n"
 
 
-def _html(summary, about, drawn):
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["code"] = _code
-    return environment.get_template("template.html").render(
-        headline=headline(summary),
-        broken=bool((summary.verdict == rows.BROKEN).any()),
-        about=about,
-        plots=[(plot.title, plot.caption, _themed(plot.svg)) for plot in drawn],
-        head=_HEAD,
-        sections=[
-            (name, question, [(row.verdict, cells(row)) for row in found.itertuples()])
-            for name, question, found in _sections(summary)
-        ],
-        colours={f"{dtype}": colour for dtype, (colour, _) in plots.SERIES.items()},
-    )
+def _number(kind, count, content):
+    title, _, rest = content.caption.partition(". ")
+    return Numbered(f"{kind.lower()}-{count}", f"{kind} {count}", title.rstrip("."), rest, content)
 
 
-def _code(text):
-    """Markdown's `code` as HTML's."""
-    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+def _file(figure):
+    kind = re.match(r"data:image/(\w+)", figure.image)
+    return f"{figure.name}.{kind[1] if kind else 'svg'}"
 
 
-def _themed(svg):
-    """The plot in the page's colours, which depend on light or dark."""
-    for dtype, (colour, _) in plots.SERIES.items():
-        svg = svg.replace(colour, f"var(--{dtype})")
-    return svg.replace(plots.INK, "currentColor").replace(plots.GRID, "var(--line)")
+def _bytes(figure):
+    if figure.image.startswith("data:"):
+        return base64.b64decode(figure.image.partition(",")[2])
+    return figure.image.encode()
+
+
+def _markdown(parts, about, title, sentence):
+    sections = [section for section, _, _ in parts]
+    blocks = [f"# {title}", sentence, _markdown_of(verdicts(sections))]
+    for section, tables, figures in parts:
+        blocks += [f"## {section.title}", section.text]
+        pictures = [f"![{one.title}](plots/{_file(one.content)})\n\n{_caption(one)}" for one in figures]
+        written = [f"{_caption(one)}\n\n{_markdown_of(one.content)}" for one in tables]
+        blocks += [*written[:1], *pictures, *written[1:]]
+    blocks += ["## How it was made", markdown_table(("made", "by"), about.items())]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _caption(one):
+    return f"**{one.label}. {one.title}.** {one.rest}".strip()
+
+
+def _markdown_of(table):
+    return markdown_table(list(table.frame.columns), cells(table))

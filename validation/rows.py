@@ -6,8 +6,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from . import budgets
+from .section import BROKEN, PASS
 
-PASS, BROKEN, SKIPPED, REFUSED = "pass", "broken", "skipped", "refused"
+SKIPPED, REFUSED = "skipped", "refused"
 # Verdicts of what has no budget.
 DOCUMENTED, NO_BUDGET = "as documented", "no budget"
 COLUMNS = (
