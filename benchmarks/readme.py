@@ -1,0 +1,125 @@
+"""Write the speed table and picture of README.md from a result file.
+
+python -m benchmarks.readme benchmarks/results/MACHINE/rows.json [README.md]
+
+replaces what stands between the lines ``<!-- speed: begin -->`` and ``<!-- speed: end -->``, and writes the picture
+beside the result file, once for light and once for dark pages. Every case is shown that the run timed
+in float32 with at least one peer, whoever was faster.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+
+from validation.plots import GRID, INK, svg
+from validation.section import between, markdown_table
+
+from . import cases, contestants, plots, rows, tables
+
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+ALWAYS = "pytorch-msssim"  # the peer that has a column of its own
+_DARK = {INK: "#e6edf3", GRID: "#343c46", "#0072b2": "#56b4e9", "#56b4e9": "#9ad4f5"}
+_LIGHT = {}
+_KEYS = ["device", "metric", "mode", "batch", "channels", "height", "width"]
+_HEAD = ("quantity", "images", "msssim, ms", f"{ALWAYS}, ms", "fastest peer, ms", "which")
+
+
+def table(found):
+    """The Markdown table: a line for each case, times as medians, and how many times the library's they are."""
+    timed = found[(found.kind == rows.TIME) & (found.dtype == "float32") & found.seconds.notna() & found.ratio.notna()]
+    lines = []
+    for (device, metric, mode, *shape), group in timed.groupby(_KEYS, sort=False):
+        peers = group[group.group == contestants.PEER].sort_values("seconds")
+        ours = group[(group.group == contestants.OURS) & (group.ratio == 1)]
+        if peers.empty or ours.empty:
+            continue
+        always, first = peers[peers.contestant == ALWAYS], peers.iloc[0]
+        lines.append(
+            (
+                f"{tables.NAMES[metric]}, {mode}" + ("" if device == "cpu" else f", {device}"),
+                _shape(shape),
+                tables.milliseconds(ours.iloc[0].seconds),
+                _beside(always.iloc[0]) if len(always) else "",
+                _beside(first),
+                first.contestant,
+            )
+        )
+    if not lines:
+        raise ValueError("rows: a run that timed the library and peers is wanted, and these rows have none of them")
+    lines.sort(key=lambda line: line[0], reverse=False)
+    return markdown_table(_HEAD, lines)
+
+
+def _beside(row):
+    return f"{tables.milliseconds(row.seconds)} ({tables.ratio(row.ratio)})"
+
+
+def pictures(found, folder):
+    """Write speed-light.svg and speed-dark.svg; return their paths."""
+    part = found[(found.kind == rows.TIME) & (found.dtype == "float32") & found.seconds.notna()]
+    part = part[(part.metric == "msssim") & (part["mode"] == cases.BOTH) & (part.device == part.device.iloc[0])]
+    text = svg(plots.bars(part), "speed")
+    paths = []
+    for name, colours in (("light", _LIGHT), ("dark", _DARK)):
+        path = folder / f"speed-{name}.svg"
+        path.write_text(_recoloured(text, colours), encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def _recoloured(text, colours):
+    # By way of names that are no colours, or what one replacement made another would replace again.
+    for i, old in enumerate(colours):
+        text = text.replace(old, f"@{i}@")
+    for i, new in enumerate(colours.values()):
+        text = text.replace(f"@{i}@", new)
+    return text
+
+
+def region(found, about, json, readme):
+    """What stands between the markers."""
+    light, dark = (os.path.relpath(path, readme.parent).replace(os.sep, "/") for path in pictures(found, json.parent))
+    source = os.path.relpath(json, readme.parent).replace(os.sep, "/")
+    return (
+        f"{table(found)}\n\n"
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="Time of MS-SSIM with its gradient, by implementation"></picture>\n\n'
+        f"Medians in one run on {about['CPU']}, {about['threads']} threads; in brackets, how many times the library's"
+        f" time (below 1×, the peer is faster). {_compiled(found)} From [`{source}`]({source}), with noise and errors."
+    )
+
+
+def _compiled(found):
+    """Where peers under torch.compile took part: in other lines, the fastest peer is the fastest without it."""
+    timed = found[(found.kind == rows.TIME) & (found.group == contestants.PEER) & found.seconds.notna()]
+    timed = timed[timed.contestant.str.endswith(contestants.COMPILED)]
+    if timed.empty:
+        return "No peer was timed under torch.compile."
+    shapes = timed[_KEYS[3:]].drop_duplicates().itertuples(index=False)
+    return f"Under torch.compile peers were timed at {', '.join(map(_shape, shapes))} alone."
+
+
+def _shape(sides):
+    return " × ".join(f"{side:.0f}" for side in sides)
+
+
+def main(arguments=None):
+    """Rewrite the region; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", type=pathlib.Path, help="rows.json of a run")
+    parser.add_argument("readme", type=pathlib.Path, nargs="?", default=pathlib.Path("README.md"))
+    options = parser.parse_args(arguments)
+    try:
+        found, about = rows.load(options.rows)
+        text = options.readme.read_text(encoding="utf-8")
+        between(text, BEGIN, END, "")  # before any picture is written
+        text = between(text, BEGIN, END, region(found, about, options.rows, options.readme))
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(str(error))
+    options.readme.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
