@@ -1,16 +1,16 @@
-"""The fused backend on a CPU: what the kernels are given, and the threads they run on.
+"""The fused backend on a CPU: what the kernels are given.
 
 A call is one sweep over both images (:mod:`.numba_sweep`): the terms of every scale and, where asked, the gradient of
 each. What depends on the shapes and options alone is worked out once and kept.
 """
 
 import collections
+import ctypes
 import functools
 import logging
-import os
+import mmap
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
@@ -19,11 +19,13 @@ import torch
 
 from .numba_blocks import ROWS
 from .numba_spread import spread
-from .numba_sweep import sweep
+from .numba_sweep import SCALES, SUSPECT, sweep
+from .numba_threads import on_threads
+from .numba_vectors import BYTES
 
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
-_EXTREME, _TAMED = 2.0**40, 2.0**20  # a plane whose peak is beyond the one is scaled to the other
-_SUSPICIOUS = 2.0**60  # a strip whose squares sum to more, or to NaN, may belong to such a plane
+_USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
+_EXTREME, _TAMED = 2.0**28, 2.0**20  # a plane whose peak is beyond the one is scaled to about the other
 _ROUNDING = 16  # what rounding leaves of a difference that is zero, in eps
 _UNSIGNED = 2e-6  # 2 σxy this near zero, in units of data_range², has the sign that float32's rounding gave it
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
@@ -38,8 +40,14 @@ _LIKE = {
     torch.uint8: np.empty(0, np.uint8),
     torch.bool: np.empty(0, np.uint8),
 }
+_SIDES = ((), (0,), (0, 0))  # how many images have a gradient, as types that code is made for
 
 _log = logging.getLogger(__name__)
+
+
+def means(img1, img2, taps, c1, c2, unit, levels, rectify):
+    """The terms of every plane, (N, C, levels)."""
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, ())
 
 
 def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
@@ -52,60 +60,88 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
         return means, first, second
     batch, channels, height, width = img1.shape
-    dtype = _dtype_of_computation(img1.dtype)
     plan = _plan(batch * channels, height, width, levels, len(taps) - 1, need1)
-    gradients = [img1.new_empty((batch, channels, plan.pixels if need else 0), dtype=dtype) for need in (need1, need2)]
-    typed = _typed_taps(taps, dtype)
-    scales = _ordinary_scales(batch * channels, unit, c1, c2, dtype, rectify)
-    sums, squares = _sweep(img1, img2, dtype, typed, scales, plan, need2 if need1 else None, gradients)
-    if not (squares.max() < _SUSPICIOUS and np.isfinite(sums).all()):
-        peak = torch.maximum(_peak(img1), _peak(img2)).reshape(-1).double().numpy()
+    dtype = _dtype_of_computation(img1.dtype)
+    kept = [_empty((batch, channels, plan.pixels if need else 0), dtype) for need in (need1, need2)]
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept[: need1 + need2]), *kept
+
+
+def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
+    """The terms; the gradients, as many as there are in `kept`, are written there."""
+    batch, channels, height, width = img1.shape
+    planes = batch * channels
+    plan = _plan(planes, height, width, levels, len(taps) - 1, bool(kept))
+    problem = _problem(planes, taps, c1, c2, unit, rectify, img1.dtype)
+    means = torch.empty((batch, channels, levels), dtype=torch.float64)
+    images = img1.resolve_neg(), img2.resolve_neg()
+    state = _sweep(images, means, kept, plan, problem)
+    if state[SUSPECT]:
+        peak = torch.maximum(*(_peak(image) for image in images)).reshape(-1).double().numpy()
         extreme = (peak > unit * _EXTREME) & np.isfinite(peak)
         if extreme.any():
-            scales = _scales(np.where(extreme, _TAMED / np.where(extreme, peak, 1), 1 / unit), c1, c2, dtype, rectify)
-            sums, _ = _sweep(img1, img2, dtype, typed, scales, plan, need2 if need1 else None, gradients)
-    return torch.from_numpy(sums / plan.counts).view(batch, channels, levels), *gradients
+            tamed = np.ldexp(_TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
+            scales = _scales(np.where(extreme, tamed, 1 / unit), c1, c2, problem.dtype, rectify)
+            _sweep(images, means, kept, plan, problem._replace(scales=scales, careful=True))
+    return means
 
 
-def gradient(upstream, gradients, height, width, levels, halo, dtype):
+def gradient(upstream, kept, height, width, levels, halo, dtype):
     """The gradient with respect to an image, from that of each scale's mean: (N, C, H, W), as far as `dtype` goes."""
-    planes = gradients.shape[0] * gradients.shape[1]
-    plan = _plan(planes, height, width, levels, halo, True)
-    shares = upstream.double().reshape(planes, levels).numpy() / plan.counts
-    out = gradients.new_empty((*gradients.shape[:2], height, width))
-    strip = max(32, 2 ** (levels - 1))
-    state, limit = np.zeros(1, np.int64), torch.finfo(dtype).max
-    flat, result = gradients.reshape(planes, -1).numpy(), out.view(planes, height, width).numpy()
-    _on_threads(planes * height * width, spread, (out.dtype,), flat, shares, plan.shapes, strip, state, limit, result)
-    return out.to(dtype)
+    batch, channels, _ = kept.shape
+    plan = _plan(batch * channels, height, width, levels, halo, True)
+    out = _empty((batch, channels, height, width), kept.dtype)
+    upstream, kept = upstream.double().contiguous(), kept.contiguous()
+    info = np.array((upstream.data_ptr(), kept.data_ptr(), out.data_ptr(), batch * channels, halo), np.int64)
+    state, limit, like = np.zeros(3, np.int64), torch.finfo(dtype).max, _LIKE[out.dtype]
+    arguments = (like, BYTES // like.itemsize, info, plan.shapes, limit, state)
+    _ready(spread, (out.dtype,), arguments)
+    on_threads(spread, arguments, _threads(out.numel()), (upstream, kept, out))
+    return out if dtype == out.dtype else out.to(dtype)
 
 
-def _sweep(img1, img2, dtype, taps, scales, plan, both, gradients):
-    """The sums of every plane and scale, and of the squares of each strip of the finest; gradients are written."""
-    x, y = (image.resolve_neg() for image in (img1, img2))
+def _sweep(images, means, kept, plan, problem):
+    """Write the means and the gradients; gives the state that the threads have left."""
+    x, y = images
     planes, levels = plan.planes, plan.shapes.shape[0]
-    coarser = plan.pixels - x.shape[2] * x.shape[3]
-    pyramid = _borrow(2 * planes * coarser, dtype)
-    like = _LIKE[dtype]
+    coarser = planes * (plan.pixels - x.shape[2] * x.shape[3])
+    pyramid = _borrow(2 * coarser, problem.dtype)
+    at, goals = pyramid.data_ptr(), [each.data_ptr() for each in kept]
     info = np.array(
-        [
-            x.shape[1], pyramid.data_ptr(), pyramid.data_ptr() + planes * coarser * pyramid.element_size(), coarser,
-            gradients[0].data_ptr(), gradients[1].data_ptr(), plan.pixels,
-            x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride(),
-        ],
+        (means.data_ptr(), x.shape[1], at, at + coarser * pyramid.element_size(), coarser // planes,
+         *goals, *(0,) * (2 - len(goals)), plan.pixels, x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride()),
         np.int64,
     )  # fmt: skip
-    sums, squares = np.zeros((planes, levels, plan.slots)), np.zeros((planes, plan.slots))
-    state = np.zeros(1 + planes * levels, np.int64)
-    # What the addresses in `info` point to is kept alive by `alive`, should an interrupt leave a thread behind.
-    alive = (x, y, pyramid, gradients)
-    _on_threads(
-        planes * x.shape[2] * x.shape[3], sweep, (x.dtype, len(taps), both is None), _LIKE[x.dtype], like, info,
-        plan.shapes, plan.tasks, state, scales, taps, None if both is None else int(both), sums, squares, alive=alive,
+    state, sums = np.zeros(SCALES + planes * levels, np.int64), np.empty((2, planes, levels, plan.slots))
+    sides, careful = _SIDES[len(kept)], True if problem.careful else None
+    arguments = (
+        problem.source, problem.like, info, plan.shapes, plan.tasks, problem.scales, problem.taps, sides, careful,
+        state, sums,
     )  # fmt: skip
+    _ready(sweep, (x.dtype, len(problem.taps), len(kept), careful), arguments)
+    on_threads(sweep, arguments, _threads(planes * plan.pixels), (images, means, pyramid, kept))
     _give_back(pyramid)
-    return sums.sum(-1), squares
+    return state
 
+
+def _threads(pixels):
+    """How many threads are worth it, this one among them; no more than PyTorch would use."""
+    return min(torch.get_num_threads(), max(1, pixels // _SMALL_WORK))
+
+
+def _empty(shape, dtype):
+    """Memory for a tensor, in huge pages where it is large and there are any: each fresh page costs microseconds."""
+    memory = torch.empty(shape, dtype=dtype)
+    size = memory.numel() * memory.element_size()
+    if size >= _LARGE and _madvise:
+        start = -(-memory.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        _madvise(start, size - (start - memory.data_ptr()), mmap.MADV_HUGEPAGE)
+    return memory
+
+
+_LARGE = 1 << 21  # bytes: no huge page is smaller
+_madvise = getattr(ctypes.CDLL(None), "madvise", None) if hasattr(mmap, "MADV_HUGEPAGE") else None
+if _madvise:
+    _madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 # The pyramids of the last call or two, if small: memory fresh from the system costs more time than filling it.
 _KEPT, _KEPT_BYTES = collections.deque(maxlen=2), 1 << 24
@@ -119,7 +155,7 @@ def _borrow(elements, dtype):
             break
         if memory.dtype == dtype and elements <= memory.numel() <= 2 * elements:
             return memory
-    return torch.empty(elements, dtype=dtype)
+    return _empty(elements, dtype)
 
 
 def _give_back(memory):
@@ -136,26 +172,42 @@ def _peak(image):
     return torch.maximum(high, -low)
 
 
+class _Problem(NamedTuple):
+    """What the options and dtypes come to."""
+
+    source: np.ndarray
+    """Of the type of the pixels."""
+    like: np.ndarray
+    """Of the type that is computed with."""
+    dtype: torch.dtype
+    """The same for PyTorch."""
+    taps: tuple
+    """Up to the middle one."""
+    scales: np.ndarray
+    """A row for each plane, see _scales()."""
+    careful: bool
+    """Whether a denominator might be zero, or the product of two overflow."""
+
+
+@functools.lru_cache(maxsize=64)
+def _problem(planes, taps, c1, c2, unit, rectify, dtype):
+    computed = _dtype_of_computation(dtype)
+    like = _LIKE[computed]
+    scales = _scales(np.full(planes, 1 / unit), c1, c2, computed, rectify)
+    careful = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
+    typed = tuple(like.dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
+    return _Problem(_LIKE[dtype], like, computed, typed, scales, careful)
+
+
 def _scales(scale, c1, c2, dtype, rectify):
-    """For each plane: the scale, C1 and C2 in working units, and what decides whether a denominator is zero."""
+    """For each plane: the scale, 2 C1 and 2 C2 in working units, and what decides which denominators are zero."""
     eps = _ROUNDING * torch.finfo(dtype).eps
     table = np.empty((len(scale), 8))
     table[:, 0] = scale
-    table[:, 1] = c1 * scale**2
-    table[:, 2] = c2 * scale**2
-    table[:, 3:] = _ZERO[dtype], _UNSIGNED, eps * (c2 == 0), eps**2 * (c1 == 0), 0.0 if rectify else -np.inf
+    table[:, 1] = 2 * c1 * scale**2
+    table[:, 2] = 2 * c2 * scale**2
+    table[:, 3:] = 2 * _UNSIGNED, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
     return table
-
-
-@functools.lru_cache(maxsize=64)
-def _ordinary_scales(planes, unit, c1, c2, dtype, rectify):
-    return _scales(np.full(planes, 1 / unit), c1, c2, dtype, rectify)
-
-
-@functools.lru_cache(maxsize=64)
-def _typed_taps(taps, dtype):
-    """The taps up to the middle one, in the dtype of computation."""
-    return tuple(_LIKE[dtype].dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
 
 
 class _Plan(NamedTuple):
@@ -166,19 +218,23 @@ class _Plan(NamedTuple):
     """Of a plane, at all scales."""
     shapes: np.ndarray
     """A row for each scale: height, width, pixels of all finer scales, number of strips."""
-    counts: np.ndarray
-    """Places of the window at each scale."""
     tasks: np.ndarray
     """A row for each strip, in the order they are taken in: plane, scale, number within it, top, bottom."""
     slots: int
     """The largest number of strips of a scale."""
 
 
+def _rows_of_a_strip(planes, height, gradient):
+    """With gradients the rows above a strip are worked on twice: strips are higher then, but enough for threads."""
+    most = max(128, min(512, planes * height // 24)) if gradient else 64
+    return ROWS * max(1, -(-height // (ROWS * max(1, round(height / most)))))
+
+
 @functools.lru_cache(maxsize=64)
 def _plan(planes, height, width, levels, halo, gradient):
     shapes, strips, pixels = [], [], 0
     for level in range(levels):
-        down = ROWS * max(1, -(-height // (ROWS * max(1, round(height / (128 if gradient else 64))))))
+        down = _rows_of_a_strip(planes, height, gradient)
         tops = range(0, height, down)
         strips += [(level, slot, top, min(height, top + down)) for slot, top in enumerate(tops)]
         shapes.append((height, width, pixels, len(tops)))
@@ -186,49 +242,9 @@ def _plan(planes, height, width, levels, halo, gradient):
         height, width = (height + 1) // 2, (width + 1) // 2
     shapes, strips = np.array(shapes, np.int64), np.array(strips, np.int64)
     tasks = np.hstack([np.repeat(np.arange(planes), len(strips))[:, None], np.tile(strips, (planes, 1))])
-    # A plane's coarse scales beside the next one's fine, so that few wait for the scale before.
-    tasks = np.ascontiguousarray(tasks[np.argsort(tasks[:, 0] + tasks[:, 1], kind="stable")])
-    counts = (shapes[:, 0] - halo) * (shapes[:, 1] - halo)
-    return _Plan(planes, pixels, shapes, counts, tasks, int(strips[:, 1].max()) + 1)
-
-
-_pool, _pool_lock = None, threading.Lock()
-
-
-def _forget_pool():
-    """After a fork: the child has none of its parent's threads."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
-
-
-def _helpers(number):
-    global _pool
-    with _pool_lock:
-        if _pool is None or _pool._max_workers < number:
-            _pool = ThreadPoolExecutor(number, thread_name_prefix="msssim")
-        return _pool
-
-
-def _on_threads(work, kernel, kind, *arguments, alive=None):
-    """The kernel on as many threads as PyTorch would use, this one among them."""
-    _ready(kernel, kind, arguments)
-    number = min(torch.get_num_threads(), max(1, work // _SMALL_WORK))
-
-    def run(_alive=alive):
-        kernel(*arguments)
-
-    helpers = []
-    if number > 1:
-        pool = _helpers(number - 1)
-        helpers = [pool.submit(run) for _ in range(number - 1)]
-    run()
-    for helper in helpers:
-        if not helper.cancel():  # one that has not begun is not needed any more
-            helper.result()
+    # The scales of all planes one after the other, so that few strips wait for a finer scale that is not finished.
+    tasks = np.ascontiguousarray(tasks[np.argsort(tasks[:, 1], kind="stable")])
+    return _Plan(planes, pixels, shapes, tasks, int(strips[:, 1].max()) + 1)
 
 
 _ready_for, _compiling = set(), threading.Lock()
@@ -244,7 +260,7 @@ def _ready(kernel, kind, arguments):
             return
         _log.info("numba backend: preparing the kernel %s for a new kind of call", kernel.__name__)
         started = time.perf_counter()
-        signature = tuple(numba.typeof(argument) for argument in arguments)
+        signature = tuple(numba.typeof(argument) for argument in (0, 1, *arguments))
         try:
             kernel.compile(signature)
         except OSError as error:  # compiled, but the folder would not take it

@@ -1,4 +1,4 @@
-"""Between memory and blocks: pixels of any type and layout in, sums, coarser pixels and gradients out.
+"""Between memory and blocks: pixels of any type and layout in; coarser pixels and gradients out.
 
 Whole blocks go in vectors, those that the image ends in pixel by pixel.
 """
@@ -7,56 +7,53 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .numba_blocks import ROWS, wide
-from .numba_vectors import beyond, bfloat16, exact, float16, inlined, pointer, summing, vectorised
-
-AHEAD = 4  # blocks by which memory is asked for pixels before they are needed
+from .numba_blocks import ACROSS, ROWS, halo, line, pad
+from .numba_vectors import beyond, bfloat16, exact, float16, inlined, pointer, vectorised
 
 
 @vectorised
 def _fetch_rows(code, pointers, integers, numbers, taps):
-    """Rows of pixels as they are stored, as numbers: scaled, and less a constant."""
-    source, target = pointers
-    rows, line = integers
-    scale, shift = numbers
+    """Rows of pixels of both images as they are stored, as s and d: scaled, and less constants."""
+    tile_s, tile_d, x, y = pointers
+    rows, line_x, line_y = integers
+    scale, shift_x, shift_y = numbers
     for row in code.each(rows):
-        pixels, out = code.address(source, code.times(row, line)), code.address(target, code.times(row, wide(taps)))
-        code.prefetch(code.address(pixels, AHEAD * wide(taps)))
-        for at in range(0, wide(taps), code.lanes):
-            code.store(code.load_pixels(code.address(pixels, at), code.pixel) * scale - shift, out, at)
-
-
-@vectorised
-def halve(code, pointers, integers, numbers, taps):
-    """The means of 2 × 2 pixels of a whole block."""
-    source, target = pointers
-    (line,) = integers
-    (shift,) = numbers
-    for index in code.each(ROWS // 4):
-        rows = code.address(source, code.times(index, 4 * wide(taps)))
-        out = code.address(target, code.times(code.times(index, 2), line))
-        for at in range(0, wide(taps), code.lanes):
-            first, second = (
-                code.load(rows, at + k) + code.load(rows, at + k + wide(taps)) for k in (0, 2 * wide(taps))
+        x_row, y_row = code.address(x, code.times(row, line_x)), code.address(y, code.times(row, line_y))
+        s_row, d_row = (code.address(tile, code.times(row, line(taps))) for tile in (tile_s, tile_d))
+        for at in range(0, ACROSS, code.lanes):
+            a, b = (
+                code.fma(code.load_pixels(code.address(pixels, at), code.pixel), scale, -shift)
+                for pixels, shift in ((x_row, shift_x), (y_row, shift_y))
             )
-            even, odd = code.unzip(first, second)
-            upper, lower = code.halves((even + odd) * 0.25 + shift)
-            code.store_part(upper, out, at // 2)
-            code.store_part(lower, code.address(out, line), at // 2)
+            code.store(a + b, s_row, at)
+            code.store(a - b, d_row, at)
 
 
 @vectorised
-def assemble_rows(code, pointers, integers, numbers, taps):
-    """Rows of the gradient: what came through μ, and pixel times what came through the squares and the product."""
-    means, squares, product, own, other, target = pointers
-    rows, line = integers
-    (scale,) = numbers
-    for row in code.each(rows):
-        out = code.address(target, code.times(row, line))
-        for at in range(0, wide(taps), code.lanes):
-            place = code.times(row, wide(taps), at)
-            a, b, c, d, e = (code.load(code.address(p, place)) for p in (means, squares, product, own, other))
-            code.store(scale * code.fma(e, c, code.fma(d, b, a)), out, at)
+def _halve(code, pointers, integers, numbers, taps):
+    """The means of 2 × 2 pixels of a whole block, of x and of y."""
+    tile_s, tile_d, *targets = pointers
+    (width,) = integers
+    for index in code.each(ROWS // 4):
+        for target in targets:
+            soon = code.address(target, code.times(code.sum(index, index), width, ACROSS // 2))
+            for row in range(2):
+                for k in range(0, ACROSS // 2, 16):
+                    code.prefetch(code.address(soon, code.times(width, row, k)), write=True)
+        means = []
+        for tile in (tile_s, tile_d):
+            rows = [code.address(tile, code.times(index, 4 * line(taps), k * line(taps))) for k in range(4)]
+            means.append([])
+            for at in range(0, ACROSS, code.lanes):
+                lines = [code.load(row, at) for row in rows]
+                even, odd = code.unzip(lines[0] + lines[1], lines[2] + lines[3])
+                means[-1].append((even + odd) * 0.125)
+        for target, shift, sign in zip(targets, numbers, (1, -1), strict=True):
+            out = code.address(target, code.times(code.times(index, 2), width))
+            for number, (s, d) in enumerate(zip(*means, strict=True)):
+                upper, lower = code.halves((s + d if sign > 0 else s - d) + shift)
+                code.store_part(upper, out, number * code.lanes // 2)
+                code.store_part(lower, code.address(out, width), number * code.lanes // 2)
 
 
 def _widen(value):
@@ -75,83 +72,81 @@ def _widen_overload(value):
 
 
 @inlined
-def fetch(source, like, place, step, line, rows, count, scale, target, taps):
-    """A block of `rows` rows and `count` columns of an image; gives the constant that was taken from it."""
-    T, size = like.dtype.type, source.itemsize
-    total = T(0)
-    for i in range(4):
+def _near_mean(source, like, place, step, below, rows, count, scale):
+    """A constant near the mean of some pixels; one that leaves those of 8-bit images as exact as they came."""
+    T, total = like.dtype.type, like.dtype.type(0)
+    for i in range(2):
         for j in range(4):
-            row, column = (rows - 1) * i // 3, (count - 1) * j // 3
-            total += _widen(pointer(place + (row * line + column * step) * size, source)[0]) * scale
-    # A multiple of 1/128 leaves the pixels of 8-bit images as exact as they came.
-    shift = T(np.floor(total * T(8) + T(0.5)) / T(128))
-    if step == 1 and count == wide(taps):
-        _fetch_rows((pointer(place, source), target), (rows, line), (scale, shift), taps)
+            row, column = (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
+            total += _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
+    return T(np.floor(total * T(16) + T(0.5)) / T(128))
+
+
+@inlined
+def near_means(source, like, x, y, rows, count, scale):
+    """The constants to take from the pixels of a block of both images."""
+    return (
+        _near_mean(source, like, x[0], x[1], x[2], rows, count, scale),
+        _near_mean(source, like, y[0], y[1], y[2], rows, count, scale),
+    )
+
+
+@inlined
+def fetch(source, like, x, y, rows, count, scale, shift_x, shift_y, tile, taps):
+    """A block of `rows` rows and `count` columns of both images, less the constants."""
+    size = source.itemsize
+    tile_s, tile_d = beyond(tile, pad(taps)), beyond(tile, pad(taps) + (ROWS + halo(taps)) * line(taps))
+    if x[1] == 1 and y[1] == 1 and count == ACROSS:
+        pointers = (tile_s, tile_d, pointer(x[0], source), pointer(y[0], source))
+        _fetch_rows(pointers, (rows, x[2], y[2]), (scale, shift_x, shift_y), taps)
     else:
         for row in range(rows):
-            pixels, out = pointer(place + row * line * size, source), beyond(target, row * wide(taps))
+            x_row, y_row = pointer(x[0] + row * x[2] * size, source), pointer(y[0] + row * y[2] * size, source)
+            s_row, d_row = beyond(tile_s, row * line(taps)), beyond(tile_d, row * line(taps))
             for i in range(count):
-                out[i] = _widen(pixels[i * step]) * scale - shift
-    return shift
+                a = _widen(x_row[i * x[1]]) * scale - shift_x
+                b = _widen(y_row[i * y[1]]) * scale - shift_y
+                s_row[i] = a + b
+                d_row[i] = a - b
+    for row in range(rows, ROWS + halo(taps)):
+        for i in range(ACROSS):
+            tile_s[row * line(taps) + i] = 0
+            tile_d[row * line(taps) + i] = 0
 
 
 @inlined
-def origin(source, like, place, step, line, height, width, scale):
+def origin(source, like, image, height, width, scale):
     """A constant near the mean of a plane. The pixels of coarse scales, flatter, are kept less this much."""
     T, total = like.dtype.type, like.dtype.type(0)
-    for i in range(8):
-        for j in range(8):
-            row, column = (2 * i + 1) * height // 16, (2 * j + 1) * width // 16
-            total += _widen(pointer(place + (row * line + column * step) * source.itemsize, source)[0]) * scale
-    return T(np.floor(total * T(2) + T(0.5)) / T(128))
+    place, step, below = image
+    for i in range(4):
+        for j in range(4):
+            row, column = (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
+            total += _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
+    return T(np.floor(total * T(8) + T(0.5)) / T(128))
 
 
-@summing
-def _total(values, count):
-    total = 0.0
-    for i in range(count):
-        total += np.float64(values[i])
-    return total
+@exact
+def _halve_partly(tile_s, tile_d, out_x, out_y, width, rows, columns, shift_x, shift_y, like, taps):
+    """The means of 2 × 2 pixels, on an odd side of those that exist."""
+    eighth = like.dtype.type(0.125)
+    for row in range(0, rows, 2):
+        upper, lower = row * line(taps), (row + 1 if row + 1 < rows else row) * line(taps)
+        for j in range(0, columns, 2):
+            k = min(j + 1, columns - 1)
+            s = eighth * ((tile_s[upper + j] + tile_s[upper + k]) + (tile_s[lower + j] + tile_s[lower + k]))
+            d = eighth * ((tile_d[upper + j] + tile_d[upper + k]) + (tile_d[lower + j] + tile_d[lower + k]))
+            out_x[row // 2 * width + j // 2] = (s + d) + shift_x
+            out_y[row // 2 * width + j // 2] = (s - d) + shift_y
 
 
 @inlined
-def sum_of(values, rows, columns, taps):
-    """The sum over the rows and columns of a block that are there."""
-    if rows == ROWS and columns == wide(taps):
-        return _total(values, ROWS * wide(taps))
-    total = 0.0
-    for row in range(rows):
-        total += _total(beyond(values, row * wide(taps)), columns)
-    return total
-
-
-@exact
-def clear_outside(values, rows, columns, taps):
-    """Zero where the map has no row or column."""
-    for row in range(ROWS):
-        for i in range(columns if row < rows else 0, wide(taps)):
-            values[row * wide(taps) + i] = 0
-
-
-@exact
-def halve_partly(block, target, line, rows, columns, shift, like, taps):
-    """The means of 2 × 2 pixels, on an odd side of those that exist."""
-    quarter = like.dtype.type(0.25)
-    for row in range(0, rows, 2):
-        upper, out = beyond(block, row * wide(taps)), beyond(target, row // 2 * line)
-        lower = beyond(upper, wide(taps) if row + 1 < rows else 0)
-        for j in range(0, columns, 2):
-            k = min(j + 1, columns - 1)
-            out[j // 2] = quarter * ((upper[j] + upper[k]) + (lower[j] + lower[k])) + shift
-
-
-@exact
-def assemble_partly(pointers, extent, scale, taps):
-    """As assemble_rows(), of a block that the image ends in."""
-    means, squares, product, own, other, target = pointers
-    rows, columns, line = extent
-    for row in range(rows):
-        out = beyond(target, row * line)
-        for i in range(columns):
-            k = row * wide(taps) + i
-            out[i] = scale * (means[k] + own[k] * squares[k] + other[k] * product[k])
+def coarser(tile, at, width, rows, columns, shifts, targets, like, taps):
+    """The block's share of the next scale of an image so wide."""
+    broad = (width + 1) // 2
+    out_x, out_y = pointer(targets[0] + at * like.itemsize, like), pointer(targets[1] + at * like.itemsize, like)
+    tile_s, tile_d = beyond(tile, pad(taps)), beyond(tile, pad(taps) + (ROWS + halo(taps)) * line(taps))
+    if rows == ROWS and columns == ACROSS:
+        _halve((tile_s, tile_d, out_x, out_y), (broad,), shifts, taps)
+    else:
+        _halve_partly(tile_s, tile_d, out_x, out_y, broad, rows, columns, shifts[0], shifts[1], like, taps)

@@ -4,6 +4,8 @@ Left to itself the compiler vectorises a loop or gives it up, and nobody is told
 :func:`vectorised` runs once, when a caller is compiled: what it does to :class:`Vector` is what the machine will do.
 """
 
+import contextlib
+import itertools
 import pathlib
 
 import llvmlite.binding
@@ -79,6 +81,20 @@ class Vector:
         return self._with(lambda a, b: self.code.builder.fcmp_ordered("<=", a, b), other)
 
 
+class Variable:
+    """Numbers side by side that may be set anew."""
+
+    def __init__(self, code, value):
+        self._code, self._place = code, cgutils.alloca_once(code.builder, code.type)
+        self.set(value)
+
+    def set(self, value):
+        self._code.builder.store(value.value, self._place)
+
+    def get(self):
+        return Vector(self._code, self._code.builder.load(self._place))
+
+
 class Code:
     """What a vectorised function works with: loads, stores, constants and loops over elements of one type."""
 
@@ -113,22 +129,6 @@ class Code:
         place = self.builder.bitcast(self.address(pointer, elements), self.type.as_pointer())
         self.builder.store(value.value, place, align=self.bits // 8)
 
-    def window(self, pointer, at, count):
-        """So many vectors, each an element further than the one before.
-
-        Vectors as long as a cache line nearly all cross one, and are then loaded twice: most are put together from two.
-        """
-        vectors = []
-        for k in range(count):
-            start = at + k // self.lanes * self.lanes
-            if BYTES == 64 and (k % 2 or k % self.lanes == 2):
-                pair = self.load(pointer, start), self.load(pointer, start + self.lanes)
-                offset = at + k - start
-                vectors.append(Vector(self, self._shuffled(*pair, range(offset, offset + self.lanes))))
-            else:
-                vectors.append(self.load(pointer, at + k))
-        return vectors
-
     def load_pixels(self, pointer, pixel):
         """Pixels of the Numba type `pixel`, as they are stored, widened to the element type."""
         builder, lanes = self.builder, self.lanes
@@ -145,13 +145,13 @@ class Code:
             value = builder.fpext(builder.bitcast(value, ir.VectorType(ir.HalfType(), lanes)), self.type)
         return Vector(self, value)
 
-    def prefetch(self, pointer):
-        """Ask for the cache line there, which may lie outside of everything."""
+    def prefetch(self, pointer, write=False):
+        """Ask for the cache line there, to be read or written soon; it may lie outside of everything."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
-        read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
-        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, keep, data])
+        write, near, data = (ir.Constant(number, value) for value in (int(write), 3 if write else 2, 1))
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), write, near, data])
 
     def fma(self, a, b, c):
         """The product of two plus the third, rounded once where the machine can."""
@@ -166,9 +166,51 @@ class Code:
         """`one` where the condition holds, else `other`: NaN fails every condition."""
         return Vector(self, self.builder.select(condition.value, self.splat(one).value, self.splat(other).value))
 
-    def unzip(self, first, second):
-        """The numbers at even places, and those at odd ones, of two vectors one after the other."""
-        return tuple(Vector(self, self._shuffled(first, second, range(start, 2 * self.lanes, 2))) for start in (0, 1))
+    def transpose(self, vectors):
+        """As many vectors as each has lanes, their rows and columns exchanged."""
+        near = 128 // self.bits  # machines exchange lanes within 16 bytes with less ado than beyond them
+        groups = [self._transposed_within(vectors[k : k + near]) for k in range(0, self.lanes, near)]
+        columns = [self._sorted([group[k] for group in groups], near) for k in range(near)]
+        return [columns[k % near][k // near] for k in range(self.lanes)]
+
+    def _transposed_within(self, rows):
+        """Of each piece of 16 bytes: vector k of the result has its columns k of all rows."""
+        count = len(rows)
+        step = 1
+        while step < count:  # each time, runs of `step` lanes are interleaved
+            pairs = list(zip(rows[: count // 2], rows[count // 2 :], strict=True))
+            rows = [vector for pair in pairs for vector in self._interleaved(*pair, count)]
+            step *= 2
+        return rows
+
+    def _interleaved(self, first, second, size):
+        """Lane by lane from one and the other, within pieces of a size: of their first halves, and of their second."""
+        half, both = size // 2, (0, self.lanes)
+        for start in (0, half):
+            from_one = [piece + k for piece in range(start, self.lanes, size) for k in range(half)]
+            yield Vector(self, self._shuffled(first, second, [k + which for k in from_one for which in both]))
+
+    def _sorted(self, vectors, size):
+        """Vectors whose pieces of a size are those of all vectors at place 0, at place 1, ..."""
+        if len(vectors) == 1:
+            return vectors
+        pairs = [self.unzip(*vectors[k : k + 2], size) for k in range(0, len(vectors), 2)]
+        even, odd = (self._sorted(list(half), size) for half in zip(*pairs, strict=True))
+        return [vector for pair in zip(even, odd, strict=True) for vector in pair]
+
+    def unzip(self, first, second, size=1):
+        """Of two vectors one after the other, in pieces of a size: those at even places, and those at odd ones."""
+        places = range(2 * self.lanes)
+        return tuple(
+            Vector(self, self._shuffled(first, second, [k for k in places if k // size % 2 == odd])) for odd in (0, 1)
+        )
+
+    def doubled(self, vector):
+        """The two vectors in which each lane of one stands twice."""
+        places = [k // 2 for k in range(2 * self.lanes)]
+        return tuple(
+            Vector(self, self._shuffled(vector, vector, half)) for half in (places[: self.lanes], places[self.lanes :])
+        )
 
     def halves(self, vector):
         """The first half of a vector and the second, for store_part()."""
@@ -185,12 +227,68 @@ class Code:
         place = self.builder.bitcast(self.address(pointer, elements), value.type.as_pointer())
         self.builder.store(value, place, align=self.bits // 8)
 
-    def each(self, count):
+    def add_wide(self, value, pointer, elements=0):
+        """Add to float64 numbers in memory."""
+        wide = Code(self.builder, ir.DoubleType())
+        wide.lanes, wide.type = self.lanes, ir.VectorType(ir.DoubleType(), self.lanes)
+        added = value.value if self.bits == 64 else self.builder.fpext(value.value, wide.type)
+        wide.store(wide.load(pointer, elements) + Vector(wide, added), pointer, elements)
+
+    def raise_to(self, value, pointer, elements=0):
+        """Raise float64 numbers in memory to those that are larger."""
+        wide = Code(self.builder, ir.DoubleType())
+        wide.lanes, wide.type = self.lanes, ir.VectorType(ir.DoubleType(), self.lanes)
+        new = Vector(wide, value.value if self.bits == 64 else self.builder.fpext(value.value, wide.type))
+        old = wide.load(pointer, elements)
+        wide.store(wide.select(new > old, new, old), pointer, elements)
+
+    def each(self, count, start=0):
         """A loop: for index in code.each(n)."""
-        if isinstance(count, int):
-            count = ir.Constant(ir.IntType(64), count)
-        with cgutils.for_range(self.builder, count, intp=ir.IntType(64)) as loop:
+        count, start = (ir.Constant(ir.IntType(64), n) if isinstance(n, int) else n for n in (count, start))
+        with cgutils.for_range(self.builder, count, start, ir.IntType(64)) as loop:
             yield loop.index
+
+    def minus(self, first, second):
+        """Of integers: first - second."""
+        return self.builder.sub(first, second)
+
+    def sum(self, first, second):
+        """Of integers: first + second."""
+        return self.builder.add(first, second)
+
+    def plus(self, index, number):
+        """Of an integer and a Python number: their sum."""
+        return self.builder.add(index, ir.Constant(ir.IntType(64), number))
+
+    def least(self, first, second):
+        """The lesser of two integers."""
+        return self.builder.select(self.builder.icmp_signed("<", first, second), first, second)
+
+    def most(self, first, second):
+        """The greater of two integers."""
+        return self.builder.select(self.builder.icmp_signed(">", first, second), first, second)
+
+    @contextlib.contextmanager
+    def when(self, integer):
+        """What is done only where an integer is not zero."""
+        with self.builder.if_then(self.builder.icmp_signed("!=", integer, ir.Constant(integer.type, 0))):
+            yield
+
+    def variable(self, value):
+        """A vector that changes from turn to turn of a loop."""
+        return Variable(self, self.splat(value))
+
+    def number(self, integer):
+        """A vector of one integer, as a number."""
+        return self.splat(self.builder.sitofp(integer, self.element))
+
+    def counted(self, first):
+        """first, first + 1, ..."""
+        return Vector(self, ir.Constant(self.type, [float(k) for k in range(self.lanes)])) + self.number(first)
+
+    def pixels_of_a_cache_line(self):
+        """How many of the images' pixels, as they are stored, memory gives at once."""
+        return 512 // self.pixel.bitwidth
 
     def times(self, index, factor, plus=0):
         """Of integers: index · factor + plus."""
@@ -201,20 +299,39 @@ class Code:
         return self.builder.add(product, plus)
 
 
+_NUMBER = itertools.count()
+
+
 def vectorised(function):
     """A function for compiled code, called as ``f(pointers, integers, numbers, taps)``.
 
     `function(code, pointers, integers, numbers, taps)` is given the four tuples' parts as they will be at run time,
-    `taps` and `numbers` as vectors; the element type is that of the taps.
+    `taps` and `numbers` as vectors; the element type is that of the taps. It stays a function of its own: together with
+    its caller it would be given too few registers.
     """
+    number = next(_NUMBER)
 
     @intrinsic
     def call(typingctx, pointers, integers, numbers, taps):
         def generate(context, builder, signature, arguments):
-            code = Code(builder, context.get_value_type(taps.dtype))
             parts = [cgutils.unpack_tuple(builder, argument) for argument in arguments]
-            code.pixel = pointers[0].dtype
-            function(code, parts[0], parts[1], [code.splat(x) for x in parts[2]], [code.splat(x) for x in parts[3]])
+            flat = [part for each in parts[:3] for part in each]
+            name = f"msssim.{number}.{pointers[-1].dtype}.{taps}"
+            compiled = builder.module.globals.get(name)
+            if compiled is None:
+                kind = ir.FunctionType(ir.VoidType(), [part.type for part in flat])
+                compiled = ir.Function(builder.module, kind, name)
+                compiled.linkage = "internal"
+                compiled.attributes.add("noinline")
+                compiled.attributes.alignstack = BYTES
+                inside = ir.IRBuilder(compiled.append_basic_block())
+                code = Code(inside, context.get_value_type(taps.dtype))
+                code.pixel = pointers[-1].dtype
+                given = iter(compiled.args)
+                own = [[next(given) for _ in each] for each in parts[:3]]
+                function(code, own[0], own[1], [code.splat(x) for x in own[2]], (None,) * len(taps))
+                inside.ret_void()
+            builder.call(compiled, flat)
             return context.get_dummy_value()
 
         return types.none(pointers, integers, numbers, taps), generate
