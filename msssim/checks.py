@@ -74,9 +74,9 @@ def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, bac
 
 def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
     """The options of msssim(), whatever the images; the weights are returned as a tuple of floats."""
-    _msssim_values(data_range, normalize, method, win_size, sigma, K1, K2, small, reduction)
+    weights = _msssim_values(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction)
     _backend(backend)
-    return _weights_known(weights)
+    return weights
 
 
 @eager.remembered
@@ -87,12 +87,13 @@ def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
 
 
 @eager.remembered
-def _msssim_values(data_range, normalize, method, win_size, sigma, K1, K2, small, reduction):
+def _msssim_values(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction):
     _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
+    return _weights_known(weights)
 
 
 def _weights_known(weights):
@@ -146,13 +147,18 @@ def _level_of_caller():
 
 
 def _sampled_spread(image):
-    sizes, steps = zip(*((-(-size // -(-size // 8)), -(-size // 8)) for size in image.shape[-2:]), strict=True)
-    strides = [step * stride for step, stride in zip(steps, image.stride()[-2:], strict=True)]
-    low, high = image.detach().as_strided(sizes, strides, image.storage_offset()).aminmax()
-    return float(high) - float(low)
+    sizes, strides = [], []
+    for size, stride in zip(image.shape[-2:], image.stride()[-2:], strict=True):
+        step = -(-size // 8)
+        sizes.append(-(-size // step))
+        strides.append(step * stride)
+    rows = image.detach().as_strided(sizes, strides, image.storage_offset()).tolist()
+    return max(map(max, rows)) - min(map(min, rows))
 
 
 def _backend(name):
+    if name == "auto":
+        return
     one_of("backend", name, ("auto", *backends.BACKENDS))
     command = backends.missing(name)
     if command:

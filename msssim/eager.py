@@ -9,14 +9,17 @@ from torch.autograd import forward_ad
 
 def transformed():
     """Whether torch.func or forward-mode differentiation works on the tensors."""
-    if torch.compiler.is_compiling():  # which traces through the transforms itself
-        return False
+    # torch.compile traces through the transforms itself.
+    return not torch.compiler.is_compiling() and _transforming()
+
+
+def _transforming():
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def at_once():
     """Whether an operation does its work now and nobody else sees it: no compiler, no transform, no dispatch mode."""
-    return not (torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack())
+    return not (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or _transforming())
 
 
 def remembered(function):
@@ -28,15 +31,12 @@ def remembered(function):
 
     @functools.wraps(function)
     def remembering(*options):
-        if torch.compiler.is_compiling():  # which looks through caches, with a warning
-            return function(*options)
-        try:
-            hash(options)
-        except TypeError:
-            hashable = False
-        else:
-            hashable = True
-        return results(*options) if hashable else function(*options)
+        if not torch.compiler.is_compiling():  # which looks through caches, with a warning
+            try:
+                return results(*options)
+            except TypeError:  # what has no hash; an error of the function's own comes again
+                pass
+        return function(*options)
 
     return remembering
 

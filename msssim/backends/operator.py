@@ -5,6 +5,8 @@ to its own image: that does not depend on what comes from above, so that ``msssi
 and add. A derivative of the latter, rarely wanted, is the plain backend's, which may be differentiated for ever.
 """
 
+import functools
+
 import torch
 
 from .. import eager
@@ -23,21 +25,34 @@ torch.library.define(
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     """As :func:`torch_backend.pyramid_means`, by a fused kernel; no work for gradients that nobody can ask for."""
-    needs = [torch.is_grad_enabled() and image.requires_grad for image in (img1, img2)]
-    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs)[0]
+    wanted = torch.is_grad_enabled()
+    need1, need2 = wanted and img1.requires_grad, wanted and img2.requires_grad
+    if not (need1 or need2) and eager.at_once() and _plain(img1, img2):
+        return _numba().means(img1, img2, taps, c1, c2, unit, levels, rectify)
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2)[0]
+
+
+@functools.cache
+def _numba():
+    from . import numba_backend
+
+    return numba_backend
+
+
+@functools.cache
+def _triton():
+    from . import triton_backend
+
+    return triton_backend
 
 
 def _means_on_cpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
-    from . import numba_backend
-
-    return numba_backend.means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+    return _numba().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
 
 @torch.library.impl(_MEANS, "cuda")
 def _means_on_gpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
-    from . import triton_backend
-
-    return triton_backend.means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+    return _triton().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
 
 @torch.library.register_fake(_MEANS)
@@ -53,16 +68,12 @@ def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
 
 
 def _gradient_on_cpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
-    from . import numba_backend
-
-    return numba_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
+    return _numba().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
 
 @torch.library.impl(_GRADIENT, "cuda")
 def _gradient_on_gpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
-    from . import triton_backend
-
-    return triton_backend.gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
+    return _triton().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
 
 @torch.library.register_fake(_GRADIENT)
@@ -164,28 +175,34 @@ class _Gradient(torch.autograd.Function):
 
 
 def _means(*arguments):
-    return (_Means.apply if _by_function(arguments[:2]) else _means_alone)(*arguments)
+    img1, img2 = arguments[:2]
+    wanted = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
+    return (_Means.apply if _by_function(wanted) else _means_alone)(*arguments)
 
 
 def _gradient(*arguments):
-    return (_Gradient.apply if _by_function(arguments[:4]) else _gradient_alone)(*arguments)
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments[:4])
+    return (_Gradient.apply if _by_function(wanted) else _gradient_alone)(*arguments)
 
 
-def _by_function(tensors):
+def _by_function(wanted):
     """Whether an autograd.Function is to differentiate or transform a call, rather than the operator itself."""
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     return eager.transformed() or (wanted and eager.at_once())
 
 
 def _means_alone(*arguments):
-    return (_means_on_cpu if _plain(arguments[:2]) else torch.ops.msssim.pyramid_means)(*arguments)
+    kernel = _means_on_cpu if eager.at_once() and _plain(*arguments[:2]) else torch.ops.msssim.pyramid_means
+    return kernel(*arguments)
 
 
 def _gradient_alone(*arguments):
-    return (_gradient_on_cpu if _plain(arguments[:4]) else torch.ops.msssim.pyramid_gradient)(*arguments)
+    kernel = _gradient_on_cpu if eager.at_once() and _plain(*arguments[:4]) else torch.ops.msssim.pyramid_gradient
+    return kernel(*arguments)
 
 
-def _plain(tensors):
+def _plain(*tensors):
     """Whether the dispatcher would only call the kernel: at 64 × 64 it takes longer for that than all checks do."""
-    own = (torch.Tensor, torch.nn.Parameter)
-    return eager.at_once() and all(type(tensor) in own and tensor.device.type == "cpu" for tensor in tensors)
+    for tensor in tensors:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != "cpu":
+            return False
+    return True
