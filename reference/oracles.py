@@ -56,6 +56,9 @@ def tensorflow():
     """The module, started without what it prints as it starts."""
     if "tensorflow" in sys.modules:
         return _optional("tensorflow", "tensorflow-cpu")
+    with contextlib.suppress(ImportError):
+        # Each of the two brings an LLVM, and the process ends where Triton's is the second: PyTorch may load it yet.
+        importlib.import_module("triton")
     with _silent_start():
         tf = _optional("tensorflow", "tensorflow-cpu")
         tf.constant(0)  # the first tensor starts the runtime, which has something to say too
