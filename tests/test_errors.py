@@ -102,7 +102,12 @@ def test_images(error, argument, came, name, images, wanted, options):
     assert_clear(raised, argument, came, wanted)
 
 
-@pytest.mark.parametrize("error, argument, came, name, images, wanted, options", OPTIONS)
+# Numbered, for workers that share the tests must call them the same, and some values show their address.
+@pytest.mark.parametrize(
+    "error, argument, came, name, images, wanted, options",
+    OPTIONS,
+    ids=[f"{each.values[1]}-{number}" for number, each in enumerate(OPTIONS)],
+)
 def test_options(error, argument, came, name, images, wanted, options):
     with pytest.raises(error) as raised:
         getattr(msssim, name)(*images, **options)
