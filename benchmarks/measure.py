@@ -29,7 +29,7 @@ class Bench:
     """
 
     def __init__(self, everyone, mode):
-        self.everyone, self.mode = everyone, mode
+        self.everyone, self.mode, self._limit = everyone, mode, mode.limit
         self._known = {}  # (seconds, pixels) of the last call that took long
         self._seconds = {}  # of everyone's last call
 
@@ -40,11 +40,15 @@ class Bench:
             if not one.obstacle and one.gap(case) is None and (compiled or not one.compiled):
                 yield one
 
-    def time(self, case, seconds):
-        """The rows of one case: everyone's value, and the time of those whose value is right."""
+    def time(self, case, share=1.0):
+        """The rows of one case: everyone's value, and the time of those whose value is right.
+
+        With a share below 1, as when time gets short, there are fewer rounds, and slow contestants are left out sooner.
+        """
+        self._limit = share * self.mode.limit
         green, found = self._green(self.taking_part(case), case, rows.TIME)
         entries = {name: timing.Entry(call, None, self._seconds[name]) for name, (_, call, _) in green.items()}
-        timed = self._timed(entries, case, seconds)
+        timed = self._timed(entries, case, share * self.mode.seconds)
         base = timed.get(contestants.baseline(self.everyone, case))
         for name, (contestant, _, fields) in green.items():
             found.append(rows.row(rows.TIME, contestant, case, **fields, **_times(timed[name], base, case)))
@@ -52,6 +56,7 @@ class Bench:
 
     def threads(self, case, counts, seconds):
         """The same of those who obey torch.set_num_threads, for several numbers of threads in the same rounds."""
+        self._limit = self.mode.limit
         able = [one for one in self.taking_part(case) if not one.compiled and one.differentiable]
         green, found = self._green(able, case, rows.THREADS)
         entries = {
@@ -76,8 +81,11 @@ class Bench:
 
         `patience` is how many times the mode's limit may be expected of it.
         """
+        return self._expected_beyond(contestant, case, patience * self.mode.limit)
+
+    def _expected_beyond(self, contestant, case, limit):
         seconds, pixels = self._known.get((contestant.name, case.metric, case.mode, case.device), (0.0, 1))
-        return self._beyond_limit(seconds * case.pixels / pixels, "would take about", patience * self.mode.limit)
+        return self._beyond_limit(seconds * case.pixels / pixels, "would take about", limit)
 
     def _timed(self, entries, case, seconds):
         return timing.interleaved(
@@ -99,7 +107,7 @@ class Bench:
 
     def _tried(self, contestant, case, images):
         """(fields with a verdict, the call), after a first call whose result was checked."""
-        note = self.too_slow(contestant, case)
+        note = self._expected_beyond(contestant, case, self._limit)
         if note:
             return {"verdict": rows.LEFT_OUT, "note": note}, None
         try:
@@ -116,7 +124,7 @@ class Bench:
         one = self._seconds[contestant.name] = self._estimate(contestant, call, first, case)
         if one > self.mode.limit / 8:  # what takes less may be the cost of a call, which does not grow with the image
             self._known[contestant.name, case.metric, case.mode, case.device] = one, case.pixels
-        note = self._beyond_limit(one, "takes", self.mode.limit)
+        note = self._beyond_limit(one, "takes", self._limit)
         if note and fields["verdict"] in rows.GREEN:
             fields |= {"verdict": rows.LEFT_OUT, "note": note}
         return fields, call
@@ -125,14 +133,14 @@ class Bench:
         """Seconds of a call; after a first one that took far too long and compiled nothing, those of that one."""
         compiles = contestant.compiled or contestant.group == contestants.OURS
         one, tries = first, 2
-        while tries and (one > self.mode.limit or one is first) and (compiles or one < 8 * self.mode.limit):
+        while tries and (one > self._limit or one is first) and (compiles or one < 8 * self._limit):
             one, tries = timing.estimate(call, lambda: devices.synchronize(case.device)), tries - 1
         return one
 
     def _beyond_limit(self, seconds, verb, limit):
         if seconds <= limit:
             return None
-        return f"a call {verb} {seconds:.1f} s; this mode leaves out what takes more than {limit:g} s"
+        return f"a call {verb} {seconds:.1f} s; what takes more than {limit:.2g} s is left out"
 
 
 def refusal(contestant, error):

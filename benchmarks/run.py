@@ -14,7 +14,7 @@ import torch
 
 from . import cases, ceilings, contestants, fresh, measure, processes, rows
 
-COMPILING, PROCESS = 25.0, 2.5  # seconds, roughly, for the progress bar and the plan of time
+COMPILING, PROCESS = 14.0, 5.0  # seconds, roughly, for the progress bar and the plan of time
 
 
 class Plan(NamedTuple):
@@ -105,13 +105,13 @@ def _starts(plan, bench, starts):
             name = f"first call ever {case.name} {one.name}"
             ours = one.group == contestants.OURS and not one.compiled
             if ours and cases.chosen(name, plan.patterns):
-                found.append(Work(name, 4 * PROCESS, functools.partial(_process, starts.first_ever, one, case)))
+                found.append(Work(name, 2 * PROCESS, functools.partial(_process, starts.first_ever, one, case)))
     random.Random(0).shuffle(found)
     return found
 
 
 def _time(bench, case, share):
-    return bench.time(case, share * bench.mode.seconds)
+    return bench.time(case, share)
 
 
 def _threads(bench, case, counts, share):

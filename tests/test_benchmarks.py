@@ -279,9 +279,15 @@ def test_what_was_slow_on_small_images_is_left_out_of_large_ones():
     bench = measure.Bench((made("slow", pause=SLOW),), mode)
     small, large = CASE._replace(mode=cases.FORWARD), CASE._replace(mode=cases.FORWARD, shape=(1, 1, 480, 400))
     for case, note in ((small, "takes 0.0 s"), (large, "would take about")):
-        (row,) = bench.time(case, 0.01)
+        (row,) = bench.time(case)
         assert row["verdict"] == rows.LEFT_OUT and note in row["note"] and "seconds" not in row
     assert bench.too_slow(bench.everyone[0], large, patience=1000) is None
+
+
+def test_when_time_is_short_what_is_slow_is_left_out_sooner():
+    bench = measure.Bench((made("slow", pause=SLOW),), TINY._replace(limit=10 * SLOW))
+    verdicts = [bench.time(CASE._replace(mode=cases.FORWARD), share)[0]["verdict"] for share in (1.0, 0.01)]
+    assert verdicts == [rows.OK, rows.LEFT_OUT]
 
 
 def test_a_case_knows_its_size_and_images_hold_the_same_values_in_every_dtype():
