@@ -13,10 +13,10 @@ filter along the rows is the same walk through memory, with a window's worth of 
     scratch   what is on its way
 
 The floor is 88 multiply-adds (or additions of two pixels of one weight) a pixel and scale: four moments, two
-directions, eleven taps; the gradient to one image sends three quantities back, 66 more. At 512 × 512 the kernel runs at more than
-half of the rate at which the machine multiplies and adds, with the gradient at about two fifths of it; the rows of
-benchmarks/results have it as ``floor_fraction``. What is between: moving what is filtered between rows and columns, the
-map itself, and loads of what registers do not hold.
+directions, eleven taps; the gradient to one image sends three quantities back, 66 more. At 512 × 512 the kernel runs at
+more than half of the rate at which the machine multiplies and adds, with the gradient at about two fifths of it; the
+rows of benchmarks/results have it as ``floor_fraction``. What is between: moving what is filtered between rows and
+columns, the map itself, and loads of what registers do not hold.
 """
 
 from numba.extending import overload
