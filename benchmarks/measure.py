@@ -14,9 +14,15 @@ def contestant_row(contestant, mode, device):
         verdict, note = rows.MISSING, contestant.obstacle
     elif contestant.devices is not None and kind not in contestant.devices:
         verdict, note = rows.REFUSED, f"runs on {', '.join(contestant.devices)} alone"
-    elif contestant.compiled and not mode.compiled:
+    elif contestant.compiled and not _compiles(contestant, mode):
         verdict, note = rows.LEFT_OUT, "compiling takes longer than this mode"
     return rows.row(rows.CONTESTANT, contestant, device=device, verdict=verdict, note=note)
+
+
+def _compiles(contestant, mode):
+    """Whether a mode has the time to put a contestant under torch.compile, at some shape."""
+    plain = contestant.group == contestants.OURS and contestant.backend == "torch"
+    return bool(mode.compiled) and (mode.plain_compiled or not plain)
 
 
 class Bench:
@@ -36,8 +42,10 @@ class Bench:
     def taking_part(self, case):
         """Those who are tried on a case; what one cannot do by nature is said once, in its contestant_row."""
         for one in self.everyone:
-            compiled = case.shape in self.mode.compiled and case.dtype == "float32"
-            if not one.obstacle and one.gap(case) is None and (compiled or not one.compiled):
+            if one.obstacle or one.gap(case) is not None:
+                continue
+            compiled = case.shape in self.mode.compiled and case.dtype == "float32" and _compiles(one, self.mode)
+            if compiled or not one.compiled:
                 yield one
 
     def time(self, case, share=1.0):
@@ -84,8 +92,12 @@ class Bench:
         return self._expected_beyond(contestant, case, patience * self.mode.limit)
 
     def _expected_beyond(self, contestant, case, limit):
-        seconds, pixels = self._known.get((contestant.name, case.metric, case.mode, case.device), (0.0, 1))
-        return self._beyond_limit(seconds * case.pixels / pixels, "would take about", limit)
+        known = (
+            self._known.get((contestant.name, case.metric, mode, case.device), (0.0, 1))
+            for mode in {cases.FORWARD, case.mode}  # with its gradient it takes no less
+        )
+        seconds = max(seconds * case.pixels / pixels for seconds, pixels in known)
+        return self._beyond_limit(seconds, "would take about", limit)
 
     def _timed(self, entries, case, seconds):
         return timing.interleaved(
