@@ -1,6 +1,7 @@
-"""How long calls take: in rounds, every contestant once a round and in another order each time.
+"""How long calls take: in rounds, the contestants one after the other and in another order each time.
 
-What slows the machine for a while then slows all of them alike, and a ratio is taken within each round.
+What slows the machine for a while then slows all of them alike, and a ratio is taken within each round. All have the
+same share of the time: those that are slow sit rounds out, evenly, lest the others have as few rounds as they.
 """
 
 import contextlib
@@ -33,10 +34,13 @@ class Entry(NamedTuple):
 
 
 class Timed(NamedTuple):
-    """Seconds a call, one for each round."""
+    """Seconds a call, one for each round that was taken part in."""
 
     samples: tuple
     calls: int
+    """In a sample."""
+    rounds: tuple
+    """The numbers of the rounds."""
 
     @property
     def spread(self):
@@ -51,8 +55,9 @@ def spread(samples):
 
 
 def ratios(timed, base):
-    """The Spread of timed over base, round by round."""
-    return spread(np.divide(timed.samples, base.samples))
+    """The Spread of timed over base, round by round; where base sat a round out, over its nearest one."""
+    nearest = np.abs(np.subtract.outer(timed.rounds, base.rounds)).argmin(axis=1)
+    return spread(np.divide(timed.samples, np.take(base.samples, nearest)))
 
 
 def estimate(call, synchronize, clock=time.perf_counter):
@@ -71,7 +76,7 @@ def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counte
     seconds : float
         How long all of it may take, unless the least number of rounds takes longer.
     rounds : (int, int)
-        How many there are at least and at most.
+        How many an entry takes part in at least and at most.
     synchronize : callable
         Waits for the device; inside the clock, after every call.
     clock : callable
@@ -83,26 +88,30 @@ def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counte
     -------
     dict of str to Timed
     """
-    counts, leads, cost = {}, {}, 0.0
+    counts, leads, numbers = {}, {}, {}
+    least, most = rounds
     for name, entry in entries.items():
         _prepare(entry)
         one = max(entry.seconds or estimate(entry.call, synchronize, clock), 1e-7)
         counts[name], leads[name] = max(1, round(SAMPLE / one)), one < SHORT
-        cost += one * (counts[name] + leads[name])
-    least, most = rounds
-    number = int(min(most, max(least, seconds / max(cost, 1e-9))))
-    samples = {name: [] for name in entries}
+        cost = one * (counts[name] + leads[name])
+        numbers[name] = int(min(most, max(least, seconds / len(entries) / cost)))
+    every = max(numbers.values(), default=0)
+    samples, played = {name: [] for name in entries}, {name: [] for name in entries}
     order, shuffle = list(entries), random.Random(seed).shuffle
     with _no_collection():
-        for _ in range(number):
+        for turn in range(every):
             shuffle(order)
             for name in order:
+                if (turn + 1) * numbers[name] // every == turn * numbers[name] // every:
+                    continue
                 _prepare(entries[name])
                 if leads[name]:
                     _sample(entries[name].call, 1, synchronize, clock)
                 total = _sample(entries[name].call, counts[name], synchronize, clock)
                 samples[name].append(total / counts[name])
-    return {name: Timed(tuple(each), counts[name]) for name, each in samples.items()}
+                played[name].append(turn)
+    return {name: Timed(tuple(samples[name]), counts[name], tuple(played[name])) for name in entries}
 
 
 def _prepare(entry):

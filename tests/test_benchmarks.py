@@ -270,8 +270,20 @@ def test_the_device_is_waited_for_inside_the_clock():
 
 def test_spread_and_ratios():
     assert timing.spread([4, 1, 2, 3, 5]) == (3, 2, 4)
-    two, one = timing.Timed((2.0, 4.0, 60.0), 1), timing.Timed((1.0, 2.0, 30.0), 1)
+    two, one = timing.Timed((2.0, 4.0, 60.0), 1, (0, 1, 2)), timing.Timed((1.0, 2.0, 30.0), 1, (0, 1, 2))
     assert timing.ratios(two, one) == (2, 2, 2)
+    assert timing.ratios(two._replace(samples=(3.0, 90.0), rounds=(0, 3)), one) == (3, 3, 3)
+
+
+def test_a_slow_contestant_leaves_the_others_their_rounds():
+    clock = Clock()
+    entries = {"fast": clock.call("fast", 0.1), "slow": clock.call("slow", 3.0)}
+    timed = timing.interleaved(
+        entries, seconds=8, rounds=(4, 100), synchronize=lambda: None, clock=lambda: clock.now
+    )  # fmt: skip
+    assert timed["fast"].rounds == tuple(range(40)) and timed["slow"].rounds == (9, 19, 29, 39)
+    assert len(timed["slow"].samples) == 4
+    assert timing.ratios(timed["slow"], timed["fast"]).median == pytest.approx(30)
 
 
 def test_what_was_slow_on_small_images_is_left_out_of_large_ones():
