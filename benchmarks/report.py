@@ -14,9 +14,10 @@ _METHOD = (
     " against plain PyTorch in float64). The library's own results must be within the validation's budgets, or they get"
     " no time and the run fails. What a peer computes differently is shown as its error beside its time.\n\n"
     "Every call is made before it is timed. The contestants take turns, in another order each round, and a round's"
-    " sample is of as many calls as take about 4 ms, the device being waited for after every one. Times are the median"
-    ' of the rounds, with their middle half. A ratio is taken within each round, to what `backend="auto"` takes: 2× is'
-    " twice the library's time, and less than 1× is faster than it."
+    " sample is of as many calls as take about 4 ms, the device being waited for after every one. All have the same"
+    " share of the time, so the slow sit rounds out, evenly, down to a least count. Times are the median of the rounds,"
+    ' with their middle half. A ratio is taken within each round, to what `backend="auto"` takes: 2× is twice the'
+    " library's time, and less than 1× is faster than it."
 )
 _FLOOR = (
     "The floor is the least time that this algorithm needs on this machine: the longer of reading every image and"

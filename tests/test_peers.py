@@ -4,6 +4,7 @@ import dataclasses
 import math
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -66,6 +67,10 @@ def test_a_peer_that_fails_while_it_is_imported_is_missing_too():
 def test_another_build_of_the_same_module_is_told_apart():
     peer = dataclasses.replace(PEERS["OpenCV, cv2.quality"], module="math")
     assert "this math is another build" in peer.obstacle()
+    hollow = dataclasses.replace(peer, load=lambda name: types.SimpleNamespace(quality=types.SimpleNamespace()))
+    assert "another build" in hollow.obstacle()
+    whole = types.SimpleNamespace(quality=types.SimpleNamespace(QualitySSIM_compute=len))
+    assert dataclasses.replace(peer, load=lambda name: whole).obstacle() is None
 
 
 def test_what_a_peer_does_not_offer_is_refused():

@@ -1,6 +1,7 @@
 """What is known of an implementation, and how it is called."""
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import warnings
@@ -37,7 +38,7 @@ class Peer:
     install: str = ""
     """The command that installs it; by default pip with the name of the package."""
     needs: str = ""
-    """An attribute that the module has only in the right distribution."""
+    """What the module has only in the right distribution: an attribute, or one of an attribute, after a dot."""
     load: Callable = importlib.import_module
 
     def __post_init__(self):
@@ -65,7 +66,7 @@ class Peer:
         except Exception as error:  # an installation that does not fit its surroundings raises whatever it likes
             reason = str(error).strip().partition("\n")[0]
             return f"{self.name} needs {self.package} ({reason or type(error).__name__}): {self.install}"
-        if self.needs and not hasattr(module, self.needs):
+        if self.needs and functools.reduce(_attribute, self.needs.split("."), module) is None:
             return f"{self.name} needs {self.package}, and this {self.module} is another build: {self.install}"
         if "cpu" not in self.devices:
             import torch
@@ -106,3 +107,7 @@ class Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # theirs, about their own dependencies
             return self.load(self.module) if self.module else None
+
+
+def _attribute(owner, name):
+    return getattr(owner, name, None)
