@@ -1,10 +1,10 @@
-"""Write the speed table and picture of README.md from a result file.
+"""Write the speed table and picture of README.md from result files of one machine.
 
-python -m benchmarks.readme benchmarks/results/MACHINE/rows.json [README.md]
+python -m benchmarks.readme benchmarks/results/MACHINE/rows.json [MORE/rows.json ...]
 
 replaces what stands between the lines ``<!-- speed: begin -->`` and ``<!-- speed: end -->``, and writes the picture
-beside the result file, once for light and once for dark pages. Every case is shown that the run timed
-in float32 with at least one peer, whoever was faster.
+beside the first result file, once for light and once for dark pages. Every case is shown that a run timed in float32
+with at least one peer, whoever was faster: of several runs, that in which a peer came nearest to the library.
 """
 
 import argparse
@@ -25,30 +25,36 @@ _KEYS = ["device", "metric", "mode", "batch", "channels", "height", "width"]
 _HEAD = ("quantity", "images", "msssim, ms", f"{ALWAYS}, ms", "fastest peer, ms", "which")
 
 
-def table(found):
+def table(*runs):
     """The Markdown table: a line for each case, times as medians, and how many times the library's they are."""
+    nearest = {}
+    for found in runs:
+        for line, ratio in _lines(found):
+            if line[:2] not in nearest or ratio < nearest[line[:2]][1]:
+                nearest[line[:2]] = line, ratio
+    if not nearest:
+        raise ValueError("rows: a run that timed the library and peers is wanted, and these rows have none of them")
+    return markdown_table(_HEAD, sorted((line for line, _ in nearest.values()), key=lambda line: line[0]))
+
+
+def _lines(found):
+    """(line of the table, how many times the library's time the fastest peer takes) of each case of a run."""
     timed = found[(found.kind == rows.TIME) & (found.dtype == "float32") & found.seconds.notna() & found.ratio.notna()]
-    lines = []
     for (device, metric, mode, *shape), group in timed.groupby(_KEYS, sort=False):
         peers = group[group.group == contestants.PEER].sort_values("seconds")
         ours = group[(group.group == contestants.OURS) & (group.ratio == 1)]
         if peers.empty or ours.empty:
             continue
         always, first = peers[peers.contestant == ALWAYS], peers.iloc[0]
-        lines.append(
-            (
-                f"{tables.NAMES[metric]}, {mode}" + ("" if device == "cpu" else f", {device}"),
-                _shape(shape),
-                tables.milliseconds(ours.iloc[0].seconds),
-                _beside(always.iloc[0]) if len(always) else "",
-                _beside(first),
-                first.contestant,
-            )
+        line = (
+            f"{tables.NAMES[metric]}, {mode}" + ("" if device == "cpu" else f", {device}"),
+            _shape(shape),
+            tables.milliseconds(ours.iloc[0].seconds),
+            _beside(always.iloc[0]) if len(always) else "",
+            _beside(first),
+            first.contestant,
         )
-    if not lines:
-        raise ValueError("rows: a run that timed the library and peers is wanted, and these rows have none of them")
-    lines.sort(key=lambda line: line[0], reverse=False)
-    return markdown_table(_HEAD, lines)
+        yield line, first.ratio
 
 
 def _beside(row):
@@ -77,27 +83,42 @@ def _recoloured(text, colours):
     return text
 
 
-def region(found, about, json, readme):
-    """What stands between the markers."""
-    light, dark = (os.path.relpath(path, readme.parent).replace(os.sep, "/") for path in pictures(found, json.parent))
-    source = os.path.relpath(json, readme.parent).replace(os.sep, "/")
+def region(runs, paths, readme):
+    """What stands between the markers: `runs` are (table, about), `paths` where they come from."""
+    made_on = {(about["CPU"], about["threads"]) for _, about in runs}
+    if len(made_on) > 1:
+        raise ValueError(f"rows: runs of one machine and number of threads are wanted, got {sorted(made_on)}")
+    ((cpu, threads),) = made_on
+    found = [one for one, _ in runs]
+    shown = table(*found)  # before any picture is written
+    light, dark = (_beside_readme(path, readme) for path in pictures(found[0], paths[0].parent))
+    sources = ", ".join(f"[`{source}`]({source})" for source in (_beside_readme(path, readme) for path in paths))
+    each = "in one run" if len(runs) == 1 else "each line in one run, that in which a peer came nearest"
     return (
-        f"{table(found)}\n\n"
+        f"{shown}\n\n"
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Time of MS-SSIM with its gradient, by implementation"></picture>\n\n'
-        f"Medians in one run on {about['CPU']}, {about['threads']} threads; in brackets, how many times the library's"
-        f" time (below 1×, the peer is faster). {_compiled(found)} From [`{source}`]({source}), with noise and errors."
+        f"Medians on {cpu}, {threads} threads, {each}; in brackets, how many times the library's time (below 1×, the"
+        f" peer is faster). {_compiled(found)} From {sources}, with noise and errors."
     )
 
 
-def _compiled(found):
+def _beside_readme(path, readme):
+    return os.path.relpath(path, readme.parent).replace(os.sep, "/")
+
+
+def _compiled(runs):
     """Where peers under torch.compile took part: in other lines, the fastest peer is the fastest without it."""
-    timed = found[(found.kind == rows.TIME) & (found.group == contestants.PEER) & found.seconds.notna()]
-    timed = timed[timed.contestant.str.endswith(contestants.COMPILED)]
-    if timed.empty:
-        return "No peer was timed under torch.compile."
-    shapes = timed[_KEYS[3:]].drop_duplicates().itertuples(index=False)
-    return f"Under torch.compile peers were timed at {', '.join(map(_shape, shapes))} alone."
+    said = []
+    for metric, name in tables.NAMES.items():
+        shapes = {}
+        for found in runs:
+            timed = found[(found.kind == rows.TIME) & (found.group == contestants.PEER) & found.seconds.notna()]
+            timed = timed[timed.contestant.str.endswith(contestants.COMPILED) & (timed.metric == metric)]
+            shapes |= dict.fromkeys(map(_shape, timed[_KEYS[3:]].drop_duplicates().itertuples(index=False)))
+        if shapes:
+            said.append(f"for {name} at {', '.join(shapes)}")
+    return f"Peers under torch.compile were timed {'; '.join(said) or 'nowhere'}."
 
 
 def _shape(sides):
@@ -107,14 +128,14 @@ def _shape(sides):
 def main(arguments=None):
     """Rewrite the region; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__.partition("\n")[0])
-    parser.add_argument("rows", type=pathlib.Path, help="rows.json of a run")
-    parser.add_argument("readme", type=pathlib.Path, nargs="?", default=pathlib.Path("README.md"))
+    parser.add_argument("rows", type=pathlib.Path, nargs="+", help="rows.json of a run")
+    parser.add_argument("--readme", type=pathlib.Path, default=pathlib.Path("README.md"), help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        found, about = rows.load(options.rows)
+        runs = [rows.load(path) for path in options.rows]
         text = options.readme.read_text(encoding="utf-8")
         between(text, BEGIN, END, "")  # before any picture is written
-        text = between(text, BEGIN, END, region(found, about, options.rows, options.readme))
+        text = between(text, BEGIN, END, region(runs, options.rows, options.readme))
     except (OSError, ValueError, KeyError) as error:
         parser.error(str(error))
     options.readme.write_text(text, encoding="utf-8")

@@ -522,7 +522,7 @@ def test_readme_region(tmp_path):
     found["ratio"] = found.seconds / 0.002
     rows.save(folder, found, {"CPU": "a machine", "threads": "1"}, [])
     for _ in range(2):  # writing it again changes nothing
-        assert readme.main([str(folder / "rows.json"), str(path)]) == 0
+        assert readme.main([str(folder / "rows.json"), "--readme", str(path)]) == 0
         text = path.read_text(encoding="utf-8")
         assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity |") and text.endswith(f"\n{readme.END}\nafter\n")
         assert "| MS-SSIM, forward+backward | 1 × 1 × 48 × 40 | 2 |  | 1 (0.50×) | a |" in text  # lost, and shown
@@ -535,12 +535,30 @@ def test_readme_region(tmp_path):
     )
 
 
+def test_of_several_runs_the_readme_shows_where_a_peer_came_nearest(tmp_path, capsys):
+    path, files = tmp_path / "README.md", []
+    path.write_text(f"{readme.BEGIN}\n{readme.END}\n", encoding="utf-8")
+    for number, peer in enumerate((0.006, 0.004, 0.008)):
+        found = measured(**{"msssim torch": 0.002, "a": peer}).assign(metric="msssim")
+        found["ratio"] = found.seconds / 0.002
+        (tmp_path / str(number)).mkdir()
+        rows.save(tmp_path / str(number), found, {"CPU": "a machine", "threads": "1"}, [])
+        files.append(str(tmp_path / str(number) / "rows.json"))
+    assert readme.main([*files, "--readme", str(path)]) == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.count("| MS-SSIM, ") == 1 and "| 4 (2.00×) | a |" in text and text.count("rows.json`") == 3
+    rows.save(tmp_path / "2", found, {"CPU": "another", "threads": "1"}, [])
+    with pytest.raises(SystemExit):
+        readme.main([*files, "--readme", str(path)])
+    assert "one machine" in capsys.readouterr().err
+
+
 def test_readme_without_markers_or_peers_is_refused(tmp_path, capsys):
     path = tmp_path / "README.md"
     path.write_text("no markers", encoding="utf-8")
     rows.save(tmp_path, measured(), {"CPU": "x", "threads": "1"}, [])
     with pytest.raises(SystemExit):
-        readme.main([str(tmp_path / "rows.json"), str(path)])
+        readme.main([str(tmp_path / "rows.json"), "--readme", str(path)])
     assert "markers" in capsys.readouterr().err and path.read_text() == "no markers"
     assert not list(tmp_path.glob("*.svg"))
     with pytest.raises(ValueError, match="peers"):
