@@ -14,7 +14,7 @@ filter along the rows is the same walk through memory, with a window's worth of 
 
 The floor is 88 multiply-adds (or additions of two pixels of one weight) a pixel and scale: four moments, two
 directions, eleven taps; the gradient to one image sends three quantities back, 66 more. At 512 × 512 the kernel runs at
-more than half of the rate at which the machine multiplies and adds, with the gradient at about two fifths of it; the
+three to four fifths of the rate at which the machine multiplies and adds, with the gradient at about half of it; the
 rows of benchmarks/results have it as ``floor_fraction``. What is between: moving what is filtered between rows and
 columns, the map itself, and loads of what registers do not hold.
 """
