@@ -4,7 +4,7 @@ import torch
 
 from . import cases, checks, fresh, rows, timing
 
-PATIENCE = 10  # a single call may take longer than one that is repeated
+PATIENCE = 2  # a single call may take longer than one that is repeated, but a new process needs time beside it
 
 
 class Processes:
