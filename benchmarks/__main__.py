@@ -1,7 +1,7 @@
 """Time the library beside its peers and write a report; exit with 1 when a result is wrong or speed was lost.
 
 python -m benchmarks                          about ten minutes, on the CPU
-python -m benchmarks --quick                  about a minute; --full takes hours
+python -m benchmarks --quick                  about a minute and a half; --full takes hours
 python -m benchmarks --device cpu cuda        on several devices; one that is not there is skipped
 python -m benchmarks --only "msssim forward+backward 1x3x512x512" memory --peers pytorch-msssim
 python -m benchmarks --compare OLD.json       what got faster or slower than in an earlier run
@@ -63,7 +63,7 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", dest="mode", action="store_const", const="quick", help="about a minute")
+    parser.add_argument("--quick", dest="mode", action="store_const", const="quick", help="about a minute and a half")
     parser.add_argument("--full", dest="mode", action="store_const", const="full", help="everything, for hours")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="torch devices (default: cpu)")
     parser.add_argument(

@@ -12,6 +12,8 @@ import os
 import pathlib
 import sys
 
+import pandas as pd
+
 from validation.plots import GRID, INK, svg
 from validation.section import between, markdown_table
 
@@ -22,6 +24,7 @@ ALWAYS = "pytorch-msssim"  # the peer that has a column of its own
 _DARK = {INK: "#e6edf3", GRID: "#343c46", "#0072b2": "#56b4e9", "#56b4e9": "#9ad4f5"}
 _LIGHT = {}
 _KEYS = ["device", "metric", "mode", "batch", "channels", "height", "width"]
+_NAMED = ["contestant", "group", *_KEYS]
 _HEAD = ("quantity", "images", "msssim, ms", f"{ALWAYS}, ms", "fastest peer, ms", "which")
 
 
@@ -91,33 +94,30 @@ def region(runs, paths, readme):
     ((cpu, threads),) = made_on
     found = [one for one, _ in runs]
     shown = table(*found)  # before any picture is written
-    light, dark = (_beside_readme(path, readme) for path in pictures(found[0], paths[0].parent))
-    sources = ", ".join(f"[`{source}`]({source})" for source in (_beside_readme(path, readme) for path in paths))
+    light, dark = (_link(path, readme) for path in pictures(found[0], paths[0].parent))
+    sources = ", ".join(f"[`{source}`]({source})" for source in (_link(path, readme) for path in paths))
     each = "in one run" if len(runs) == 1 else "each line in one run, that in which a peer came nearest"
     return (
         f"{shown}\n\n"
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Time of MS-SSIM with its gradient, by implementation"></picture>\n\n'
-        f"Medians on {cpu}, {threads} threads, {each}; in brackets, how many times the library's time (below 1×, the"
-        f" peer is faster). {_compiled(found)} From {sources}, with noise and errors."
+        f"Medians on {cpu}, {threads} threads, {each}; in brackets, how many times the library's time, round by round"
+        f" (below 1×, the peer is faster). {_compiled(found)} From {sources}, with noise and errors."
     )
 
 
-def _beside_readme(path, readme):
+def _link(path, readme):
     return os.path.relpath(path, readme.parent).replace(os.sep, "/")
 
 
 def _compiled(runs):
     """Where peers under torch.compile took part: in other lines, the fastest peer is the fastest without it."""
-    said = []
-    for metric, name in tables.NAMES.items():
-        shapes = {}
-        for found in runs:
-            timed = found[(found.kind == rows.TIME) & (found.group == contestants.PEER) & found.seconds.notna()]
-            timed = timed[timed.contestant.str.endswith(contestants.COMPILED) & (timed.metric == metric)]
-            shapes |= dict.fromkeys(map(_shape, timed[_KEYS[3:]].drop_duplicates().itertuples(index=False)))
-        if shapes:
-            said.append(f"for {name} at {', '.join(shapes)}")
+    timed = pd.concat([found[(found.kind == rows.TIME) & found.seconds.notna()][_NAMED] for found in runs])
+    timed = timed[(timed.group == contestants.PEER) & timed.contestant.str.endswith(contestants.COMPILED)]
+    said = [
+        f"for {tables.NAMES[metric]} at {', '.join(map(_shape, shapes.drop_duplicates().itertuples(index=False)))}"
+        for metric, shapes in timed.groupby("metric", sort=False)[_KEYS[3:]]
+    ]
     return f"Peers under torch.compile were timed {'; '.join(said) or 'nowhere'}."
 
 
