@@ -1,16 +1,23 @@
-"""Compile the kernels of the Triton backend for GPUs that need not be here; print their registers and what they spill.
+"""Compile the kernels of the Triton backend for GPUs that need not be here; print what they are made of.
 
-python tests/ahead_of_time.py                        every case, in a minute or two
+python tests/ahead_of_time.py                        every case, in some minutes
 python tests/ahead_of_time.py "float32 window 11"    those whose description matches
+python tests/ahead_of_time.py --twice                whether a call launches the same when it is made again
 
-Each case is a call of the backend as it is on a GPU, except that nothing is launched.
+Each case is a call of the backend as it is on a GPU, except that nothing is launched. Of sweep(), which does nearly all
+of the work, the loop over the rows is looked at: the instructions of a thread for each pixel, how many of them are
+floating-point arithmetic, and how many load or store what found no register. What only the coarsest scale does is among
+them: some 25.
 """
 
 import argparse
 import contextlib
+import functools
 import io
 import os
+import pathlib
 import re
+import subprocess
 import tempfile
 
 os.environ.pop("TRITON_INTERPRET", None)  # Triton reads it when it is imported
@@ -26,11 +33,12 @@ from msssim.backends import triton_backend
 CAPABILITIES = (80, 90)
 NEEDS = {"no gradient": (False, False), "one gradient": (True, False), "two gradients": (True, True)}
 CASES = [
-    *((torch.float32, 11, needs) for needs in NEEDS),
-    *((dtype, 11, "one gradient") for dtype in (torch.bfloat16, torch.float16, torch.float64)),
-    (torch.uint8, 11, "no gradient"),
-    (torch.float32, 7, "one gradient"),
-    (torch.float32, 31, "one gradient"),
+    *((torch.float32, 11, needs, 128) for needs in NEEDS),
+    (torch.float32, 11, "one gradient", 256),
+    *((dtype, 11, "one gradient", 128) for dtype in (torch.bfloat16, torch.float16, torch.float64)),
+    (torch.uint8, 11, "no gradient", 128),
+    (torch.float32, 7, "one gradient", 128),
+    (torch.float32, 31, "one gradient", 128),
 ]
 
 
@@ -51,16 +59,20 @@ class NoDevice:
 
 
 def compiled(call):
-    """[kernel, registers, bytes spilled] of each kernel that a call compiles, as ptxas tells them."""
+    """[kernel, registers, bytes spilled, of the loop…] of each kernel that a call compiles."""
     told, launch = [], triton.runtime.JITFunction.run
 
     def compile_only(self, *arguments, **options):
         log = io.StringIO()
         with contextlib.redirect_stdout(log):
-            launch(self, *arguments, **{**options, "warmup": True})
+            kernel = launch(self, *arguments, **{**options, "warmup": True})
         if "registers" in log.getvalue():  # else it has been compiled before
             spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log.getvalue())))
-            told.append([self.__name__, int(re.search(r"Used (\d+) registers", log.getvalue())[1]), spilled])
+            registers = int(re.search(r"Used (\d+) registers", log.getvalue())[1])
+            # Two rows are one turn of the loop.
+            pixels = 2 * options["PIXELS"] if self.__name__ == "sweep" else None
+            loop = [f"{count / pixels:.1f}" for count in _loop(kernel)] if pixels else ["-"] * 3
+            told.append([self.__name__, registers, spilled, *loop])
 
     triton.knobs.nvidia.dump_ptxas_log = True
     triton.runtime.JITFunction.run = compile_only
@@ -71,8 +83,52 @@ def compiled(call):
     return told
 
 
-def example(dtype, win_size, needs):
+def _loop(kernel):
+    """How many instructions the loop over the rows has, how many compute, and how many are of spilling."""
+    tools = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        text = subprocess.run([tools / "nvdisasm", "-c", file.name], capture_output=True, text=True, check=True).stdout
+    instructions, labels, loops = [], {}, []
+    for line in text.splitlines():
+        if label := re.match(r"\s*(\.L_\w+):", line):
+            labels[label[1]] = len(instructions)
+        elif instruction := re.match(r"\s*/\*[0-9a-f]{4,}\*/\s+(?:@\S+\s+)?(\w+)(.*);", line):
+            instructions.append(instruction[1])
+            target = re.search(r"`\((\.L_\w+)\)", instruction[2])
+            if instruction[1] == "BRA" and target and target[1] in labels:
+                loops.append(instructions[labels[target[1]] :])
+    loop = min((loop for loop in loops if loop.count("BAR") == 2 and _arithmetic(loop) > 100), key=len)
+    return len(loop), _arithmetic(loop), loop.count("LDL") + loop.count("STL")
+
+
+def _arithmetic(instructions):
+    return sum(map(instructions.count, ("FFMA", "FADD", "FMUL", "DFMA", "DADD", "DMUL")))
+
+
+def launched(call):
+    """The grid and the arguments of all launches of a call, as a GPU's launcher would take them; tensors' shapes."""
+    taken = []
+
+    def take(self, *arguments):
+        arguments = (*arguments[:3], *arguments[9:])  # between them are the stream, the function and what profilers ask
+        taken.append([tuple(each.shape) if isinstance(each, torch.Tensor) else each for each in arguments])
+
+    def load(self):
+        self._run, self.module, self.function = functools.partial(take, self), True, True
+
+    prepare, triton.compiler.CompiledKernel._init_handles = triton.compiler.CompiledKernel._init_handles, load
+    try:
+        call()
+    finally:
+        triton.compiler.CompiledKernel._init_handles = prepare
+    return taken
+
+
+def example(dtype, win_size, needs, threads):
     """A call of the backend on images of no content: three scales, so that all that it has to launch is launched."""
+    triton_backend.SIZES = (threads,)
     x = torch.zeros(1, 1, 4 * win_size, 4 * win_size, dtype=dtype)
     options = (window.gaussian_taps(win_size, 1.5), *window.constants(0.01, 0.03, 1.0), 1.0, 3, False)
     means, *kept = triton_backend.means_and_gradients(x, x, *options, *NEEDS[needs])
@@ -82,19 +138,29 @@ def example(dtype, win_size, needs):
 
 
 def main():
-    """Print one line for each kernel, case and GPU."""
+    """Print one line for each kernel, case and GPU; or whether a call launches the same twice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="regular expression (default: every case)")
-    pattern = parser.parse_args().pattern
-    line = "{:6} {:40} {:7} {:>9} {:>13}"
-    print(line.format("GPU", "case", "kernel", "registers", "bytes spilled"))
+    parser.add_argument("--twice", action="store_true", help="make one call twice and compare what it launches")
+    arguments = parser.parse_args()
+    if arguments.twice:
+        triton.runtime.driver.set_active(NoDevice(CAPABILITIES[-1]))
+        first, again = (launched(lambda: example(torch.float32, 7, "two gradients", 128)) for _ in range(2))
+        print(f"{len(first)} launches, {'the same' if first == again else 'not the same'} when the call is made again")
+        return
+    line = "{:6} {:47} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
+    columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
+    print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
         triton.runtime.driver.set_active(NoDevice(capability))
-        for dtype, win_size, needs in CASES:
-            case = f"{dtype} window {win_size} {needs}".removeprefix("torch.")
-            if re.search(pattern, case):
-                for told in compiled(lambda case=(dtype, win_size, needs): example(*case)):
-                    print(line.format(f"sm_{capability}", case, *told), flush=True)
+        for case in CASES:
+            dtype, win_size, needs, threads = case
+            name = f"{dtype} window {win_size} {needs} {threads} threads".removeprefix("torch.")
+            if re.search(arguments.pattern, name):
+                triton_backend._plan.cache_clear()
+                triton_backend._call.cache_clear()
+                for told in compiled(lambda case=case: example(*case)):
+                    print(line.format(f"sm_{capability}", name, *told), flush=True)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,22 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uin
 @pytest.fixture(autouse=True)
 def interpreted(monkeypatch):
     """Under the interpreter a program of four times the size takes little longer, and there are fewer of them."""
-    plan = triton_backend._plan
     if not GPU:
         monkeypatch.setenv("TRITON_INTERPRET", "1")
-        monkeypatch.setattr(triton_backend, "BLOCK", 512)
-        plan.cache_clear()
+        _set_plan(monkeypatch, SIZES=(512,))
     yield
-    plan.cache_clear()
+    _forget_plans()
+
+
+def _forget_plans():
+    for remembered in (triton_backend._plan, triton_backend._call):
+        getattr(remembered, "cache_clear", lambda: None)()
+
+
+def _set_plan(monkeypatch, **names):
+    _forget_plans()
+    for name, value in names.items():
+        monkeypatch.setattr(triton_backend, name, value)
 
 
 def _options(levels=1, win_size=11, sigma=1.5, data_range=1.0, rectify=False, K1=0.01, K2=0.03):
@@ -105,11 +114,11 @@ def test_windows_of_every_size(pair, win_size, sigma, size):
 
 
 def test_programs_side_by_side_and_below_each_other(pair, monkeypatch):
-    monkeypatch.setattr(triton_backend, "BLOCK", 128)
-    for cut in ((8, 4), (16, 7)):  # rows of a segment, threads of a group as a power of two
-        x, y = pair(1, 1, 15, 131 if cut[1] == 4 else 299, dtype=torch.float32)
-        needed = triton_backend._programs(*x.shape[-2:], cut[0], cut[1], 10, True, 2)[0]
-        monkeypatch.setattr(triton_backend, "_plan", lambda *_, cut=(*cut[:2], needed): cut)
+    for rows, power in ((8, 4), (16, 7)):  # threads of a group as a power of two
+        x, y = pair(1, 1, 15, 131 if power == 4 else 299, dtype=torch.float32)
+        needed = triton_backend._programs(*x.shape[-2:], rows, 128, power, 20, 2)
+        plan = triton_backend._Plan(128, rows, power, (needed,))
+        _set_plan(monkeypatch, _plan=lambda *_, plan=plan: plan)
         assert needed > 1
         _compare(x, y, needs=(True, False), rtol=2e-5)
 
@@ -280,16 +289,28 @@ def test_the_gradient_of_the_matlab_code(fused_index):
     assert abs(sampled - expected.msssim_product).max() < 1e-6 * abs(expected.msssim_product).max()
 
 
-def test_every_kernel_compiles_ahead_of_time_without_spills_at_the_default_window():
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("ahead_of_time.py")), "float32 window 11 one"]
+def _ahead_of_time(*arguments):
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("ahead_of_time.py")), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert not done.returncode, done.stderr
     print(done.stdout)
-    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    return done.stdout.splitlines()
+
+
+def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions_at_the_default_window():
+    rows = [line.split() for line in _ahead_of_time("float32 window 11 one gradient 128")[1:]]
     assert {row[0] for row in rows} == {"sm_80", "sm_90"}
-    assert [row[-3] for row in rows].count("sweep") == 4
-    assert {row[-3] for row in rows} == {"sweep", "halve", "mean", "spread"}
-    assert all(row[-1] == "0" for row in rows)
+    assert {row[-6] for row in rows} == {"sweep", "halve", "mean", "spread"}
+    loops = [[float(each) for each in row[-3:]] for row in rows if row[-6] == "sweep"]
+    assert len(loops) == 4
+    for instructions, _, spilling in loops:
+        assert instructions < 330
+        assert spilling < 4
+    assert all(row[-4] == "0" for row in rows if row[-6] != "sweep")
+
+
+def test_a_call_launches_the_same_when_it_is_made_again():
+    assert _ahead_of_time("--twice")[-1] == "6 launches, the same when the call is made again"
 
 
 def _image(device="cuda", dtype=torch.float32):

@@ -27,7 +27,7 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     """As :func:`torch_backend.pyramid_means`, by a fused kernel; no work for gradients that nobody can ask for."""
     wanted = torch.is_grad_enabled()
     need1, need2 = wanted and img1.requires_grad, wanted and img2.requires_grad
-    if not (need1 or need2) and eager.at_once() and _plain(img1, img2):
+    if not (need1 or need2) and eager.at_once() and _plain(img1, img2) == "cpu":
         return _numba().means(img1, img2, taps, c1, c2, unit, levels, rectify)
     return _means(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2)[0]
 
@@ -50,7 +50,6 @@ def _means_on_cpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2)
     return _numba().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
 
-@torch.library.impl(_MEANS, "cuda")
 def _means_on_gpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
     return _triton().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
@@ -71,7 +70,6 @@ def _gradient_on_cpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rec
     return _numba().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
 
-@torch.library.impl(_GRADIENT, "cuda")
 def _gradient_on_gpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
     return _triton().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
@@ -121,8 +119,10 @@ def _gradient_backward(ctx, direction):
     return upstream, None, img1, img2, *(None,) * 7
 
 
-torch.library.impl(_MEANS, "cpu", _means_on_cpu)
-torch.library.impl(_GRADIENT, "cpu", _gradient_on_cpu)
+_KERNELS = {"cpu": (_means_on_cpu, _gradient_on_cpu), "cuda": (_means_on_gpu, _gradient_on_gpu)}
+for _device, _kernels in _KERNELS.items():
+    torch.library.impl(_MEANS, _device, _kernels[0])
+    torch.library.impl(_GRADIENT, _device, _kernels[1])
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
 torch.library.register_autograd(_GRADIENT, _gradient_backward, setup_context=_gradient_context)
 
@@ -191,18 +191,22 @@ def _by_function(wanted):
 
 
 def _means_alone(*arguments):
-    kernel = _means_on_cpu if eager.at_once() and _plain(*arguments[:2]) else torch.ops.msssim.pyramid_means
-    return kernel(*arguments)
+    device = eager.at_once() and _plain(*arguments[:2])
+    return (_KERNELS[device][0] if device else torch.ops.msssim.pyramid_means)(*arguments)
 
 
 def _gradient_alone(*arguments):
-    kernel = _gradient_on_cpu if eager.at_once() and _plain(*arguments[:4]) else torch.ops.msssim.pyramid_gradient
-    return kernel(*arguments)
+    device = eager.at_once() and _plain(*arguments[:4])
+    return (_KERNELS[device][1] if device else torch.ops.msssim.pyramid_gradient)(*arguments)
 
 
 def _plain(*tensors):
-    """Whether the dispatcher would only call the kernel: at 64 × 64 it takes longer for that than all checks do."""
+    """The type of the device if the dispatcher would only call its kernel, else None.
+
+    At 64 × 64 the dispatcher takes longer for that than all checks do.
+    """
+    device = tensors[0].device.type
     for tensor in tensors:
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != "cpu":
-            return False
-    return True
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != device:
+            return None
+    return device if device in _KERNELS else None

@@ -5,13 +5,15 @@ Nothing here asks the device for a value, so nothing waits for it: where pixels 
 
 import contextlib
 import functools
+import itertools
 import struct
+import typing
 
 import torch
 
 from .triton_kernels import halve, mean, spread, sweep
 
-BLOCK = 128  # threads of a program of sweep(); each follows one column, or two, down the rows
+SIZES = (128, 256)  # threads of a program of sweep(); each follows one column, or two, down the rows
 
 
 def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
@@ -24,74 +26,126 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
         return means, first, second
     x, y = _as_stored(img1), _as_stored(img2)
-    dtype = _dtype_of_computation(img1.dtype)
-    shapes = _shapes(*x.shape[-2:], levels)
-    pixels = sum(height * width for height, width in shapes)
-    planes = x.shape[0] * x.shape[1]
+    call = _call(
+        x.shape, x.stride(), y.stride(), x.dtype, x.device, tuple(taps), c1, c2, unit, levels, rectify, need1 + need2
+    )
     with _device_of(x):
-        kept = [x.new_empty((*x.shape[:2], pixels if need else 0), dtype=dtype) for need in (need1, need2)]
-        partials, counts = _sweep(x, y, kept, taps, (c1, c2, unit), levels, rectify, need1 + need2)
-        means = x.new_empty((*x.shape[:2], levels), dtype=torch.float64)
-        mean[(planes, levels)](
-            partials, means, partials.shape[-1], *shapes[0], levels, len(taps) - 1, *counts,
-            SIZE=128, num_warps=4, **_EXACT,
-        )  # fmt: skip
-    return means, *kept
+        return call(x, y, need1, need2)
 
 
 def gradient(upstream, kept, height, width, levels, halo, dtype):
     """The gradient with respect to an image, from that of each scale's mean: (N, C, H, W), within the dtype's range."""
-    n, channels, pixels = kept.shape
-    out = kept.new_empty((n, channels, height, width), dtype=dtype)
-    rows, columns = _TILE
-    across = -(-width // columns)
-    tiles = across * -(-height // rows)
+    n, channels, _ = kept.shape
     upstream, kept = upstream.double(), kept.contiguous()  # vmap may have moved dimensions
+    out = kept.new_empty((n, channels, height, width), dtype=dtype)
+    launch = _spread(out.shape, upstream.stride(), kept.dtype, kept.device, levels, halo, dtype)
     with _device_of(kept):
-        spread[(n * channels * tiles,)](
-            upstream, kept, out, *upstream.stride(), channels, pixels, height, width, halo, tiles, across,
-            LEVELS=levels, LIMIT=torch.finfo(dtype).max, ROWS=rows, COLUMNS=columns, num_warps=4, **_EXACT,
-        )  # fmt: skip
+        launch(upstream, kept, out)
     return out
 
 
 _EXACT = {"enable_fp_fusion": False}  # nothing is contracted but what says tl.fma
 _TILE = (8, 128)
 _DEPTH = 4  # scales that one tile of halve() gives
+_SHARE = 0.9  # of the memory of one image that sweep() may take for what threads tell each other
 
 
-def _sweep(x, y, kept, taps, constants, levels, rectify, maps):
-    """The sums of all programs, (planes, levels, programs), and how many there are at the first scale and the rest."""
-    n, channels, height, width = x.shape
-    planes, dtype, halo = n * channels, kept[0].dtype, len(taps) - 1
-    maps += 2 * (maps > 0)
-    shapes = _shapes(height, width, levels)
-    columns = columns_of_a_thread(dtype == torch.float64, halo, maps)
-    slots = _slots(x.device)
-    pixels = sum(h * w for h, w in shapes)
-    coarser = pixels - height * width
-    coarse = x.new_empty((2, planes, coarser), dtype=dtype)
-    plans = [
-        _plan(planes, scales, halo, bool(maps), columns, slots) for scales in (shapes[:1], shapes[1:]) if len(scales)
-    ]
-    counts = [programs for _, _, programs in plans]
-    partials = x.new_empty((planes, levels, max(counts)), dtype=torch.float64)
-    origins = x.new_empty((planes, 2), dtype=dtype)
-    wanted = max(planes * programs * scales for programs, scales in zip(counts, (1, levels - 1), strict=False))
-    scratch = x.new_empty(wanted * 2 * maps * columns * BLOCK, dtype=dtype)
-    bits = [struct.unpack("q", struct.pack("d", value))[0] for value in _in_units(*constants)]
-    for coarse_scales, (rows, lanes, programs) in enumerate(plans):
-        source = (*coarse, 0, 0, 0, 1, 0, 0, 0, 1) if coarse_scales else (x, y, *x.stride(), *y.stride())
-        sweep[(planes * programs, levels - 1 if coarse_scales else 1)](
-            *source[:2], *coarse, *kept, origins, partials, scratch, *source[2:],
-            channels, height, width, levels, rows, lanes, programs, partials.shape[-1], pixels, coarser, *bits,
-            int(rectify), TAPS=taps, STEPS=_steps(taps), COARSE=bool(coarse_scales),
-            DOWN=levels > 1 and not coarse_scales, MAPS=maps, PIXELS=columns, SIZE=BLOCK, num_warps=BLOCK // 32,
-            **_EXACT,
+class _Launch:
+    """A kernel with all its arguments but the tensors.
+
+    What Triton compiled for it is kept: to find that again by the arguments takes longer than everything else.
+    """
+
+    def __init__(self, kernel, grid, numbers, threads, **constants):
+        self.kernel, self.grid, self.numbers, self.constants = kernel, (*grid, 1, 1)[:3], numbers, constants
+        self.options = {"num_warps": threads // 32, **_EXACT}
+        self.in_order = tuple(constants[name] for name in kernel.arg_names if name in constants)
+        self.compiled = None
+
+    def __call__(self, *tensors):
+        if self.compiled:
+            self.compiled[self.grid](*tensors, *self.numbers, *self.in_order)
+        else:
+            self.compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants, **self.options)
+
+
+class _Call:
+    """means_and_gradients() for images of one shape, layout and dtype, and one set of options."""
+
+    def __init__(self, shape, x_steps, y_steps, dtype, device, taps, c1, c2, unit, levels, rectify, gradients):
+        n, channels, height, width = shape
+        planes, halo = n * channels, len(taps) - 1
+        maps = gradients and gradients + 2
+        self.planes, self.levels = (n, channels), levels
+        self.dtype = _dtype_of_computation(dtype)
+        shapes = _shapes(height, width, levels)
+        self.pixels = sum(h * w for h, w in shapes)
+        coarser = self.pixels - height * width
+        columns = columns_of_a_thread(self.dtype == torch.float64, halo, maps)
+        cutting = (halo, maps, columns, _processors(device), planes * height * width * _SHARE)
+        plans = [_plan(planes, scales, *cutting) for scales in (shapes[:1], shapes[1:]) if scales]
+        slots, self.scratch, self.sweeps = max(max(plan.programs) for plan in plans), 0, []
+        units = (coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit)))
+        for coarse, plan in enumerate(plans):
+            steps = (0, 0, 0, 1, 0, 0, 0, 1) if coarse else (*x_steps, *y_steps)
+            sizes = (planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels)
+            constants = dict(TAPS=taps, STEPS=_steps(taps), COARSE=bool(coarse), DOWN=levels > 1 and not coarse)
+            constants |= dict(MAPS=maps, PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
+            grid = (planes * sum(plan.programs),)
+            self.scratch = max(self.scratch, _scratch(*grid, plan.threads, columns, maps))
+            self.sweeps.append(
+                _Launch(sweep, grid, (*steps, *sizes, *units), plan.threads, **constants, SIZE=plan.threads)
+            )
+        self.halves = [_halve(planes, coarser, shapes, level) for level in range(1, levels - 1, _DEPTH)]
+        cuts = [number for plan in (plans[0], plans[-1]) for number in (plan.rows, plan.lanes)]
+        self.mean = _Launch(
+            mean, (planes, levels), (slots, height, width, levels, halo, *cuts), 128, LOST=halo * (1 + bool(maps)),
+            PIXELS=columns, THREADS=plans[0].threads, COARSE_THREADS=plans[-1].threads, SIZE=128,
         )  # fmt: skip
-        if not coarse_scales:
-            _halve(coarse, shapes)
-    return partials, (counts[0], counts[-1])
+        self.sizes = {"coarse": (2, planes, coarser), "partials": (planes, levels, slots), "origins": (planes, 2)}
+
+    def __call__(self, x, y, need1, need2):
+        def new(*shape, dtype=self.dtype):
+            return x.new_empty(shape, dtype=dtype)
+
+        kept = [new(*self.planes, self.pixels if need else 0) for need in (need1, need2)]
+        coarse = new(*self.sizes["coarse"])
+        partials = new(*self.sizes["partials"], dtype=torch.float64)
+        targets = (*coarse.unbind(), *kept, new(*self.sizes["origins"]), partials, new(self.scratch))
+        self.sweeps[0](x, y, *targets)
+        for halve_more in self.halves:
+            halve_more(coarse)
+        for again in self.sweeps[1:]:
+            again(*targets[:2], *targets)
+        means = new(*self.planes, self.levels, dtype=torch.float64)
+        self.mean(partials, means)
+        return means, *kept
+
+
+_call = functools.lru_cache(maxsize=256)(_Call)
+
+
+def _halve(planes, coarser, shapes, level):
+    """The launch for the scales after `level`, from it."""
+    rows, columns = 16, 64
+    across = -(-shapes[level][1] // columns)
+    tiles = across * -(-shapes[level][0] // rows)
+    numbers = (coarser, *shapes[0], len(shapes), level, tiles, across)
+    return _Launch(halve, (2 * planes * tiles,), numbers, 128, DEPTH=_DEPTH, ROWS=rows, COLUMNS=columns)
+
+
+@functools.lru_cache(maxsize=256)
+def _spread(shape, steps, kept, device, levels, halo, dtype):
+    """The launch for gradient()."""
+    n, channels, height, width = shape
+    rows, columns = _TILE
+    across = -(-width // columns)
+    tiles = across * -(-height // rows)
+    pixels = sum(h * w for h, w in _shapes(height, width, levels))
+    return _Launch(
+        spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across), 128,
+        LEVELS=levels, LIMIT=torch.finfo(dtype).max, ROWS=rows, COLUMNS=columns,
+    )  # fmt: skip
 
 
 def columns_of_a_thread(double, halo, maps):
@@ -99,20 +153,9 @@ def columns_of_a_thread(double, halo, maps):
     return 2 if not double and halo <= 10 and maps < 4 else 1
 
 
-def _halve(coarse, shapes):
-    """The scales after the second, from the second."""
-    rows, columns = 16, 64
-    for level in range(1, len(shapes) - 1, _DEPTH):
-        across = -(-shapes[level][1] // columns)
-        tiles = across * -(-shapes[level][0] // rows)
-        halve[(coarse.shape[0] * coarse.shape[1] * tiles,)](
-            coarse, coarse.shape[-1], *shapes[0], len(shapes), level, tiles, across, DEPTH=_DEPTH, ROWS=rows,
-            COLUMNS=columns, num_warps=4, **_EXACT,
-        )  # fmt: skip
-
-
-def _in_units(c1, c2, unit):
-    return c1 / unit**2, c2 / unit**2, unit
+def _bits(value):
+    """A float as Triton takes it: as an integer, lest it be made a float32."""
+    return struct.unpack("q", struct.pack("d", value))[0]
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,38 +174,55 @@ def _steps(taps):
     return tuple(-weight for weight in reversed(after)) + tuple(after)
 
 
+class _Plan(typing.NamedTuple):
+    """How one launch of sweep() is cut."""
+
+    threads: int  # of a program
+    rows: int  # that it goes down, beside those of the windows that reach beyond
+    lanes: int  # threads of a group, for each scale 4 bits, as powers of two
+    programs: tuple  # of a plane, for each scale
+
+
 @functools.lru_cache(maxsize=256)
-def _plan(planes, shapes, halo, gradient, columns, slots):
-    """How one launch is cut: (rows of a segment, threads of a group for each scale as powers of two, programs a plane).
+def _plan(planes, shapes, halo, maps, columns, processors, memory):
+    """The quickest of some plans, or the smallest where none makes do with so many numbers of memory.
 
-    What it costs is taken to be how often the device is filled, times the rows that a program goes down.
+    The time is taken to be the rows that a program goes down, times how often the processors are filled. One holds 256
+    threads, for which it has registers; with 128 it takes some 0.7 of the time.
     """
+    tallest, reach = shapes[0][0], halo * (1 + bool(maps))
+    parts = {*range(1, 17), *(tallest // rows for rows in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))} - {0}
     best = None
-    powers = range(4, BLOCK.bit_length())
-    for rows in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512):
-        lanes, programs, total = 0, 1, 0
-        for k, (height, width) in enumerate(shapes):
-            number, power = min(_programs(height, width, rows, power, halo, gradient, columns) for power in powers)
-            lanes |= power << (4 * k)
-            programs, total = max(programs, number), total + number
-        cost = max(1, -(-planes * total // slots)) * (rows + halo * (1 + gradient))
-        if best is None or cost < best[0]:
-            best = (cost, rows, lanes, programs)
-    return best[1:]
+    for threads, rows in itertools.product(SIZES, {max(8, 2 * -(-tallest // (2 * part))) for part in parts}):
+        groups = [(threads, power) for power in range(4, threads.bit_length()) if columns << power > reach]
+        chosen = [
+            min((_programs(*shape, rows, *group, reach, columns), group[1]) for group in groups) for shape in shapes
+        ]
+        plan = _Plan(
+            threads, rows, sum(each[1] << (4 * k) for k, each in enumerate(chosen)), tuple(each[0] for each in chosen)
+        )
+        total = planes * sum(plan.programs)
+        full, rest = divmod(total, max(1, 256 // threads) * processors)
+        time = (full + (rest > 0) * (0.7 if rest * threads <= 128 * processors else 1)) * (rows + reach)
+        judged = max(memory, _scratch(total, threads, columns, maps)), time, threads, -rows
+        if best is None or judged < best[0]:
+            best = judged, plan
+    return best[1]
 
 
-def _programs(height, width, rows, power, halo, gradient, columns):
-    across = (columns << power) - halo * gradient
-    if across <= 0:
-        return float("inf"), power
-    items = -(-width // across) * -(-height // rows)
-    return -(-items // (BLOCK >> power)), power
+def _programs(height, width, rows, threads, power, reach, columns):
+    items = -(-width // ((columns << power) - reach)) * -(-height // rows)
+    return -(-items // (threads >> power))
+
+
+def _scratch(programs, threads, columns, maps):
+    """How many numbers the threads of so many programs tell each other, and one program more: some look beyond."""
+    return (programs + 1) * 2 * (2 + maps) * columns * threads
 
 
 @functools.lru_cache(maxsize=64)
-def _slots(device):
-    """How many programs the device runs at once: their registers let two of them on a processor."""
-    return 2 * torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+def _processors(device):
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def _device_of(tensor):

@@ -1,29 +1,38 @@
 """One fused pass on a GPU, in Triton: the terms of every scale, and their gradients where asked.
 
-Triton cannot shift a row inside a program, so the filters along the rows read their neighbours from memory that is in
-the first cache, and the filters down the columns keep what is pending in registers. A program goes down `rows` rows of
-a strip, two columns a thread (one in float64, for two gradients and for large windows). A row is read with its
-neighbours, filtered along, and makes its share of the 11 windows that it is part of: 10 sums for each of four moments.
-The window that it completes gives the map and its derivatives, which are kept the same way, 10 sums for each of three,
-and then filtered along by a detour through a line of memory that is the program's own and one barrier. The same pass
-writes the next scale's pixels; the scales after it come from halve(), and all coarse scales are one launch. Sums are
-Kahan's in a thread and float64 between them, in an order that is always the same: no atomics, no matrix units, no TF32.
+Triton cannot shift a row inside a program. So what a thread's neighbours need of it, it tells them: it stores it in a
+line of memory that is the program's own, so small and so often written again that it stays in the caches, and reads
+theirs behind a barrier, four numbers at once.
 
-The moments are those of s = x + y and d = x - y: s² and d² hold what x² + y² and xy do, at fewer operations, and equal
-images give exactly 1 by themselves.
+A program goes down `rows` rows of a strip, two columns a thread (one in float64, for two gradients and for large
+windows). Of each row it tells s = x + y and d = x - y; filters along the row what it is told, s and s², d and d²; and
+down the columns, where 10 sums for each of the four moments are pending in registers. The window that is complete gives
+the map and its derivatives, which are filtered back down, with 10 sums for each of three pending, told, and filtered
+back along one row later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile.
+The same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse scales are one
+launch. Sums are Kahan's in a thread and float64 between them, in an order that is always the same: no atomics, no
+matrix units, no TF32.
+
+s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves.
 
 Floors, for the window of 11, float32 and one gradient, a pixel and scale. Bytes: 8 read and 4 written, and 8 for the
-backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Operations: 421 instructions of a thread in the innermost loop as it is
-compiled for sm_90, of which 278 are arithmetic: 13 ps at 33.5 thousand billion a second. By these figures, none of them
-measured, instructions bind it, and what it gains over kernels that write their maps out is less than bytes alone say.
+backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread: as it is compiled for sm_90 the loop over the
+rows has 318, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5 thousand
+billion a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By these
+figures, none of them measured on a GPU, instructions bind it.
 
-Ways that were compiled for sm_90 and compared, by what the loop takes (tests/ahead_of_time.py prints the first):
-    two columns a thread, lines in memory    421 instructions a pixel, 249 registers, 1 barrier a row
-    one column a thread, lines in memory     545 instructions a pixel, 153 registers, 1 barrier a row
-    two columns a thread, tl.gather          470 instructions a pixel, 245 registers, 72 barriers a row
-In float32 nothing spills up to a window of 11; float64 with a gradient spills some 180 bytes a thread at the first
-scale, a window of 31 some 1,000.
-Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns where 11 would do.
+Ways that were compiled for sm_90 and compared, by instructions of that loop a pixel at the first scale; tests/
+ahead_of_time.py prints the last. Each line is that before it and one change, but for the two in brackets.
+    481  neighbours read from the images, derivatives told one by one
+    378  s and d told, and derivatives, four numbers at once; the next row's pixels loaded ahead
+    325  two rows a turn, lest what is pending change registers
+    311  moments about a pixel in the middle, not about each window's own
+   (310  s and d kept until the gradient needs them: three times the memory)
+   (420  one column a thread)
+    318  the lines of s and d written over every other row, the pixels of the gradient read again
+In float32 the loop spills next to nothing up to a window of 11; in float64 some 18 loads and stores a pixel, with a
+window of 31 some 50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns
+where 11 would do; tl.gather has two barriers for each column that it moves.
 """
 
 # ruff: noqa: RUF005, SIM102 - Triton's language unpacks no tuples inside others, and has no `and` for tensors.
@@ -33,7 +42,7 @@ import triton.language as tl
 
 _EXTREME: tl.constexpr = tl.constexpr(2.0**40)  # pixels beyond this many units are scaled down to
 _TAMED: tl.constexpr = tl.constexpr(2.0**20)  # this many, lest their squares overflow
-_SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**60)  # a mean of squares beyond this may come of such pixels
+_SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond this may come of such pixels
 _UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
 
 
@@ -52,19 +61,35 @@ def _repeat(value, count: tl.constexpr):
 
 
 @triton.jit
-def _along(row, first: tl.constexpr, TAPS: tl.constexpr):
-    """The windowed mean of row[first], row[first + 1], …: the middle one, and the weighed differences from it.
+def _weighed(row, first: tl.constexpr, middle: tl.constexpr, TAPS: tl.constexpr):
+    """The windowed mean of row[first], row[first + 1], …, of which that at `middle` is zero and left out."""
+    value = row[first] * tl.full((), TAPS[0], row[0].dtype)
+    for k in tl.static_range(1, len(TAPS)):
+        if first + k != middle:
+            value = tl.fma(row[first + k], tl.full((), TAPS[k], row[0].dtype), value)
+    return value
 
-    Rounding is then in proportion to what changes inside the window, and none at all where nothing does.
+
+@triton.jit
+def _along(row, TAPS: tl.constexpr, PIXELS: tl.constexpr):
+    """The windowed means of a row and of its squares, for each of a thread's pixels.
+
+    They are taken about a pixel in the middle, so that rounding is in proportion to what changes inside the window, and
+    none at all where nothing does.
     """
-    HALF: tl.constexpr = len(TAPS) // 2
-    middle = row[first + HALF]
-    twice = middle + middle
-    value = (row[first] + row[first + 2 * HALF] - twice) * tl.full((), TAPS[0], middle.dtype)
-    for k in tl.static_range(1, HALF):
-        pair = row[first + k] + row[first + 2 * HALF - k]
-        value = tl.fma(pair - twice, tl.full((), TAPS[k], middle.dtype), value)
-    return middle + value
+    MIDDLE: tl.constexpr = len(TAPS) // 2
+    centre = row[MIDDLE]
+    off, squares = (), ()
+    for k in tl.static_range(len(row)):
+        off = off + (row[k] - centre,)
+        squares = squares + (off[k] * off[k],)
+    means, means_of_squares = (), ()
+    for p in tl.static_range(PIXELS):
+        mean = _weighed(off, p, MIDDLE, TAPS)
+        of_squares = tl.fma(centre + centre, mean, _weighed(squares, p, MIDDLE, TAPS))
+        means = means + (centre + mean,)
+        means_of_squares = means_of_squares + (tl.fma(centre, centre, of_squares),)
+    return means, means_of_squares
 
 
 @triton.jit
@@ -112,48 +137,61 @@ def _back_down(pending, row, TAPS: tl.constexpr):
 @triton.jit
 def _positive(value):
     """max(value, 0), and NaN for NaN."""
-    return tl.where(value < 0, 0.0, value)
+    return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
-def _similarity(moments, shifts, limits, luminance, rectify):
+def _similarity(moments, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr):
     """The map of cs, or of l cs, at one position, and half its derivatives to s, d, E[s²] twice and E[d²] twice.
 
+    RECTIFY: negative covariances count as zero. GUARD: C1 or C2 may be zero, and a denominator with it.
     s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², so that equal images, whose d is
     zero, give exactly 1.
     """
-    mean_s, mean_d, squares_s, squares_d = moments
+    mean_s, squares_s, mean_d, squares_d = moments
     c1, c2, zero, rounding1, rounding2 = limits
     variance_s = _positive(squares_s - mean_s * mean_s)
     variance_d = _positive(squares_d - mean_d * mean_d)
     covariance4 = variance_s - variance_d
-    cut = rectify & (covariance4 < -_UNSIGNED)  # what is negative by rounding alone keeps its gradient
-    covariance4 = tl.where(rectify & (covariance4 < 0), 0.0, covariance4)
+    cut = covariance4 < -_UNSIGNED  # what is negative by rounding alone keeps its gradient
+    if RECTIFY:
+        covariance4 = _positive(covariance4)
     denominator = variance_s + variance_d + c2
     flat = denominator <= zero + rounding2 * (squares_s + squares_d)
-    denominator = tl.where(flat, 1.0, denominator)
+    if GUARD:
+        denominator = tl.where(flat, 1.0, denominator)
     value, inverse = _divided(covariance4 + c2, denominator)
-    value = tl.where(flat, 1.0, value)
-    inverse = tl.where(flat, 0.0, inverse)
+    counts = valid
+    if GUARD:
+        value = tl.where(flat, 1.0, value)
+        counts = counts & (flat == 0)
+    inverse = tl.where(counts, inverse, 0.0)
     by_sum = -value * inverse
-    by_difference = tl.where(cut, 0.0, inverse)
+    by_difference = tl.where(cut, 0.0, inverse) if RECTIFY else inverse
     to_s = tl.zeros_like(value)
     to_d = tl.zeros_like(value)
     if luminance:
         light_s = mean_s + shifts[0]
         light_d = mean_d + shifts[1]
         product4 = light_s * light_s - light_d * light_d
-        dark = rectify & (product4 < 0)
-        product4 = tl.where(dark, 0.0, product4)
+        dark = product4 < 0
+        if RECTIFY:
+            product4 = tl.where(dark, 0.0, product4)
         energy = light_s * light_s + light_d * light_d + c1
         black = energy <= zero + rounding1 * (shifts[0] * shifts[0] + shifts[1] * shifts[1])
-        ratio, inverse = _divided(product4 + c1, tl.where(black, 1.0, energy))
-        factor = tl.where(black, 0.0, value * inverse)
-        gain = tl.where(dark, 0.0, factor)
+        if GUARD:
+            energy = tl.where(black, 1.0, energy)
+        ratio, inverse = _divided(product4 + c1, energy)
+        factor = tl.where(valid, value * inverse, 0.0)
+        if GUARD:
+            factor = tl.where(black, 0.0, factor)
+        gain = tl.where(dark, 0.0, factor) if RECTIFY else factor
         to_s = light_s * (gain - ratio * factor)
         to_d = -light_d * (gain + ratio * factor)
-        value = tl.where(black, 1.0, ratio * value)
-        ratio = tl.where(black, 0.0, ratio)
+        value = ratio * value
+        if GUARD:
+            value = tl.where(black, 1.0, value)
+            ratio = tl.where(black, 0.0, ratio)
         by_sum *= ratio
         by_difference *= ratio
     to_squares_s = by_sum + by_difference
@@ -187,31 +225,92 @@ def _origin(image, step_h, step_w, height, width, inverse_unit, SIZE: tl.constex
 
 
 @triton.jit
-def _mean_of_four(corner, below, aside, mask, dtype: tl.constexpr):
-    a = tl.load(corner, mask=mask, other=0).to(dtype) * 0.25
-    b = tl.load(corner + aside, mask=mask, other=0).to(dtype) * 0.25
-    c = tl.load(corner + below, mask=mask, other=0).to(dtype) * 0.25
-    d = tl.load(corner + below + aside, mask=mask, other=0).to(dtype) * 0.25
-    return (a + b) + (c + d)
+def _tell(line, fields):
+    """Each thread's values of all fields to where others can read them: two fields of two pixels in one store."""
+    PIXELS: tl.constexpr = len(fields[0])
+    SIZE: tl.constexpr = fields[0][0].shape[0]
+    for f in tl.static_range(0, len(fields), PIXELS):
+        if PIXELS == 2 and f + 1 < len(fields):
+            _store(line + f * (SIZE * PIXELS), fields[f] + fields[f + 1])
+        else:
+            _store(line + f * (SIZE * PIXELS), fields[f])
 
 
 @triton.jit
-def _read(x, y, x_w, y_w, here, inside, scale, shifts, HALO: tl.constexpr, PIXELS: tl.constexpr):
-    """A row, from each thread's first column to the end of its last one's window: s, d, s² and d²."""
-    s, d, squares_s, squares_d = (), (), (), ()
-    for k in tl.static_range(HALO + PIXELS):
-        there = here & inside[(k - HALO) * (k > HALO)]
-        pixel_x = tl.load(x + k * x_w, mask=there, other=0).to(scale.dtype)
-        pixel_y = tl.load(y + k * y_w, mask=there, other=0).to(scale.dtype)
-        pixel_x = tl.fma(pixel_x, scale, -shifts[0])
-        pixel_y = tl.fma(pixel_y, scale, -shifts[1])
-        total = pixel_x + pixel_y
-        difference = pixel_x - pixel_y
-        s = s + (total,)
-        d = d + (difference,)
-        squares_s = squares_s + (total * total,)
-        squares_d = squares_d + (difference * difference,)
-    return s, d, squares_s, squares_d
+def _store(line, values):
+    COUNT: tl.constexpr = len(values)
+    SIZE: tl.constexpr = values[0].shape[0]
+    lane = tl.arange(0, SIZE)
+    if COUNT == 1:
+        tl.store(line + lane, values[0])
+    else:
+        together = tl.join(values[0], values[1])
+        if COUNT == 4:
+            together = tl.reshape(tl.join(together, tl.join(values[2], values[3])), (SIZE, 4))
+        tl.store(line + (COUNT * lane[:, None] + tl.arange(0, COUNT)[None, :]), together)
+
+
+@triton.jit
+def _told(line, f: tl.constexpr, threads: tl.constexpr, FIELDS: tl.constexpr, PIXELS: tl.constexpr,
+          SIZE: tl.constexpr):  # fmt: skip
+    """What the thread so many to the right has told of field f and, where they came together, the one after it."""
+    COUNT: tl.constexpr = 4 if PIXELS == 2 and f + 1 < FIELDS else PIXELS
+    lane = tl.arange(0, SIZE)
+    start = line + (f * (SIZE * PIXELS) + threads * COUNT)
+    if COUNT == 1:
+        values = (tl.load(start + lane),)
+    else:
+        together = tl.load(start + (COUNT * lane[:, None] + tl.arange(0, COUNT)[None, :]))
+        if COUNT == 2:
+            values = tl.split(together)
+        else:
+            first, second = tl.split(tl.reshape(together, (SIZE, 2, 2)))
+            values = tl.split(first) + tl.split(second)
+    return values
+
+
+@triton.jit
+def _heard(line, first: tl.constexpr, FIELDS: tl.constexpr, HALO: tl.constexpr, PIXELS: tl.constexpr,
+           SIZE: tl.constexpr):  # fmt: skip
+    """All fields of HALO + PIXELS columns, of which the first is so many threads to the right.
+
+    What is beside the program's own threads is whatever lies there, and for columns that are not the program's.
+    """
+    fields = ()
+    for f in tl.static_range(0, FIELDS, PIXELS):
+        row, next_row = (), ()
+        for k in tl.static_range(HALO // PIXELS + 1):
+            values = _told(line, f, first + k, FIELDS, PIXELS, SIZE)
+            row = row + values[:PIXELS]
+            next_row = next_row + values[PIXELS:]
+        fields = fields + (row,)
+        if len(next_row) > 0:
+            fields = fields + (next_row,)
+    return fields
+
+
+@triton.jit
+def _between(index, end):
+    """0 <= index < end, in one comparison."""
+    return index.to(tl.uint32, bitcast=True) < end.to(tl.uint32, bitcast=True)
+
+
+@triton.jit
+def _pixels(x, y, x_w, y_w, row, height, inside, PIXELS: tl.constexpr):
+    """Each thread's pixels of a row of both images as they are, zero outside; and those of the column on its right."""
+    there = _between(row, height)
+    of_x, of_y = (), ()
+    for p in tl.static_range(PIXELS):
+        of_x = of_x + (tl.load(x + p * x_w, mask=there & inside[p], other=0),)
+        of_y = of_y + (tl.load(y + p * y_w, mask=there & inside[p], other=0),)
+    return of_x, of_y
+
+
+@triton.jit
+def _sum_and_difference(pixel_x, pixel_y, scale, near):
+    pixel_x = tl.fma(pixel_x.to(scale.dtype), scale, -near[0])
+    pixel_y = tl.fma(pixel_y.to(scale.dtype), scale, -near[1])
+    return pixel_x + pixel_y, pixel_x - pixel_y
 
 
 @triton.jit
@@ -226,10 +325,10 @@ def _peak(image, place, size, rows, like, HALO: tl.constexpr, LEAD: tl.constexpr
     peak = like
     for i in range(rows + HALO + LEAD):
         here = active & (row + i >= 0) & (row + i < size[0]) & (column >= 0)
-        for k in tl.static_range(2 * PIXELS):
-            there = here & (column + k % PIXELS < size[1] - HALO)
-            pixel_x = tl.load(x + (k % PIXELS + k // PIXELS * HALO) * x_w, mask=there, other=0)
-            pixel_y = tl.load(y + (k % PIXELS + k // PIXELS * HALO) * y_w, mask=there, other=0)
+        for p in tl.static_range(PIXELS):
+            there = here & (column + p < size[1])
+            pixel_x = tl.load(x + p * x_w, mask=there, other=0)
+            pixel_y = tl.load(y + p * y_w, mask=there, other=0)
             peak = tl.maximum(peak, tl.maximum(tl.abs(pixel_x.to(like.dtype)), tl.abs(pixel_y.to(like.dtype))))
         x += x_h
         y += y_h
@@ -237,107 +336,85 @@ def _peak(image, place, size, rows, like, HALO: tl.constexpr, LEAD: tl.constexpr
 
 
 @triton.jit
-def _moments_row(read, moments, TAPS: tl.constexpr, STEPS: tl.constexpr, PIXELS: tl.constexpr):
-    """A row of the image into the moments: what is pending, the row of moments that is complete, the largest square."""
-    pending, complete = (), ()
-    largest = tl.zeros_like(read[0][0])
-    for p in tl.static_range(PIXELS):
-        begun, finished = (), ()
-        for m in tl.static_range(4):
-            mean = _along(read[m], p, TAPS)
-            if m >= 2:
-                largest = tl.maximum(largest, mean, propagate_nan=tl.PropagateNan.ALL)
-            mean, rows = _down(moments[p][m], mean, STEPS)
-            finished = finished + (mean,)
-            begun = begun + (rows,)
-        complete = complete + (finished,)
-        pending = pending + (begun,)
-    return pending, complete, largest
+def _moments_row(fields, moments, TAPS: tl.constexpr, STEPS: tl.constexpr, PIXELS: tl.constexpr):
+    """A row of s and d into the moments: those that are pending, and the row of moments that is complete."""
+    pending, complete = _repeat((), PIXELS), _repeat((), PIXELS)
+    for f in tl.static_range(2):
+        rows = _along(fields[f], TAPS, PIXELS)
+        for power in tl.static_range(2):
+            begun, finished = (), ()
+            for p in tl.static_range(PIXELS):
+                mean, rest = _down(moments[p][2 * f + power], rows[power][p], STEPS)
+                begun = begun + (pending[p] + (rest,),)
+                finished = finished + (complete[p] + (mean,),)
+            pending, complete = begun, finished
+    return pending, complete
 
 
 @triton.jit
 def _map_row(
-    complete, derivatives, valid, shifts, limits, flags, TAPS: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr
-):
+    complete, derivatives, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    TAPS: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
+):  # fmt: skip
     """A row of the map: its values, the derivatives that are pending, and those that are filtered down to the end."""
-    values, pending, finished = (), (), ()
+    values, pending, finished = (), (), _repeat((), MAPS)
     for p in tl.static_range(PIXELS):
-        value, to_s, to_d, to_squares_s, to_squares_d = _similarity(complete[p], shifts, limits, flags[0], flags[1])
+        value, to_s, to_d, to_squares_s, to_squares_d = _similarity(
+            complete[p], valid[p], shifts, limits, luminance, RECTIFY, GUARD
+        )
         values = values + (value,)
         begun, rows = (), ()
         if MAPS:
             maps = (to_squares_s, to_squares_d, to_s + to_d, to_s - to_d)
             for m in tl.static_range(MAPS):
-                row, rest = _back_down(derivatives[p][m], tl.where(valid[p], maps[m], 0.0), TAPS)
-                rows = rows + (row,)
+                row, rest = _back_down(derivatives[p][m], maps[m], TAPS)
+                rows = rows + (finished[m] + (row,),)
                 begun = begun + (rest,)
-        finished = finished + (rows,)
+        finished = rows
         pending = pending + (begun,)
     return values, pending, finished
 
 
 @triton.jit
 def _gradient_row(
-    finished, mine, x, y, x_w, y_w, to_x, to_y, owned, there, scale, shifts, TAPS: tl.constexpr, MAPS: tl.constexpr
-):
-    """A row of the gradients, from the derivatives that have been filtered back down the columns.
-
-    They go through memory to the neighbours of their column: lines of which each program has its own, so small and so
-    often written again that they stay in the caches.
-    """
+    derivatives, image, to_x, to_y, owned, there, scale, near, TAPS: tl.constexpr, MAPS: tl.constexpr,
+    SIZE: tl.constexpr,
+):  # fmt: skip
+    """A row of the gradients, from its pixels and the derivatives that have been filtered back down the columns."""
     HALO: tl.constexpr = len(TAPS) - 1
     PIXELS: tl.constexpr = len(owned)
-    SIZE: tl.constexpr = owned[0].shape[0]
-    for p in tl.static_range(PIXELS):
-        for m in tl.static_range(MAPS):
-            tl.store(mine + (m * PIXELS + p) * SIZE, finished[p][m])
-    tl.debug_barrier()
-    lines = ()
-    for m in tl.static_range(MAPS):
-        line = ()
-        for k in tl.static_range(HALO + PIXELS):
-            column = mine + (m * PIXELS + (k - HALO) % PIXELS) * SIZE + (k - HALO) // PIXELS
-            line = line + (tl.load(column, mask=owned[0], other=0),)
-        lines = lines + (line,)
+    lines = _heard(derivatives, -HALO // PIXELS, MAPS, HALO, PIXELS, SIZE)
+    x, y, x_w, y_w = image
+    double = scale + scale
     for p in tl.static_range(PIXELS):
         mask = owned[p] & there
-        pixel_x = tl.fma(tl.load(x + p * x_w, mask=mask, other=0).to(scale.dtype), scale, -shifts[0])
-        pixel_y = tl.fma(tl.load(y + p * y_w, mask=mask, other=0).to(scale.dtype), scale, -shifts[1])
-        through_s = (pixel_x + pixel_y) * _back_along(lines[0], p, TAPS)
-        through_d = (pixel_x - pixel_y) * _back_along(lines[1], p, TAPS)
-        double = scale + scale
+        pixel_x = tl.load(x + p * x_w, mask=mask, other=0)
+        pixel_y = tl.load(y + p * y_w, mask=mask, other=0)
+        s, d = _sum_and_difference(pixel_x, pixel_y, scale, near)
+        through_s = s * _back_along(lines[0], p, TAPS)
+        through_d = d * _back_along(lines[1], p, TAPS)
         tl.store(to_x + p, double * (_back_along(lines[2], p, TAPS) + (through_s + through_d)), mask=mask)
         if MAPS == 4:
             tl.store(to_y + p, double * (_back_along(lines[3], p, TAPS) + (through_s - through_d)), mask=mask)
 
 
 @triton.jit
-def _next_scale(image, place, next_x, next_y, origins, i, height, width, dtype: tl.constexpr):
-    """Two rows' share of the next scale, less a constant: the mean of 2 × 2 pixels, on an odd side of those there."""
-    x, y, x_h, x_w, y_h, y_w = image
-    row, column, mask = place
-    row = (row + i).to(tl.int64)
-    column = column.to(tl.int64)
-    mask = mask & (row < height) & (column < width)
-    below = tl.where(row + 1 < height, 1, 0)
-    aside = tl.where(column + 1 < width, 1, 0)
-    at = row // 2 * ((width + 1) // 2) + column // 2
-    mean = _mean_of_four(x + row * x_h + column * x_w, below * x_h, aside * x_w, mask, dtype)
-    tl.store(next_x + at, mean - origins[0], mask=mask)
-    mean = _mean_of_four(y + row * y_h + column * y_w, below * y_h, aside * y_w, mask, dtype)
-    tl.store(next_y + at, mean - origins[1], mask=mask)
+def _programs(height, width, rows, lanes, LOST: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
+    """How many programs a plane of this size takes."""
+    items = tl.cdiv(width, (PIXELS << lanes) - LOST) * tl.cdiv(height, rows)
+    return tl.cdiv(items, SIZE >> lanes)
 
 
 @triton.jit
-def _place(program, lanes, rows, height, width, LEAD: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
+def _place(program, lanes, rows, height, width, LOST: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
     """Where each thread of a program works: (first row, first column, pixels left of it, whether there is work).
 
-    Groups of 2^lanes threads stand side by side; each group goes down `rows` rows, and for gradients gives its first
-    LEAD columns away to its neighbour.
+    Groups of 2^lanes threads stand side by side; each group goes down `rows` rows. Its last columns have no whole
+    window, and for gradients its first have not all windows: so many are lost, and are the neighbours' too.
     """
     lane = tl.arange(0, SIZE)
     group = lane >> lanes
-    across = (PIXELS << lanes) - LEAD
+    across = (PIXELS << lanes) - LOST
     chunks = tl.cdiv(width, across)
     item = program * (SIZE >> lanes) + group
     inside = (lane - (group << lanes)) * PIXELS
@@ -346,15 +423,21 @@ def _place(program, lanes, rows, height, width, LEAD: tl.constexpr, PIXELS: tl.c
 
 @triton.jit
 def _stream(
-    image, targets, scratch, place, size, rows, constants, scale, flags,
+    image, targets, lines, place, size, rows, constants, scale, luminance,
     TAPS: tl.constexpr, STEPS: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
+    RECTIFY: tl.constexpr, GUARD: tl.constexpr,
 ):  # fmt: skip
-    """Down the rows once: the sum of each thread's part of the map, what was lost of it, the largest mean of squares.
+    """Down the rows once: the sum of each thread's part of the map, what was lost of it, the largest of |s| and |d|.
 
     Row i of the image completes row i - HALO of the map and, with gradients, as many rows above that of the gradient.
+    What threads tell each other, s and d and the derivatives of the row before, changes places at each row: one barrier
+    is enough, as what is written over was read before the last.
     """
     HALO: tl.constexpr = len(TAPS) - 1
     LEAD: tl.constexpr = HALO if MAPS else 0
+    SIZE: tl.constexpr = place[0].shape[0]
+    LINE: tl.constexpr = SIZE * PIXELS  # of one field
+    READ: tl.constexpr = 2 if DOWN else PIXELS
     x, y, x_h, x_w, y_h, y_w = image
     top, left, within, active, across = place
     height, width = size
@@ -362,100 +445,135 @@ def _stream(
     gradient_x, gradient_y, next_x, next_y = targets
     column = left + within - LEAD
     row = top - LEAD
+    end = tl.minimum(top + rows, height)
     x_row = x + row.to(tl.int64) * x_h + column.to(tl.int64) * x_w
     y_row = y + row.to(tl.int64) * y_h + column.to(tl.int64) * y_w
-    to_x = gradient_x + ((row - HALO).to(tl.int64) * width + column)
-    to_y = gradient_y + ((row - HALO).to(tl.int64) * width + column)
-    inside, owned = (), ()
+    to_x = gradient_x + ((row - HALO - 1).to(tl.int64) * width + column)
+    to_y = gradient_y + ((row - HALO - 1).to(tl.int64) * width + column)
+    inside, whole, owned = (), (), ()
+    for p in tl.static_range(READ):
+        inside = inside + (active & (column >= 0) & (column + p < width),)
     for p in tl.static_range(PIXELS):
-        inside = inside + (active & (column >= 0) & (column + p < width - HALO),)
-        owned = owned + (active & (within + p >= LEAD) & (column + p < width),)
+        whole = whole + (inside[p] & (within + p < across + LEAD) & (column + p < width - HALO),)
+        owned = owned + (inside[p] & (within + p < across + LEAD) & (within + p >= LEAD),)
     near = (nears[0] * scale, nears[1] * scale)
     origin_x = origins[0] * scale
     origin_y = origins[1] * scale
     shifts = (origin_x + origin_y, origin_x - origin_y)
-    nil = tl.zeros([top.shape[0]], scale.dtype)
+    nil = tl.zeros([SIZE], scale.dtype)
+    alone = tl.where(column + 1 < width, nil + 0.25, 0.5)
+    above_x, above_y = nil, nil
     total, lost, worst = nil, nil, nil
     moments = _repeat(_repeat(_repeat(nil, HALO), 4), PIXELS)
     derivatives = _repeat(_repeat(_repeat(nil, HALO), MAPS), PIXELS)
-    for i in range(rows + HALO + LEAD):
-        read = _read(x_row, y_row, x_w, y_w, (row >= 0) & (row < height), inside, scale, near, HALO, PIXELS)
-        row_of_map = row - HALO
-        there = (i >= HALO) & (row_of_map >= 0) & (row_of_map < height - HALO)
-        counted = (row_of_map >= top) & (row_of_map < top + rows)
-        valid = ()
-        for p in tl.static_range(PIXELS):
-            valid = valid + (there & inside[p],)
-        moments, complete, largest = _moments_row(read, moments, TAPS, STEPS, PIXELS)
-        worst = tl.maximum(worst, largest, propagate_nan=tl.PropagateNan.ALL)
-        values, derivatives, finished = _map_row(
-            complete, derivatives, valid, shifts, limits, flags, TAPS, MAPS, PIXELS
-        )
-        gain = -lost
-        for p in tl.static_range(PIXELS):
-            gain += tl.where(valid[p] & counted & owned[p], values[p], 0.0)
-        new = total + gain  # Kahan's sum
-        lost = (new - total) - gain
-        total = new
-        if MAPS:
-            if i >= 2 * HALO:
-                mine = scratch + i % 2 * (MAPS * PIXELS * top.shape[0])
-                here = (row_of_map < top + rows) & (row_of_map < height)
-                _gradient_row(
-                    finished, mine, x_row - HALO * x_h, y_row - HALO * y_h, x_w, y_w, to_x, to_y, owned, here, scale,
-                    near, TAPS, MAPS,
-                )  # fmt: skip
-        if DOWN:
-            if (i % 2 == 0) & (i < rows):
-                mask = active & (2 * within < across * PIXELS)
-                coarse = (top, left + 2 * within // PIXELS, mask)
-                _next_scale(image, coarse, next_x, next_y, origins, i, height, width, scale.dtype)
-        x_row += x_h
-        y_row += y_h
-        to_x += width
-        to_y += width
-        row += 1
+    derived = lines + 4 * LINE
+    of_x, of_y = _pixels(x_row, y_row, x_w, y_w, row, height, inside, READ)
+    for pair in range((rows + HALO + LEAD) // 2):
+        for odd in tl.static_range(2):
+            x_row += x_h
+            y_row += y_h
+            ahead_x, ahead_y = _pixels(x_row, y_row, x_w, y_w, row + 1, height, inside, READ)  # which takes its time
+            s, d = (), ()
+            for p in tl.static_range(PIXELS):
+                total_of_two, difference = _sum_and_difference(of_x[p], of_y[p], scale, near)
+                worst = tl.maximum(worst, tl.abs(total_of_two), propagate_nan=tl.PropagateNan.ALL)
+                worst = tl.maximum(worst, tl.abs(difference), propagate_nan=tl.PropagateNan.ALL)
+                s = s + (total_of_two,)
+                d = d + (difference,)
+            if DOWN:
+                mean_x = tl.fma(of_x[0].to(scale.dtype), alone, of_x[1].to(scale.dtype) * 0.25)
+                mean_y = tl.fma(of_y[0].to(scale.dtype), alone, of_y[1].to(scale.dtype) * 0.25)
+                if odd:
+                    coarse = owned[0] & (column % 2 == 0) & (row > top) & (row <= end)
+                    at = (row // 2).to(tl.int64) * ((width + 1) // 2) + column // 2
+                    last = row == height  # a row that is alone
+                    tl.store(next_x + at, above_x + tl.where(last, above_x, mean_x) - origins[0], mask=coarse)
+                    tl.store(next_y + at, above_y + tl.where(last, above_y, mean_y) - origins[1], mask=coarse)
+                above_x, above_y = mean_x, mean_y
+            line = lines + odd * (2 * LINE)
+            _tell(line, (s, d))
+            tl.debug_barrier()
+            if MAPS:
+                if 2 * pair + odd > 2 * HALO:
+                    before = derived + (1 - odd) * (MAPS * LINE)
+                    here = row - 1 - HALO < end
+                    seen = (x_row - (HALO + 2) * x_h, y_row - (HALO + 2) * y_h, x_w, y_w)
+                    _gradient_row(before, seen, to_x, to_y, owned, here, scale, near, TAPS, MAPS, SIZE)
+            there = _between(row - HALO, height - HALO)  # windows that have not all rows yet are above all that counts
+            counted = _between(row - HALO - top, rows)
+            valid = ()
+            for p in tl.static_range(PIXELS):
+                valid = valid + (there & whole[p],)
+            moments, complete = _moments_row(_heard(line, 0, 2, HALO, PIXELS, SIZE), moments, TAPS, STEPS, PIXELS)
+            values, derivatives, finished = _map_row(
+                complete, derivatives, valid, shifts, limits, luminance, RECTIFY, GUARD, TAPS, MAPS, PIXELS
+            )
+            if MAPS:
+                _tell(derived + odd * (MAPS * LINE), finished)
+            gain = -lost
+            for p in tl.static_range(PIXELS):
+                gain += tl.where(valid[p] & counted & owned[p], values[p], 0.0)
+            new = total + gain  # Kahan's sum
+            lost = (new - total) - gain
+            total = new
+            of_x, of_y = ahead_x, ahead_y
+            to_x += width
+            to_y += width
+            row += 1
+    if MAPS:
+        tl.debug_barrier()
+        before = derived + MAPS * LINE
+        here = row - 1 - HALO < end
+        seen = (x_row - (HALO + 1) * x_h, y_row - (HALO + 1) * y_h, x_w, y_w)
+        _gradient_row(before, seen, to_x, to_y, owned, here, scale, near, TAPS, MAPS, SIZE)
     return total, lost, worst
 
 
 @triton.jit(
     do_not_specialize=[
-        "x_n", "x_c", "x_h", "y_n", "y_c", "y_h", "channels", "height", "width", "levels", "rows", "lanes", "programs",
-        "slots", "pixels", "coarse_pixels", "c1_bits", "c2_bits", "unit_bits", "rectify",
+        "x_n", "x_c", "x_h", "y_n", "y_c", "y_h", "planes", "channels", "height", "width", "levels", "rows", "lanes",
+        "slots", "pixels", "coarse_pixels", "c1_bits", "c2_bits", "unit_bits",
     ],
     do_not_specialize_on_alignment=[
-        "x", "y", "next_x", "next_y", "gradient_x", "gradient_y", "origins", "partials", "scratch"
+        "x", "y", "next_x", "next_y", "gradient_x", "gradient_y", "origins", "partials"
     ],
 )  # fmt: skip
 def sweep(
     x, y, next_x, next_y, gradient_x, gradient_y, origins, partials, scratch,
     x_n: tl.int64, x_c: tl.int64, x_h: tl.int64, x_w, y_n: tl.int64, y_c: tl.int64, y_h: tl.int64, y_w,
-    channels, height, width, levels, rows, lanes: tl.int64, programs, slots,
-    pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64, rectify,
+    planes, channels, height, width, levels, rows, lanes: tl.int64, slots,
+    pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64,
     TAPS: tl.constexpr, STEPS: tl.constexpr, COARSE: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr,
-    PIXELS: tl.constexpr, SIZE: tl.constexpr,
+    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     """The sums over some rows and columns of one plane at one scale; the gradient there, and the next scale's pixels.
 
-    `programs` of them share a plane at a scale. With COARSE the images are those that a finer scale wrote.
+    With COARSE the images are those that a finer scale wrote, and the launch is for all scales but the finest.
     """
     dtype: tl.constexpr = origins.dtype.element_ty
     HALO: tl.constexpr = len(TAPS) - 1
-    plane = (tl.program_id(0) // programs).to(tl.int64)
-    program = tl.program_id(0) % programs
-    level = tl.program_id(1) + COARSE
-    offset = plane * 0
+    LOST: tl.constexpr = HALO * 2 if MAPS else HALO
     finest = height.to(tl.int64) * width
-    for _ in range(level):
-        offset += height.to(tl.int64) * width
-        height = (height + 1) // 2
-        width = (width + 1) // 2
-    lanes = ((lanes >> (4 * tl.program_id(1))) & 15).to(tl.int32)
-    place = _place(program, lanes, rows, height, width, HALO if MAPS else 0, PIXELS, SIZE)
+    offset = finest * 0
+    level = 0
+    number = tl.program_id(0)
+    programs = tl.cdiv(tl.num_programs(0), planes)
+    power = (lanes & 15).to(tl.int32)
+    if COARSE:
+        number = number + 0
+        programs = 0
+        while number >= planes * programs:
+            number -= planes * programs
+            offset += height.to(tl.int64) * width
+            height = (height + 1) // 2
+            width = (width + 1) // 2
+            power = ((lanes >> (4 * level)) & 15).to(tl.int32)
+            programs = _programs(height, width, rows, power, LOST, PIXELS, SIZE)
+            level += 1
+    plane = (number // programs).to(tl.int64)
+    program = number % programs
+    place = _place(program, power, rows, height, width, LOST, PIXELS, SIZE)
     partial = partials + (plane * levels + level) * slots + program
-    if tl.max(place[3].to(tl.int32), 0) == 0:
-        tl.store(partial, tl.zeros((), tl.float64))
-        return
     unit = _number(unit_bits, dtype)
     if COARSE:
         x += plane * coarse_pixels + offset - finest
@@ -463,7 +581,7 @@ def sweep(
         x_h = width.to(tl.int64)
         y_h = width.to(tl.int64)
         origin = (tl.load(origins + 2 * plane), tl.load(origins + 2 * plane + 1))
-        near = (origin[0] * 0, origin[1] * 0)  # it has been taken from them already
+        near = (tl.full((), 0, dtype), tl.full((), 0, dtype))  # it has been taken from them already
     else:
         x += plane // channels * x_n + plane % channels * x_c
         y += plane // channels * y_n + plane % channels * y_c
@@ -478,15 +596,13 @@ def sweep(
     image = (x, y, x_h, x_w, y_h, y_w)
     at = plane * pixels + offset
     targets = (gradient_x + at, gradient_y + at, next_x + plane * coarse_pixels, next_y + plane * coarse_pixels)
-    number = tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)
-    scratch += number * (2 * MAPS * PIXELS * SIZE) + tl.arange(0, SIZE)
+    scratch += tl.program_id(0).to(tl.int64) * (2 * (2 + MAPS) * PIXELS * SIZE)
     c1 = _number(c1_bits, dtype) * 2
     c2 = _number(c2_bits, dtype) * 2
     eps: tl.constexpr = 2.0**-48 if dtype == tl.float64 else 2.0**-19  # what rounding leaves of a difference
     zero: tl.constexpr = 2e-200 if dtype == tl.float64 else 2e-20
     rounding1 = tl.where(c1 == 0, tl.full((), eps * eps, dtype), 0.0)
     rounding2 = tl.where(c2 == 0, tl.full((), eps, dtype), 0.0)
-    flags = (level == levels - 1, rectify != 0)
     scale = 1 / unit
     total = tl.zeros([SIZE], dtype)
     lost = total
@@ -494,16 +610,18 @@ def sweep(
     while attempts > 0:
         change = (scale * unit) * (scale * unit)
         limits = (c1 * change, c2 * change, tl.full((), zero, dtype), rounding1, rounding2)
+        if not GUARD:  # what scaling leaves of the constants may be zero
+            limits = (tl.maximum(c1 * change, zero), tl.maximum(c2 * change, zero)) + limits[2:]
         constants = (origin, near, limits)
         total, lost, worst = _stream(
-            image, targets, scratch, place, (height, width), rows, constants, scale, flags, TAPS, STEPS, DOWN, MAPS,
-            PIXELS,
+            image, targets, scratch, place, (height, width), rows, constants, scale, level == levels - 1, TAPS, STEPS,
+            DOWN, MAPS, PIXELS, RECTIFY, GUARD,
         )  # fmt: skip
         attempts -= 1
         if tl.max(tl.where(worst < _SUSPICIOUS, 0, 1), 0) == 0:
             attempts = 0
         if attempts == 1:
-            peak = _peak(image, place, (height, width), rows, total * 0, HALO, HALO if MAPS else 0, PIXELS)
+            peak = _peak(image, place, (height, width), rows, total * 0, HALO, LOST - HALO, PIXELS)
             if peak / unit > _EXTREME:
                 scale = _TAMED / peak
             else:
@@ -551,15 +669,20 @@ def halve(
         tl.store(at, value, mask=there & wanted[:, None])
 
 
-@triton.jit(do_not_specialize=["slots", "height", "width", "levels", "halo", "first", "rest"])
-def mean(partials, means, slots, height, width, levels, halo, first, rest, SIZE: tl.constexpr):
+@triton.jit(do_not_specialize=["slots", "height", "width", "levels", "halo", "rows", "lanes", "coarse_rows"])
+def mean(
+    partials, means, slots, height, width, levels, halo, rows, lanes: tl.int64, coarse_rows, coarse_lanes: tl.int64,
+    LOST: tl.constexpr, PIXELS: tl.constexpr, THREADS: tl.constexpr, COARSE_THREADS: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
     """The mean of one plane at one scale from its programs' sums, which are added up in one order."""
     level = tl.program_id(1)
     at = tl.program_id(0).to(tl.int64) * levels + level
-    for _ in range(level):
+    count = _programs(height, width, rows, lanes.to(tl.int32), LOST, PIXELS, THREADS)
+    for k in range(level):
         height = (height + 1) // 2
         width = (width + 1) // 2
-    count = tl.where(level == 0, first, rest)
+        lanes = (coarse_lanes >> (4 * k)) & 15
+        count = _programs(height, width, coarse_rows, lanes.to(tl.int32), LOST, PIXELS, COARSE_THREADS)
     lane = tl.arange(0, SIZE)
     total = tl.zeros([SIZE], tl.float64)
     for i in range(0, count, SIZE):
