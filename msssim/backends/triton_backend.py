@@ -45,8 +45,8 @@ def gradient(upstream, kept, height, width, levels, halo, dtype):
 
 
 _EXACT = {"enable_fp_fusion": False}  # nothing is contracted but what says tl.fma
-_TILE = (8, 128)
-_DEPTH = 4  # scales that one tile of halve() gives
+_TILE = (4, 128)  # of spread(), which gives four times as many pixels
+_DEPTH = 4  # scales that one tile of halve() gives at most
 _SHARE = 0.9  # of the memory of one image that sweep() may take for what threads tell each other
 
 
@@ -127,11 +127,12 @@ _call = functools.lru_cache(maxsize=256)(_Call)
 
 def _halve(planes, coarser, shapes, level):
     """The launch for the scales after `level`, from it."""
-    rows, columns = 16, 64
-    across = -(-shapes[level][1] // columns)
-    tiles = across * -(-shapes[level][0] // rows)
-    numbers = (coarser, *shapes[0], len(shapes), level, tiles, across)
-    return _Launch(halve, (2 * planes * tiles,), numbers, 128, DEPTH=_DEPTH, ROWS=rows, COLUMNS=columns)
+    rows = columns = 32
+    across = -(-shapes[level + 1][1] // columns)
+    tiles = across * -(-shapes[level + 1][0] // rows)
+    numbers = (coarser, *shapes[0], level, tiles, across)
+    depth = min(_DEPTH, len(shapes) - 1 - level)
+    return _Launch(halve, (2 * planes * tiles,), numbers, 128, DEPTH=depth, ROWS=rows, COLUMNS=columns)
 
 
 @functools.lru_cache(maxsize=256)
@@ -139,8 +140,8 @@ def _spread(shape, steps, kept, device, levels, halo, dtype):
     """The launch for gradient()."""
     n, channels, height, width = shape
     rows, columns = _TILE
-    across = -(-width // columns)
-    tiles = across * -(-height // rows)
+    across = -(-width // (2 * columns))
+    tiles = across * -(-height // (2 * rows))
     pixels = sum(h * w for h, w in _shapes(height, width, levels))
     return _Launch(
         spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across), 128,

@@ -630,43 +630,58 @@ def sweep(
 
 
 @triton.jit
+def _part(index, side):
+    """Each pixel's part in its mean along a side: a half, but the last of an odd side is alone."""
+    return tl.where(index == tl.where(side % 2 == 1, side - 1, -1), 1.0, 0.5)
+
+
+@triton.jit
 def _pairs(value, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """A quarter of the sums over 2 × 2 elements of a tile."""
     value = tl.reshape(value * 0.25, (ROWS // 2, 2, COLUMNS // 2, 2))
     return tl.sum(tl.sum(value, 3), 1)
 
 
-@triton.jit(do_not_specialize=["coarse_pixels", "height", "width", "levels", "level", "tiles", "across"])
+@triton.jit(do_not_specialize=["coarse_pixels", "height", "width", "level", "tiles", "across"])
 def halve(
-    images, coarse_pixels: tl.int64, height, width, levels, level, tiles, across,
+    images, coarse_pixels: tl.int64, height, width, level, tiles, across,
     DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """The DEPTH scales after `level`, as far as there are so many, from one tile of it."""
+    """Tiles of the DEPTH scales after `level`, the first ROWS × COLUMNS, from twice as many rows and columns of it."""
+    dtype: tl.constexpr = images.dtype.element_ty
     images += (tl.program_id(0) // tiles).to(tl.int64) * coarse_pixels
     tile = tl.program_id(0) % tiles
-    offset = -height.to(tl.int64) * width
-    for _ in range(level):
-        offset += height.to(tl.int64) * width
+    for k in range(level):
+        if k > 0:
+            images += height.to(tl.int64) * width
         height = (height + 1) // 2
         width = (width + 1) // 2
-    row = tile // across * ROWS + tl.arange(0, ROWS)
-    column = tile % across * COLUMNS + tl.arange(0, COLUMNS)
-    there = (row < height)[:, None] & (column < width)[None, :]
-    value = tl.load(images + offset + row.to(tl.int64)[:, None] * width + column[None, :], mask=there, other=0)
+    top = tile // across * ROWS
+    left = tile % across * COLUMNS
+    row = tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, COLUMNS)[None, :]
+    first = images + (2 * top).to(tl.int64) * width + 2 * left
+    value = tl.zeros([ROWS, COLUMNS], dtype)
+    for half in tl.static_range(2):
+        here = 2 * (top + row) + half < height
+        at = first + ((2 * row + half) * width + 2 * column)
+        of_row = tl.load(at, mask=here & (2 * (left + column) < width), other=0) * 0.25
+        value += of_row + tl.load(at + 1, mask=here & (2 * (left + column) + 1 < width), other=0) * 0.25
     for depth in tl.static_range(DEPTH):
-        value = _pairs(value, ROWS >> depth, COLUMNS >> depth)
-        row = tile // across * (ROWS >> (depth + 1)) + tl.arange(0, ROWS >> (depth + 1))
-        column = tile % across * (COLUMNS >> (depth + 1)) + tl.arange(0, COLUMNS >> (depth + 1))
+        if depth > 0:
+            value = _pairs(value, ROWS >> (depth - 1), COLUMNS >> (depth - 1))
+            top = top // 2
+            left = left // 2
+            row = tl.arange(0, ROWS >> depth)[:, None]
+            column = tl.arange(0, COLUMNS >> depth)[None, :]
         # On an odd side the last mean is over the pixels that there are.
-        value *= tl.where(2 * row + 1 < height, 1.0, 2.0)[:, None] * tl.where(2 * column + 1 < width, 1.0, 2.0)[None, :]
-        offset += height.to(tl.int64) * width
+        value *= tl.where(2 * (top + row) + 1 < height, 1.0, 2.0) * tl.where(2 * (left + column) + 1 < width, 1.0, 2.0)
+        value = value.to(dtype)
+        images += height.to(tl.int64) * width
         height = (height + 1) // 2
         width = (width + 1) // 2
-        there = (row < height)[:, None] & (column < width)[None, :]
-        value = tl.where(there, value, 0.0).to(images.dtype.element_ty)
-        wanted = row < tl.where(level + depth + 1 < levels, height, 0)
-        at = images + offset + row.to(tl.int64)[:, None] * width + column[None, :]
-        tl.store(at, value, mask=there & wanted[:, None])
+        there = (top + row < height) & (left + column < width)
+        tl.store(images + top.to(tl.int64) * width + left + (row * width + column), value, mask=there)
 
 
 @triton.jit(do_not_specialize=["slots", "height", "width", "levels", "halo", "rows", "lanes", "coarse_rows"])
@@ -690,37 +705,54 @@ def mean(
     tl.store(means + at, tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
 
 
-@triton.jit(do_not_specialize=["height", "width", "pixels", "halo", "across", "tiles", "step_n", "step_c", "channels"])
+@triton.jit(
+    do_not_specialize=[
+        "step_n", "step_c", "step_level", "channels", "pixels", "height", "width", "halo", "tiles", "across"
+    ]
+)  # fmt: skip
 def spread(
-    upstream, kept, out, step_n: tl.int64, step_c: tl.int64, step_level, channels, pixels: tl.int64, height, width,
-    halo, tiles, across, LEVELS: tl.constexpr, LIMIT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    upstream, kept, out, step_n: tl.int64, step_c: tl.int64, step_level: tl.int64, channels, pixels: tl.int64,
+    height, width, halo, tiles, across, LEVELS: tl.constexpr, LIMIT: tl.constexpr, ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One tile of the gradient of an image, from those of all scales: weighed and added, from coarse to fine."""
+    """One tile of the gradient of an image, from those of all scales: weighed and added, from coarse to fine.
+
+    ROWS and COLUMNS are those of the second scale: what is coarse is added up once for four pixels.
+    """
     dtype: tl.constexpr = kept.dtype.element_ty
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     tile = tl.program_id(0) % tiles
     upstream += plane // channels * step_n + plane % channels * step_c
     kept += plane * pixels
-    row = (tile // across * ROWS + tl.arange(0, ROWS))[:, None]
-    column = (tile % across * COLUMNS + tl.arange(0, COLUMNS))[None, :]
-    there = (row < height) & (column < width)
+    out += plane * height * width
+    top = tile // across * ROWS
+    left = tile % across * COLUMNS
+    row = tl.arange(0, ROWS)[:, None]
+    column = tl.arange(0, COLUMNS)[None, :]
+    there = (2 * (top + row) < height) & (2 * (left + column) < width)
     sizes = ((height, width, plane * 0),)
     for level in tl.static_range(LEVELS - 1):
         h, w, offset = sizes[level]
         sizes = sizes + (((h + 1) // 2, (w + 1) // 2, offset + h.to(tl.int64) * w),)
     total = tl.zeros([ROWS, COLUMNS], dtype)
-    for k in tl.static_range(LEVELS):
-        h, w, offset = sizes[LEVELS - 1 - k]
-        count = (h - halo).to(tl.float64) * (w - halo)
-        share = (tl.load(upstream + (LEVELS - 1 - k) * step_level) / count).to(dtype)
-        i = row >> (LEVELS - 1 - k)
-        j = column >> (LEVELS - 1 - k)
-        value = tl.load(kept + offset + i.to(tl.int64) * w + j, mask=there, other=0)
-        # The last pixel of an odd side is alone in its mean.
-        of_rows = tl.where((i == h - 1) & (h % 2 == 1), 1.0, 0.5)
-        of_columns = tl.where((j == w - 1) & (w % 2 == 1), 1.0, 0.5)
-        total = (total * (of_rows * of_columns).to(dtype)) + share * value
-    total = tl.where(total > LIMIT, LIMIT, total)
-    total = tl.where(total < -LIMIT, -LIMIT, total)
-    at = plane * height * width + row.to(tl.int64) * width + column
-    tl.store(out + at, total.to(out.dtype.element_ty), mask=there)
+    for level in tl.static_range(LEVELS - 1, 0, -1):
+        h, w, offset = sizes[level]
+        i = (top + row) >> (level - 1)
+        j = (left + column) >> (level - 1)
+        first = kept + offset + (top >> (level - 1)).to(tl.int64) * w
+        value = tl.load(first + ((i - (top >> (level - 1))) * w + j), mask=there, other=0)
+        share = tl.load(upstream + level * step_level).to(dtype) / ((h - halo).to(dtype) * (w - halo).to(dtype))
+        total = total * (_part(i, h) * _part(j, w)).to(dtype) + share * value
+    share = tl.load(upstream).to(dtype) / ((height - halo).to(dtype) * (width - halo).to(dtype))
+    begin = (2 * top).to(tl.int64) * width + 2 * left
+    for quarter in tl.static_range(4):
+        i = 2 * (top + row) + quarter // 2
+        j = 2 * (left + column) + quarter % 2
+        inside = (i < height) & (j < width)
+        at = begin + ((2 * row + quarter // 2) * width + (2 * column + quarter % 2))
+        value = share * tl.load(kept + at, mask=inside, other=0)
+        if LEVELS > 1:
+            value = total * (_part(i, height) * _part(j, width)).to(dtype) + value
+        value = tl.where(value > LIMIT, LIMIT, value)
+        value = tl.where(value < -LIMIT, -LIMIT, value)
+        tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
