@@ -11,6 +11,7 @@ METRICS = ("ssim", "msssim")
 FORWARD, BOTH = "forward", "forward+backward"
 PASSES = (FORWARD, BOTH)
 LARGEST_LEVELS, WIN_SIZE = 5, 11
+_DISTINCT = 1 << 24  # pixels of a batch, about, after which its images come again
 
 
 class Case(NamedTuple):
@@ -69,6 +70,18 @@ class Mode(NamedTuple):
     """Whether the first call with nothing cached on disk is measured."""
     total: float
     """What all of it is planned to take, in seconds: when time gets short, cases get fewer rounds and contestants."""
+    cuda_shapes: dict
+    """For each metric, the shapes in float32 on CUDA, in place of `shapes`."""
+    cuda_compiled: tuple
+    """(metric, pass, shape) at which torch.compile takes part on CUDA, in place of `compiled`."""
+
+    def compiles(self, case):
+        """Whether torch.compile takes part in a case."""
+        if case.dtype != "float32":
+            return False
+        if _on_cuda(case.device):
+            return (case.metric, case.mode, case.shape) in self.cuda_compiled
+        return case.shape in self.compiled
 
 
 def _squares(sides, channels=3):
@@ -82,6 +95,8 @@ _FULL = (
     *_squares((64, 128, 256, 512, 1024)), _HD, *_squares((2048, 4096)), _HUGE,
     *((batch, 3, 256, 256) for batch in (2, 4, 8, 16, 32)),
 )  # fmt: skip
+_ON_CUDA = (*_DEFAULT, (8, 3, 1080, 1920))
+_CUDA_USUAL = (_USUAL, _ON_CUDA[-1])
 _OTHER_DTYPES = ("float64", "bfloat16", "float16", "uint8")
 
 MODES = {
@@ -97,6 +112,8 @@ MODES = {
         limit=0.4,
         first_ever=False,
         total=60,
+        cuda_shapes=dict.fromkeys(METRICS, _CUDA_USUAL),
+        cuda_compiled=tuple(("msssim", BOTH, shape) for shape in _CUDA_USUAL),
     ),
     "default": Mode(
         shapes={"ssim": _DEFAULT[:-1], "msssim": _DEFAULT},
@@ -110,6 +127,8 @@ MODES = {
         limit=1.2,
         first_ever=True,
         total=500,  # of the ten minutes that are promised: the plan errs by some
+        cuda_shapes=dict.fromkeys(METRICS, _ON_CUDA),
+        cuda_compiled=tuple(("msssim", step, shape) for step in PASSES for shape in _CUDA_USUAL),
     ),
     "full": Mode(
         shapes=dict.fromkeys(METRICS, _FULL),
@@ -123,20 +142,29 @@ MODES = {
         limit=60.0,
         first_ever=True,
         total=4 * 3600,
+        cuda_shapes=dict.fromkeys(METRICS, (*_FULL, _ON_CUDA[-1])),
+        cuda_compiled=tuple((metric, step, shape) for metric in METRICS for step in PASSES for shape in _ON_CUDA),
     ),
 }
 
 
 def cases(mode, device):
     """The cases of a mode on a device, the small ones first."""
+    shapes = mode.cuda_shapes if _on_cuda(device) else mode.shapes
     found = [
         Case(metric, step, shape, "float32", device)
-        for metric in METRICS for shape in mode.shapes[metric] for step in PASSES
-    ]  # fmt: skip
+        for metric in METRICS
+        for shape in shapes[metric]
+        for step in PASSES
+    ]
     for dtype, shape in mode.narrow:
         steps = (FORWARD,) if dtype == "uint8" else PASSES
         found += [Case(metric, step, shape, dtype, device) for metric in METRICS for step in steps]
     return sorted(found, key=lambda case: case.pixels)
+
+
+def _on_cuda(device):
+    return torch.device(device).type == "cuda"
 
 
 def chosen(name, patterns):
@@ -157,12 +185,21 @@ def fitting_levels(shape):
     return levels
 
 
+def distinct(shape):
+    """How many images of a batch differ; the batch is some number of times these."""
+    return next(
+        n for n in range(min(shape[0], max(1, _DISTINCT // int(np.prod(shape[1:])))), 0, -1) if shape[0] % n == 0
+    )
+
+
 @functools.lru_cache(maxsize=2)
 def arrays(shape, whole):
     """The two images as NumPy arrays, whole numbers in 0..255 or (exact in bfloat16 too) 256ths in [0, 1).
 
-    A pattern with fine detail, and in its lower third a flat bright area, where float32 rounds worst.
+    A pattern with fine detail, and in its lower third a flat bright area, where float32 rounds worst. In a large batch
+    the first distinct() images come again, lest the oracle take longer than what it is for.
     """
+    whole_shape, shape = shape, (distinct(shape), *shape[1:])
     random = np.random.default_rng(0)
     height, width = shape[-2:]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -172,6 +209,7 @@ def arrays(shape, whole):
     changed = 0.9 * pattern + 12
     changed[..., : height // 2, :] += random.integers(-12, 13, (*shape[:-2], height // 2, width), dtype=np.int16)
     images = tuple(np.clip(np.floor(image), 0, 255).astype(np.uint8) for image in (pattern, changed))
+    images = tuple(np.resize(image, whole_shape) for image in images)
     return images if whole else tuple(np.divide(image, 256, dtype=np.float32) for image in images)
 
 

@@ -1,6 +1,8 @@
 """How fast this machine could be at all: what it copies and multiplies in a second, and the floor that follows.
 
-The floor of a case is the longer of two times. Memory: every input is read once and every gradient written once.
+The floor of a case is the longer of two times. Memory: every input is read once and every gradient written once; on
+CUDA, whose caches hold no image from one pass to the next, at every scale, and the gradient of each is read once more
+and that of the image written: 8 bytes a pixel and scale in float32, and 20 with the gradient.
 Arithmetic: at every pixel of every scale four moments (μx, μy, E[x² + y²], E[xy]) go through two passes of an 11-tap
 window, 88 multiply-adds; the gradient to one image sends three more maps back through both, 66. Nothing else is
 counted, neither the map nor the pyramid, so that no implementation of this algorithm reaches it.
@@ -57,17 +59,25 @@ def floor(case, ceilings):
     """(seconds below which a case cannot be done by this algorithm on this machine, which ceiling says so)."""
     both = case.mode == cases.BOTH
     size = torch.empty(0, dtype=getattr(torch, case.dtype)).element_size()
-    memory = case.pixels * size * (3 if both else 2) / ceilings.copy
+    if torch.device(case.device).type == "cuda":
+        memory = _pixels(case) * size * (5 if both else 2) / ceilings.copy
+    else:
+        memory = case.pixels * size * (3 if both else 2) / ceilings.copy
     work = FORWARD_WORK + (BACKWARD_WORK if both else 0)
     arithmetic = _window_positions(case) * work / ceilings.multiply_adds
     return (memory, COPY) if memory > arithmetic else (arithmetic, MULTIPLY)
 
 
 def _window_positions(case):
+    return _pixels(case, cases.WIN_SIZE - 1)
+
+
+def _pixels(case, less=0):
+    """Of all scales, with so many rows and columns less of each."""
     batch, channels, height, width = case.shape
     total = 0
     for _ in range(case.levels):
-        total += batch * channels * (height - cases.WIN_SIZE + 1) * (width - cases.WIN_SIZE + 1)
+        total += batch * channels * (height - less) * (width - less)
         height, width = (height + 1) // 2, (width + 1) // 2
     return total
 

@@ -15,8 +15,9 @@ from reference.peers import PEERS
 from . import cases
 
 OURS, PEER = "ours", "peer"
-COMPILED = ", compiled"
-# What torch.compile is tried on, beside the library.
+# Ways of calling, at the end of a name: under torch.compile, so with mode="reduce-overhead", captured in a CUDA graph.
+COMPILED, REDUCED, GRAPH = ", compiled", ", reduce-overhead", ", graph"
+# What all of them are tried on, beside the library.
 _COMPILED_PEERS = ("pytorch-msssim",)
 _DEVICES = {"numba": ("cpu",), "triton": ("cuda",)}
 _CONVENTION = "Wang's, to the letter"
@@ -43,7 +44,12 @@ class Contestant(NamedTuple):
     @property
     def compiled(self):
         """Whether it runs under torch.compile."""
-        return self.name.endswith(COMPILED)
+        return self.name.endswith((COMPILED, REDUCED))
+
+    @property
+    def captured(self):
+        """Whether it is replayed from a CUDA graph, which holds its memory for ever."""
+        return self.name.endswith((GRAPH, REDUCED))
 
     def gap(self, case):
         """Why it does not cover a case, as far as is known beforehand, or None."""
@@ -59,6 +65,10 @@ class Contestant(NamedTuple):
 
     def call(self, case, images):
         """What is measured: a function without arguments that gives (value, gradient or None)."""
+        call = self._call(case, images)
+        return _captured(call) if self.name.endswith(GRAPH) else call
+
+    def _call(self, case, images):
         function, (x, y) = self.make(case.metric, case.data_range), images
         if case.mode == cases.FORWARD:
 
@@ -79,28 +89,43 @@ class Contestant(NamedTuple):
 def everyone(peers=None, look=True):
     """Our backends, then the peers by name (all of them by default), with who is compiled behind who is not.
 
-    Peers are imported to see whether they are there, unless `look` is false.
+    What CUDA alone has is among them where it is there. Peers are imported to see whether they are, unless `look` is
+    false.
     """
-    found = []
+    found, gpu = [], torch.cuda.is_available()
     for backend in BACKENDS:
         found += [_ours(backend), _compiled(_ours(backend))]
+        if gpu and backend == "triton":
+            found.append(_graph(_ours(backend)))
     for name in PEERS if peers is None else peers:
         peer = _peer(PEERS[name], look)
-        found += [peer, _compiled(peer)] if name in _COMPILED_PEERS else [peer]
+        found.append(peer)
+        if name in _COMPILED_PEERS:
+            found += [_compiled(peer), *([_compiled(peer, REDUCED), _graph(peer)] if gpu else [])]
     return found
 
 
 def find(name, look=False):
     """The contestant of a name; nothing of it is imported unless one has to look whether it is there."""
-    base = name.removesuffix(COMPILED)
-    backend = base.removeprefix("msssim ")
+    base = without_way(name)
+    backend, way = base.removeprefix("msssim "), name.removeprefix(base)
     found = _ours(backend) if backend in BACKENDS else _peer(PEERS[base], look)
-    return _compiled(found) if name.endswith(COMPILED) else found
+    if way == GRAPH:
+        return _graph(found)
+    return _compiled(found, way) if way else found
+
+
+def without_way(name):
+    """The name of an implementation, however it is called."""
+    for way in (COMPILED, REDUCED, GRAPH):
+        name = name.removesuffix(way)
+    return name
 
 
 def baseline(contestants, case):
     """The name of what ratios are to: what ``backend="auto"`` takes on a device, called without torch.compile."""
-    ours = (each for each in contestants if each.group == OURS and not each.compiled and not each.obstacle)
+    ours = (each for each in contestants if each.group == OURS and without_way(each.name) == each.name)
+    ours = (each for each in ours if not each.obstacle)
     return next((each.name for each in ours if each.gap(case) is None), None)
 
 
@@ -130,16 +155,42 @@ def _peer(peer, look):
     )  # fmt: skip
 
 
-def _compiled(contestant):
+def _compiled(contestant, way=COMPILED):
     """The same under torch.compile."""
 
     def make(metric, data_range):
         # Ours must not break the graph; what peers do is theirs.
         function = contestant.make(metric, data_range)
-        return torch.compile(function, dynamic=False, fullgraph=contestant.group == OURS)
+        mode = "reduce-overhead" if way == REDUCED else None
+        return torch.compile(function, dynamic=False, fullgraph=contestant.group == OURS, mode=mode)
 
     obstacle = contestant.obstacle or (None if _has_compiler() else "torch.compile needs a C++ compiler: none is found")
-    return contestant._replace(name=contestant.name + COMPILED, make=make, obstacle=obstacle)
+    devices = ("cuda",) if way == REDUCED else contestant.devices
+    return contestant._replace(name=contestant.name + way, make=make, obstacle=obstacle, devices=devices)
+
+
+def _graph(contestant):
+    """The same, captured in a CUDA graph."""
+    return contestant._replace(name=contestant.name + GRAPH, devices=("cuda",))
+
+
+def _captured(call):
+    """A function that replays what a call does, its gradient too, into the same tensors every time."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # what is compiled or set up at first is no part of the graph
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay():
+        graph.replay()
+        return result
+
+    return replay
 
 
 def _has_compiler():

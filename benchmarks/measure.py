@@ -14,15 +14,15 @@ def contestant_row(contestant, mode, device):
         verdict, note = rows.MISSING, contestant.obstacle
     elif contestant.devices is not None and kind not in contestant.devices:
         verdict, note = rows.REFUSED, f"runs on {', '.join(contestant.devices)} alone"
-    elif contestant.compiled and not _compiles(contestant, mode):
+    elif contestant.compiled and not _compiles(contestant, mode, device):
         verdict, note = rows.LEFT_OUT, "compiling takes longer than this mode"
     return rows.row(rows.CONTESTANT, contestant, device=device, verdict=verdict, note=note)
 
 
-def _compiles(contestant, mode):
-    """Whether a mode has the time to put a contestant under torch.compile, at some shape."""
+def _compiles(contestant, mode, device):
+    """Whether a mode has the time to put a contestant under torch.compile, in some case."""
     plain = contestant.group == contestants.OURS and contestant.backend == "torch"
-    return bool(mode.compiled) and (mode.plain_compiled or not plain)
+    return any(map(mode.compiles, cases.cases(mode, device))) and (mode.plain_compiled or not plain)
 
 
 class Bench:
@@ -44,7 +44,7 @@ class Bench:
         for one in self.everyone:
             if one.obstacle or one.gap(case) is not None:
                 continue
-            compiled = case.shape in self.mode.compiled and case.dtype == "float32" and _compiles(one, self.mode)
+            compiled = self.mode.compiles(case) and _compiles(one, self.mode, case.device)
             if compiled or not one.compiled:
                 yield one
 
@@ -101,7 +101,7 @@ class Bench:
 
     def _timed(self, entries, case, seconds):
         return timing.interleaved(
-            entries, seconds=seconds, rounds=self.mode.rounds, synchronize=lambda: devices.synchronize(case.device)
+            entries, seconds=seconds, rounds=self.mode.rounds, sample=devices.sampler(case.device)
         )
 
     def _green(self, able, case, kind):
@@ -146,7 +146,7 @@ class Bench:
         compiles = contestant.compiled or contestant.group == contestants.OURS
         one, tries = first, 2
         while tries and (one > self._limit or one is first) and (compiles or one < 8 * self._limit):
-            one, tries = timing.estimate(call, lambda: devices.synchronize(case.device)), tries - 1
+            one, tries = timing.estimate(call, devices.sampler(case.device)), tries - 1
         return one
 
     def _beyond_limit(self, seconds, verb, limit):

@@ -191,11 +191,11 @@ def _legend(figure, part, floor=""):
 
 
 def _style(name):
-    return STYLES.get(name.removesuffix(contestants.COMPILED), _OTHER)
+    return STYLES.get(contestants.without_way(name), _OTHER)
 
 
 def _is_compiled(name):
-    return name.endswith(contestants.COMPILED)
+    return name != contestants.without_way(name)
 
 
 def _most_seen(part):

@@ -96,14 +96,14 @@ def _starts(plan, bench, starts):
     for device in plan.devices:
         for metric, step, shape in mode.memory:
             case = cases.Case(metric, step, shape, "float32", device)
-            for one in bench.taking_part(case):
+            for one in (one for one in bench.taking_part(case) if not one.captured):
                 name = f"memory {case.name} {one.name}"
                 if cases.chosen(f"new process {name}", plan.patterns):
                     found.append(Work(name, PROCESS, functools.partial(_process, starts.memory, one, case)))
         case = cases.Case("msssim", cases.BOTH, cases.START, "float32", device)
         for one in bench.taking_part(case) if mode.first_ever else ():
             name = f"first call ever {case.name} {one.name}"
-            ours = one.group == contestants.OURS and not one.compiled
+            ours = one.group == contestants.OURS and not (one.compiled or one.captured)
             if ours and cases.chosen(name, plan.patterns):
                 found.append(Work(name, 2 * PROCESS, functools.partial(_process, starts.first_ever, one, case)))
     random.Random(0).shuffle(found)
@@ -134,7 +134,8 @@ def _first_compiled(found):
     """What was compiled in this run was compiled for the first time ever."""
     for each in found:
         case = (each["kind"], each.get("metric"), each.get("mode"))
-        compiled = each["contestant"].endswith(contestants.COMPILED) and each["verdict"] in rows.GREEN
+        ways = (contestants.COMPILED, contestants.REDUCED)
+        compiled = each["contestant"].endswith(ways) and each["verdict"] in rows.GREEN
         if compiled and case == (rows.TIME, "msssim", cases.BOTH):
             keep = (*rows.KEYS, "group", "version", "verdict", "error", "budget", "first_seconds")
             first = {name: value for name, value in each.items() if name in keep}

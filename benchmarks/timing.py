@@ -60,13 +60,26 @@ def ratios(timed, base):
     return spread(np.divide(timed.samples, np.take(base.samples, nearest)))
 
 
-def estimate(call, synchronize, clock=time.perf_counter):
+def sampler(synchronize, clock=time.perf_counter):
+    """What times so many calls, (call, count) to seconds; the device is waited for inside the clock, after each."""
+
+    def sample(call, count):
+        start = clock()
+        for _ in range(count):
+            call()
+            synchronize()
+        return clock() - start
+
+    return sample
+
+
+def estimate(call, sample):
     """Seconds of a call that has been made before: the better of two, or one where it is long."""
-    first = _sample(call, 1, synchronize, clock)
-    return first if first > SHORT * 10 else min(first, _sample(call, 1, synchronize, clock))
+    first = sample(call, 1)
+    return first if first > SHORT * 10 else min(first, sample(call, 1))
 
 
-def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counter, seed=0):
+def interleaved(entries, *, seconds, rounds, sample, seed=0):
     """Time every entry of a dict in rounds.
 
     Parameters
@@ -77,10 +90,8 @@ def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counte
         How long all of it may take, unless the least number of rounds takes longer.
     rounds : (int, int)
         How many an entry takes part in at least and at most.
-    synchronize : callable
-        Waits for the device; inside the clock, after every call.
-    clock : callable
-        Gives seconds.
+    sample : callable
+        (call, count) to the seconds that so many calls take.
     seed : int
         Of the order within the rounds.
 
@@ -92,7 +103,7 @@ def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counte
     least, most = rounds
     for name, entry in entries.items():
         _prepare(entry)
-        one = max(entry.seconds or estimate(entry.call, synchronize, clock), 1e-7)
+        one = max(entry.seconds or estimate(entry.call, sample), 1e-7)
         counts[name], leads[name] = max(1, round(SAMPLE / one)), one < SHORT
         cost = one * (counts[name] + leads[name])
         numbers[name] = int(min(most, max(least, seconds / len(entries) / cost)))
@@ -107,8 +118,8 @@ def interleaved(entries, *, seconds, rounds, synchronize, clock=time.perf_counte
                     continue
                 _prepare(entries[name])
                 if leads[name]:
-                    _sample(entries[name].call, 1, synchronize, clock)
-                total = _sample(entries[name].call, counts[name], synchronize, clock)
+                    sample(entries[name].call, 1)
+                total = sample(entries[name].call, counts[name])
                 samples[name].append(total / counts[name])
                 played[name].append(turn)
     return {name: Timed(tuple(samples[name]), counts[name], tuple(played[name])) for name in entries}
@@ -130,11 +141,3 @@ def _no_collection():
     finally:
         if collecting:
             gc.enable()
-
-
-def _sample(call, count, synchronize, clock):
-    start = clock()
-    for _ in range(count):
-        call()
-        synchronize()
-    return clock() - start

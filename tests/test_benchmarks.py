@@ -195,6 +195,9 @@ def test_floor_of_known_ceilings():
     assert ceilings.floor(both, machine)[0] == pytest.approx(2 * 3 * 10 * 154 / 1e9)
     seconds, bound = ceilings.floor(both._replace(dtype="uint8"), machine._replace(multiply_adds=1e15))
     assert bound == ceilings.COPY and seconds == pytest.approx(2 * 3 * 11 * 20 * 3 / 1e10)
+    fast = machine._replace(device="cuda", multiply_adds=1e15)
+    assert ceilings.floor(both._replace(device="cuda"), fast)[0] == pytest.approx(2 * 3 * 11 * 20 * 20 / 1e10)
+    assert ceilings.floor(one._replace(device="cuda"), fast)[0] == pytest.approx(2 * 3 * 11 * 20 * 8 / 1e10)
     pyramid = cases.Case("msssim", cases.FORWARD, (1, 1, 23, 45))  # 23 x 45, then 12 x 23
     assert ceilings.floor(pyramid, machine)[0] == pytest.approx((13 * 35 + 2 * 13) * 88 / 1e9)
 
@@ -220,9 +223,10 @@ class Clock:
         return timing.Entry(pass_time)
 
     def time(self, entries, rounds):
-        return timing.interleaved(
-            entries, seconds=0, rounds=rounds, synchronize=lambda: None, clock=lambda: self.now
-        )  # fmt: skip
+        return timing.interleaved(entries, seconds=0, rounds=rounds, sample=self.sampler())
+
+    def sampler(self, synchronize=lambda: None):
+        return timing.sampler(synchronize, lambda: self.now)
 
 
 def test_contestants_take_turns_in_changing_order():
@@ -262,9 +266,8 @@ def test_the_device_is_waited_for_inside_the_clock():
         clock.now += 1
 
     timed = timing.interleaved(
-        {"queued": timing.Entry(lambda: None)},
-        seconds=0, rounds=(3, 3), synchronize=synchronize, clock=lambda: clock.now,
-    )  # fmt: skip
+        {"queued": timing.Entry(lambda: None)}, seconds=0, rounds=(3, 3), sample=clock.sampler(synchronize)
+    )
     assert timed["queued"].samples == (1, 1, 1)
 
 
@@ -278,9 +281,7 @@ def test_spread_and_ratios():
 def test_a_slow_contestant_leaves_the_others_their_rounds():
     clock = Clock()
     entries = {"fast": clock.call("fast", 0.1), "slow": clock.call("slow", 3.0)}
-    timed = timing.interleaved(
-        entries, seconds=8, rounds=(4, 100), synchronize=lambda: None, clock=lambda: clock.now
-    )  # fmt: skip
+    timed = timing.interleaved(entries, seconds=8, rounds=(4, 100), sample=clock.sampler())
     assert timed["fast"].rounds == tuple(range(40)) and timed["slow"].rounds == (9, 19, 29, 39)
     assert len(timed["slow"].samples) == 4
     assert timing.ratios(timed["slow"], timed["fast"]).median == pytest.approx(30)
@@ -326,6 +327,62 @@ def test_modes_ask_for_every_metric_and_pass(mode):
     assert len({case.name for case in found}) == len(found)
     assert "uint8" in {case.dtype for case in found}
     assert all(shape in cases.MODES[mode].shapes["msssim"] for shape in cases.MODES[mode].compiled)
+    assert {case.shape for case in found if cases.MODES[mode].compiles(case)} == set(cases.MODES[mode].compiled)
+
+
+@pytest.mark.parametrize("mode", cases.MODES)
+def test_on_cuda_there_are_images_that_fill_a_gpu(mode):
+    found = cases.cases(cases.MODES[mode], "cuda")
+    for metric in cases.METRICS:
+        assert f"{metric} forward+backward 8x3x1080x1920 float32 cuda" in {case.name for case in found}
+    compiled = [case.shape for case in found if cases.MODES[mode].compiles(case)]
+    assert {(1, 3, 512, 512), (8, 3, 1080, 1920)} <= set(compiled)
+    assert {case.mode for case in found if cases.MODES[mode].compiles(case)} >= {cases.BOTH}
+
+
+@pytest.fixture
+def few_pixels(monkeypatch):
+    """Batches repeat their images after two of the smallest."""
+    monkeypatch.setattr(cases, "_DISTINCT", 2 * 24 * 20)
+    for remembered in (cases.arrays, checks._expected, checks.expected_gradient):
+        remembered.cache_clear()
+    yield
+    for remembered in (cases.arrays, checks._expected, checks.expected_gradient):
+        remembered.cache_clear()
+
+
+def test_a_large_batch_repeats_its_images_and_the_oracle_knows(few_pixels):
+    case = cases.Case("ssim", cases.BOTH, (6, 1, 24, 20))
+    assert cases.distinct(case.shape) == 2 and cases.distinct((3, 1, 24, 20)) == 1
+    x, y = cases.images(case)
+    assert torch.equal(x[:2], x[2:4]) and torch.equal(y[:2], y[4:]) and not torch.equal(x[0], x[1])
+    x = x.double().requires_grad_()
+    value = msssim.ssim(x, y.double(), backend="torch")
+    assert abs(value.item() - checks.expected(case)) < 1e-12
+    torch.testing.assert_close(
+        torch.autograd.grad(value, x)[0], checks.expected_gradient("ssim", case.shape, "float32")
+    )
+
+
+def test_ways_of_calling_are_told_from_the_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    names = [one.name for one in contestants.everyone(["pytorch-msssim"], look=False)]
+    assert names[-4:] == [f"pytorch-msssim{way}" for way in ("", ", compiled", ", reduce-overhead", ", graph")]
+    assert "msssim triton, graph" in names
+    for name in names:
+        found = contestants.find(name)
+        assert found.name == name and found.compiled == name.endswith(("compiled", "reduce-overhead"))
+        if name.endswith(("graph", "reduce-overhead")):
+            assert found.gap(CASE) == "runs on cuda" and found.gap(CASE._replace(device="cuda")) is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+def test_a_call_in_a_graph_is_checked_and_timed_by_events():
+    mode = cases.MODES["quick"]._replace(seconds=0.1, rounds=(2, 3))
+    bench = measure.Bench([contestants.find(name) for name in ("msssim triton", "msssim triton, graph")], mode)
+    found = bench.time(cases.Case("msssim", cases.BOTH, (1, 3, 256, 256), device="cuda"))
+    assert [row["verdict"] for row in found] == [rows.OK] * 2 and all(row["seconds"] > 0 for row in found)
 
 
 def test_only_looks_at_names():
