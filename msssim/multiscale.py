@@ -44,10 +44,9 @@ def combine(terms, weights, normalize, method):
         return (terms * _row(tuple(weight / total for weight in weights), terms)).sum(-1)
     row = _row(tuple(weights), terms)
     wanted = torch.is_grad_enabled() and terms.requires_grad
-    return (_Product.apply if wanted else _Product.forward)(terms, row)
+    return eager.apply(_Product, terms, row) if wanted else _Product.forward(terms, row)
 
 
-@eager.quick_to_apply
 class _Product(torch.autograd.Function):
     """prod(terms ** weights), NaN where the power of a negative term is, with a derivative that no term makes infinite.
 

@@ -135,7 +135,6 @@ def _flattened(size, dims, tensors):
     ]
 
 
-@eager.quick_to_apply
 class _Means(torch.autograd.Function):
     """The operator under torch.func, whose transforms do not reach what register_autograd() knows.
 
@@ -157,7 +156,6 @@ class _Means(torch.autograd.Function):
         return tuple(output.unflatten(0, (info.batch_size, -1)) for output in outputs), (0, 0, 0)
 
 
-@eager.quick_to_apply
 class _Gradient(torch.autograd.Function):
     """The other operator under torch.func."""
 
@@ -177,12 +175,12 @@ class _Gradient(torch.autograd.Function):
 def _means(*arguments):
     img1, img2 = arguments[:2]
     wanted = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
-    return (_Means.apply if _by_function(wanted) else _means_alone)(*arguments)
+    return eager.apply(_Means, *arguments) if _by_function(wanted) else _means_alone(*arguments)
 
 
 def _gradient(*arguments):
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments[:4])
-    return (_Gradient.apply if _by_function(wanted) else _gradient_alone)(*arguments)
+    return eager.apply(_Gradient, *arguments) if _by_function(wanted) else _gradient_alone(*arguments)
 
 
 def _by_function(wanted):
