@@ -3,6 +3,11 @@
 What they compute is tested in test_triton_backend.py, which uses the GPU where there is one.
 """
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -187,3 +192,27 @@ def test_more_than_two_to_the_31_pixels_in_one_plane():
         x, y, window.gaussian_taps(11, 1.5), *window.constants(0.01, 0.03, 255), 128.0, 1, False, False, False
     )[0]
     assert abs(1 - expected) > 0 and abs((1 - means.item()) / (1 - expected.item()) - 1) < 1e-4
+
+
+_TO_BE_WATCHED = """
+import torch, msssim
+x, y = (torch.rand(2, 3, 91, 133, device="cuda") for _ in range(2))
+for needs in ((False, False), (True, False), (True, True)):
+    images = [image.clone().requires_grad_(need) for image, need in zip((x, y), needs)]
+    value = msssim.msssim(*images, weights=(0.3, 0.3, 0.4), normalize="covariance", backend="triton")
+    if any(needs):
+        value.backward()
+torch.cuda.synchronize()
+"""
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+def test_the_sanitizer_finds_nothing(tool):
+    sanitizer = shutil.which("compute-sanitizer", path=f"{os.environ['PATH']}{os.pathsep}/usr/local/cuda/bin")
+    if sanitizer is None:
+        pytest.skip("needs compute-sanitizer, which comes with NVIDIA's CUDA toolkit")
+    # Every tensor by itself, or what lies beside one would be PyTorch's too.
+    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", _TO_BE_WATCHED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
