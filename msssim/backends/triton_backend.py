@@ -91,6 +91,7 @@ class _Call:
             sizes = (planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels)
             constants = dict(TAPS=taps, STEPS=_steps(taps), COARSE=bool(coarse), DOWN=levels > 1 and not coarse)
             constants |= dict(MAPS=maps, PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
+            constants["WIDE"] = _reach(plan, height, width, halo, steps) >= 2**31
             grid = (planes * sum(plan.programs),)
             self.scratch = max(self.scratch, _scratch(*grid, plan.threads, columns, maps))
             self.sweeps.append(
@@ -209,6 +210,12 @@ def _plan(planes, shapes, halo, maps, columns, processors, memory):
         if best is None or judged < best[0]:
             best = judged, plan
     return best[1]
+
+
+def _reach(plan, height, width, halo, steps):
+    """How far from its first row a program's pixels can be in memory, at most, its groups one below the other."""
+    rows = min(height, plan.rows * plan.threads // 16) + plan.rows + 2 * halo + 4
+    return rows * max(steps[2], steps[6], width) + (width + 2 * halo) * max(steps[3], steps[7])
 
 
 def _programs(height, width, rows, threads, power, reach, columns):

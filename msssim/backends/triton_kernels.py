@@ -17,7 +17,7 @@ s² and d² hold what x² + y² and xy do, at fewer operations, and equal images
 
 Floors, for the window of 11, float32 and one gradient, a pixel and scale. Bytes: 8 read and 4 written, and 8 for the
 backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread: as it is compiled for sm_90 the loop over the
-rows has 318, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5 thousand
+rows has 317, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5 thousand
 billion a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By these
 figures, none of them measured on a GPU, instructions bind it.
 
@@ -29,9 +29,9 @@ ahead_of_time.py prints the last. Each line is that before it and one change, bu
     311  moments about a pixel in the middle, not about each window's own
    (310  s and d kept until the gradient needs them: three times the memory)
    (420  one column a thread)
-    318  the lines of s and d written over every other row, the pixels of the gradient read again
-In float32 the loop spills next to nothing up to a window of 11; in float64 some 18 loads and stores a pixel, with a
-window of 31 some 50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns
+    317  the lines of s and d written over every other row, the pixels of the gradient read again, narrow addresses
+In float32 the loop spills nothing up to a window of 11; in float64 3 loads and stores a pixel, with a window of 31 some
+50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns
 where 11 would do; tl.gather has two barriers for each column that it moves.
 """
 
@@ -317,7 +317,7 @@ def _sum_and_difference(pixel_x, pixel_y, scale, near):
 def _peak(image, place, size, rows, like, HALO: tl.constexpr, LEAD: tl.constexpr, PIXELS: tl.constexpr):
     """The largest of all pixels that the program reads; NaN is passed over."""
     x, y, x_h, x_w, y_h, y_w = image
-    top, left, within, active, _ = place
+    _, top, left, within, active, _ = place
     row = top - LEAD
     column = left + within - LEAD
     x += row.to(tl.int64) * x_h + column.to(tl.int64) * x_w
@@ -407,7 +407,10 @@ def _programs(height, width, rows, lanes, LOST: tl.constexpr, PIXELS: tl.constex
 
 @triton.jit
 def _place(program, lanes, rows, height, width, LOST: tl.constexpr, PIXELS: tl.constexpr, SIZE: tl.constexpr):
-    """Where each thread of a program works: (first row, first column, pixels left of it, whether there is work).
+    """Where a program works, and each of its threads.
+
+    That is: its first row, the thread's first row, its group's first column, the pixels left of the thread in it,
+    whether there is work, and how many columns a group gives.
 
     Groups of 2^lanes threads stand side by side; each group goes down `rows` rows. Its last columns have no whole
     window, and for gradients its first have not all windows: so many are lost, and are the neighbours' too.
@@ -418,14 +421,16 @@ def _place(program, lanes, rows, height, width, LOST: tl.constexpr, PIXELS: tl.c
     chunks = tl.cdiv(width, across)
     item = program * (SIZE >> lanes) + group
     inside = (lane - (group << lanes)) * PIXELS
-    return item // chunks * rows, item % chunks * across, inside, item < chunks * tl.cdiv(height, rows), across
+    first = program * (SIZE >> lanes) // chunks * rows
+    there = item < chunks * tl.cdiv(height, rows)
+    return first, item // chunks * rows, item % chunks * across, inside, there, across
 
 
 @triton.jit
 def _stream(
     image, targets, lines, place, size, rows, constants, scale, luminance,
     TAPS: tl.constexpr, STEPS: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
-    RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Down the rows once: the sum of each thread's part of the map, what was lost of it, the largest of |s| and |d|.
 
@@ -435,21 +440,31 @@ def _stream(
     """
     HALO: tl.constexpr = len(TAPS) - 1
     LEAD: tl.constexpr = HALO if MAPS else 0
-    SIZE: tl.constexpr = place[0].shape[0]
+    SIZE: tl.constexpr = place[1].shape[0]
     LINE: tl.constexpr = SIZE * PIXELS  # of one field
     READ: tl.constexpr = 2 if DOWN else PIXELS
     x, y, x_h, x_w, y_h, y_w = image
-    top, left, within, active, across = place
+    first, top, left, within, active, across = place
     height, width = size
     origins, nears, limits = constants
     gradient_x, gradient_y, next_x, next_y = targets
     column = left + within - LEAD
     row = top - LEAD
     end = tl.minimum(top + rows, height)
-    x_row = x + row.to(tl.int64) * x_h + column.to(tl.int64) * x_w
-    y_row = y + row.to(tl.int64) * y_h + column.to(tl.int64) * y_w
-    to_x = gradient_x + ((row - HALO - 1).to(tl.int64) * width + column)
-    to_y = gradient_y + ((row - HALO - 1).to(tl.int64) * width + column)
+    # Counted from the program's own first row, most addresses are narrow: wide ones take registers that others need.
+    OFFSET: tl.constexpr = tl.int64 if WIDE else tl.int32
+    x += first.to(tl.int64) * x_h
+    y += first.to(tl.int64) * y_h
+    gradient_x += first.to(tl.int64) * width
+    gradient_y += first.to(tl.int64) * width
+    next_x += (first // 2).to(tl.int64) * ((width + 1) // 2)
+    next_y += (first // 2).to(tl.int64) * ((width + 1) // 2)
+    x_h = x_h.to(OFFSET)
+    y_h = y_h.to(OFFSET)
+    of_row = (row - first).to(OFFSET)
+    x_at = of_row * x_h + column.to(OFFSET) * x_w
+    y_at = of_row * y_h + column.to(OFFSET) * y_w
+    to = (of_row - HALO - 1) * width + column
     inside, whole, owned = (), (), ()
     for p in tl.static_range(READ):
         inside = inside + (active & (column >= 0) & (column + p < width),)
@@ -467,12 +482,13 @@ def _stream(
     moments = _repeat(_repeat(_repeat(nil, HALO), 4), PIXELS)
     derivatives = _repeat(_repeat(_repeat(nil, HALO), MAPS), PIXELS)
     derived = lines + 4 * LINE
-    of_x, of_y = _pixels(x_row, y_row, x_w, y_w, row, height, inside, READ)
+    of_x, of_y = _pixels(x + x_at, y + y_at, x_w, y_w, row, height, inside, READ)
     for pair in range((rows + HALO + LEAD) // 2):
         for odd in tl.static_range(2):
-            x_row += x_h
-            y_row += y_h
-            ahead_x, ahead_y = _pixels(x_row, y_row, x_w, y_w, row + 1, height, inside, READ)  # which takes its time
+            x_at += x_h
+            y_at += y_h
+            # This takes its time, which is that of a row.
+            ahead_x, ahead_y = _pixels(x + x_at, y + y_at, x_w, y_w, row + 1, height, inside, READ)
             s, d = (), ()
             for p in tl.static_range(PIXELS):
                 total_of_two, difference = _sum_and_difference(of_x[p], of_y[p], scale, near)
@@ -485,7 +501,7 @@ def _stream(
                 mean_y = tl.fma(of_y[0].to(scale.dtype), alone, of_y[1].to(scale.dtype) * 0.25)
                 if odd:
                     coarse = owned[0] & (column % 2 == 0) & (row > top) & (row <= end)
-                    at = (row // 2).to(tl.int64) * ((width + 1) // 2) + column // 2
+                    at = ((row - first) // 2).to(OFFSET) * ((width + 1) // 2) + column // 2
                     last = row == height  # a row that is alone
                     tl.store(next_x + at, above_x + tl.where(last, above_x, mean_x) - origins[0], mask=coarse)
                     tl.store(next_y + at, above_y + tl.where(last, above_y, mean_y) - origins[1], mask=coarse)
@@ -497,8 +513,10 @@ def _stream(
                 if 2 * pair + odd > 2 * HALO:
                     before = derived + (1 - odd) * (MAPS * LINE)
                     here = row - 1 - HALO < end
-                    seen = (x_row - (HALO + 2) * x_h, y_row - (HALO + 2) * y_h, x_w, y_w)
-                    _gradient_row(before, seen, to_x, to_y, owned, here, scale, near, TAPS, MAPS, SIZE)
+                    seen = (x + (x_at - (HALO + 2) * x_h), y + (y_at - (HALO + 2) * y_h), x_w, y_w)
+                    _gradient_row(
+                        before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE
+                    )
             there = _between(row - HALO, height - HALO)  # windows that have not all rows yet are above all that counts
             counted = _between(row - HALO - top, rows)
             valid = ()
@@ -517,15 +535,14 @@ def _stream(
             lost = (new - total) - gain
             total = new
             of_x, of_y = ahead_x, ahead_y
-            to_x += width
-            to_y += width
+            to += width
             row += 1
     if MAPS:
         tl.debug_barrier()
         before = derived + MAPS * LINE
         here = row - 1 - HALO < end
-        seen = (x_row - (HALO + 1) * x_h, y_row - (HALO + 1) * y_h, x_w, y_w)
-        _gradient_row(before, seen, to_x, to_y, owned, here, scale, near, TAPS, MAPS, SIZE)
+        seen = (x + (x_at - (HALO + 1) * x_h), y + (y_at - (HALO + 1) * y_h), x_w, y_w)
+        _gradient_row(before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE)
     return total, lost, worst
 
 
@@ -544,7 +561,7 @@ def sweep(
     planes, channels, height, width, levels, rows, lanes: tl.int64, slots,
     pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64,
     TAPS: tl.constexpr, STEPS: tl.constexpr, COARSE: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr,
-    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, SIZE: tl.constexpr,
+    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     """The sums over some rows and columns of one plane at one scale; the gradient there, and the next scale's pixels.
 
@@ -615,7 +632,7 @@ def sweep(
         constants = (origin, near, limits)
         total, lost, worst = _stream(
             image, targets, scratch, place, (height, width), rows, constants, scale, level == levels - 1, TAPS, STEPS,
-            DOWN, MAPS, PIXELS, RECTIFY, GUARD,
+            DOWN, MAPS, PIXELS, RECTIFY, GUARD, WIDE,
         )  # fmt: skip
         attempts -= 1
         if tl.max(tl.where(worst < _SUSPICIOUS, 0, 1), 0) == 0:
