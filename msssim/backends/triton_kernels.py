@@ -22,7 +22,7 @@ billion a second. Programs also go over rows and columns of their neighbours: a 
 figures, none of them measured on a GPU, instructions bind it.
 
 Ways that were compiled for sm_90 and compared, by instructions of that loop a pixel at the first scale; tests/
-ahead_of_time.py prints the last. Each line is that before it and one change, but for the two in brackets.
+ahead_of_time.py prints the last. Each line adds something to that before it, but for the two in brackets.
     481  neighbours read from the images, derivatives told one by one
     378  s and d told, and derivatives, four numbers at once; the next row's pixels loaded ahead
     325  two rows a turn, lest what is pending change registers
@@ -31,8 +31,8 @@ ahead_of_time.py prints the last. Each line is that before it and one change, bu
    (420  one column a thread)
     317  the lines of s and d written over every other row, the pixels of the gradient read again, narrow addresses
 In float32 the loop spills nothing up to a window of 11; in float64 3 loads and stores a pixel, with a window of 31 some
-50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns
-where 11 would do; tl.gather has two barriers for each column that it moves.
+50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns where 11 would do;
+tl.gather has two barriers for each column that it moves.
 """
 
 # ruff: noqa: RUF005, SIM102 - Triton's language unpacks no tuples inside others, and has no `and` for tensors.
