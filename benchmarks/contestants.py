@@ -17,6 +17,7 @@ from . import cases
 OURS, PEER = "ours", "peer"
 # Ways of calling, at the end of a name: under torch.compile, so with mode="reduce-overhead", captured in a CUDA graph.
 COMPILED, REDUCED, GRAPH = ", compiled", ", reduce-overhead", ", graph"
+UNDER_COMPILE = (COMPILED, REDUCED)
 # What all of them are tried on, beside the library.
 _COMPILED_PEERS = ("pytorch-msssim",)
 _DEVICES = {"numba": ("cpu",), "triton": ("cuda",)}
@@ -44,7 +45,7 @@ class Contestant(NamedTuple):
     @property
     def compiled(self):
         """Whether it runs under torch.compile."""
-        return self.name.endswith((COMPILED, REDUCED))
+        return self.name.endswith(UNDER_COMPILE)
 
     @property
     def captured(self):
@@ -66,7 +67,7 @@ class Contestant(NamedTuple):
     def call(self, case, images):
         """What is measured: a function without arguments that gives (value, gradient or None)."""
         call = self._call(case, images)
-        return _captured(call) if self.name.endswith(GRAPH) else call
+        return _captured(call, case.device) if self.name.endswith(GRAPH) else call
 
     def _call(self, case, images):
         function, (x, y) = self.make(case.metric, case.data_range), images
@@ -174,17 +175,18 @@ def _graph(contestant):
     return contestant._replace(name=contestant.name + GRAPH, devices=("cuda",))
 
 
-def _captured(call):
+def _captured(call, device):
     """A function that replays what a call does, its gradient too, into the same tensors every time."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):  # what is compiled or set up at first is no part of the graph
-            call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = call()
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # what is compiled or set up at first is no part of the graph
+                call()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = call()
 
     def replay():
         graph.replay()

@@ -14,15 +14,19 @@ def contestant_row(contestant, mode, device):
         verdict, note = rows.MISSING, contestant.obstacle
     elif contestant.devices is not None and kind not in contestant.devices:
         verdict, note = rows.REFUSED, f"runs on {', '.join(contestant.devices)} alone"
-    elif contestant.compiled and not _compiles(contestant, mode, device):
+    elif contestant.compiled and not _compiled_somewhere(contestant, mode, device):
         verdict, note = rows.LEFT_OUT, "compiling takes longer than this mode"
     return rows.row(rows.CONTESTANT, contestant, device=device, verdict=verdict, note=note)
 
 
-def _compiles(contestant, mode, device):
-    """Whether a mode has the time to put a contestant under torch.compile, in some case."""
+def _compiled_somewhere(contestant, mode, device):
+    return _compiles(contestant, mode) and any(map(mode.compiles, cases.cases(mode, device)))
+
+
+def _compiles(contestant, mode):
+    """Whether a mode has the time to put a contestant under torch.compile at all."""
     plain = contestant.group == contestants.OURS and contestant.backend == "torch"
-    return any(map(mode.compiles, cases.cases(mode, device))) and (mode.plain_compiled or not plain)
+    return mode.plain_compiled or not plain
 
 
 class Bench:
@@ -44,7 +48,7 @@ class Bench:
         for one in self.everyone:
             if one.obstacle or one.gap(case) is not None:
                 continue
-            compiled = self.mode.compiles(case) and _compiles(one, self.mode, case.device)
+            compiled = self.mode.compiles(case) and _compiles(one, self.mode)
             if compiled or not one.compiled:
                 yield one
 

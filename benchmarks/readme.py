@@ -113,9 +113,7 @@ def _link(path, readme):
 def _compiled(runs):
     """Where peers under torch.compile took part: in other lines, the fastest peer is the fastest without it."""
     timed = pd.concat([found[(found.kind == rows.TIME) & found.seconds.notna()][_NAMED] for found in runs])
-    timed = timed[
-        (timed.group == contestants.PEER) & timed.contestant.str.endswith((contestants.COMPILED, contestants.REDUCED))
-    ]
+    timed = timed[(timed.group == contestants.PEER) & timed.contestant.str.endswith(contestants.UNDER_COMPILE)]
     said = [
         f"for {tables.NAMES[metric]} at {', '.join(map(_shape, shapes.drop_duplicates().itertuples(index=False)))}"
         for metric, shapes in timed.groupby("metric", sort=False)[_KEYS[3:]]

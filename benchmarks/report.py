@@ -14,15 +14,17 @@ _METHOD = (
     " against plain PyTorch in float64). The library's own results must be within the validation's budgets, or they get"
     " no time and the run fails. What a peer computes differently is shown as its error beside its time.\n\n"
     "Every call is made before it is timed. The contestants take turns, in another order each round, and a round's"
-    " sample is of as many calls as take about 4 ms, the device being waited for after every one. All have the same"
-    " share of the time, so the slow sit rounds out, evenly, down to a least count. Times are the median of the rounds,"
-    ' with their middle half. A ratio is taken within each round, to what `backend="auto"` takes: 2× is twice the'
-    " library's time, and less than 1× is faster than it."
+    " sample is of as many calls as take about 4 ms, the device being waited for after every one; on CUDA calls follow"
+    " each other, and the device's own events tell the time. All have the same share of the time, so the slow sit"
+    " rounds out, evenly, down to a least count. Times are the median of the rounds, with their middle half. A ratio is"
+    ' taken within each round, to what `backend="auto"` takes: 2× is twice the library\'s time, and less than 1× is'
+    " faster than it."
 )
 _FLOOR = (
     "The floor is the least time that this algorithm needs on this machine: the longer of reading every image and"
-    " writing every gradient once at the copying bandwidth, and 88 multiply-adds (154 with a gradient) for every window"
-    " position of every scale, at the rate of a product of matrices in float32. 100 % is the floor."
+    " writing every gradient once at the copying bandwidth (on CUDA at every scale, and the gradients there once more:"
+    " 8 bytes a pixel and scale in float32, 20 with a gradient), and 88 multiply-adds (154 with a gradient) for every"
+    " window position of every scale, at the rate of a product of matrices in float32. 100 % is the floor."
 )
 _PROCESSES = (
     "Each peak is of one call in a new process, above what was held before the call; that process made one call of"

@@ -134,8 +134,7 @@ def _first_compiled(found):
     """What was compiled in this run was compiled for the first time ever."""
     for each in found:
         case = (each["kind"], each.get("metric"), each.get("mode"))
-        ways = (contestants.COMPILED, contestants.REDUCED)
-        compiled = each["contestant"].endswith(ways) and each["verdict"] in rows.GREEN
+        compiled = each["contestant"].endswith(contestants.UNDER_COMPILE) and each["verdict"] in rows.GREEN
         if compiled and case == (rows.TIME, "msssim", cases.BOTH):
             keep = (*rows.KEYS, "group", "version", "verdict", "error", "budget", "first_seconds")
             first = {name: value for name, value in each.items() if name in keep}

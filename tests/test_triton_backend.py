@@ -125,9 +125,11 @@ def test_programs_side_by_side_and_below_each_other(pair, monkeypatch):
 
 def test_addresses_are_wide_where_rows_are_far_apart(pair, monkeypatch):
     plan = triton_backend._Plan(128, 100, 7, (1,))
-    near, far = (triton_backend._reach(plan, 10**6, 300, 10, (0, 0, step, 1, 0, 0, step, 1)) for step in (300, 10**7))
+    near, far = (
+        triton_backend._furthest(plan, 10**6, 300, 10, (0, 0, step, 1, 0, 0, step, 1)) for step in (300, 10**7)
+    )
     assert near < 2**31 <= far
-    _set_plan(monkeypatch, _reach=lambda *_: 2**31)
+    _set_plan(monkeypatch, _furthest=lambda *_: 2**31)
     _compare(*pair(1, 1, 25, 44), levels=2, needs=(True, False))
 
 

@@ -47,6 +47,7 @@ def gradient(upstream, kept, height, width, levels, halo, dtype):
 _EXACT = {"enable_fp_fusion": False}  # nothing is contracted but what says tl.fma
 _TILE = (4, 128)  # of spread(), which gives four times as many pixels
 _DEPTH = 4  # scales that one tile of halve() gives at most
+_NARROWEST = 4  # the fewest threads of a group, as a power of two
 _SHARE = 0.9  # of the memory of one image that sweep() may take for what threads tell each other
 
 
@@ -91,7 +92,7 @@ class _Call:
             sizes = (planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels)
             constants = dict(TAPS=taps, STEPS=_steps(taps), COARSE=bool(coarse), DOWN=levels > 1 and not coarse)
             constants |= dict(MAPS=maps, PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
-            constants["WIDE"] = _reach(plan, height, width, halo, steps) >= 2**31
+            constants["WIDE"] = _furthest(plan, height, width, halo, steps) >= 2**31
             grid = (planes * sum(plan.programs),)
             self.scratch = max(self.scratch, _scratch(*grid, plan.threads, columns, maps))
             self.sweeps.append(
@@ -196,7 +197,7 @@ def _plan(planes, shapes, halo, maps, columns, processors, memory):
     parts = {*range(1, 17), *(tallest // rows for rows in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))} - {0}
     best = None
     for threads, rows in itertools.product(SIZES, {max(8, 2 * -(-tallest // (2 * part))) for part in parts}):
-        groups = [(threads, power) for power in range(4, threads.bit_length()) if columns << power > reach]
+        groups = [(threads, power) for power in range(_NARROWEST, threads.bit_length()) if columns << power > reach]
         chosen = [
             min((_programs(*shape, rows, *group, reach, columns), group[1]) for group in groups) for shape in shapes
         ]
@@ -212,9 +213,9 @@ def _plan(planes, shapes, halo, maps, columns, processors, memory):
     return best[1]
 
 
-def _reach(plan, height, width, halo, steps):
+def _furthest(plan, height, width, halo, steps):
     """How far from its first row a program's pixels can be in memory, at most, its groups one below the other."""
-    rows = min(height, plan.rows * plan.threads // 16) + plan.rows + 2 * halo + 4
+    rows = min(height, plan.rows * (plan.threads >> _NARROWEST)) + plan.rows + 2 * halo + 4
     return rows * max(steps[2], steps[6], width) + (width + 2 * halo) * max(steps[3], steps[7])
 
 

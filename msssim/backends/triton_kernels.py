@@ -485,10 +485,8 @@ def _stream(
     of_x, of_y = _pixels(x + x_at, y + y_at, x_w, y_w, row, height, inside, READ)
     for pair in range((rows + HALO + LEAD) // 2):
         for odd in tl.static_range(2):
-            x_at += x_h
-            y_at += y_h
             # This takes its time, which is that of a row.
-            ahead_x, ahead_y = _pixels(x + x_at, y + y_at, x_w, y_w, row + 1, height, inside, READ)
+            ahead_x, ahead_y = _pixels(x + (x_at + x_h), y + (y_at + y_h), x_w, y_w, row + 1, height, inside, READ)
             s, d = (), ()
             for p in tl.static_range(PIXELS):
                 total_of_two, difference = _sum_and_difference(of_x[p], of_y[p], scale, near)
@@ -513,7 +511,7 @@ def _stream(
                 if 2 * pair + odd > 2 * HALO:
                     before = derived + (1 - odd) * (MAPS * LINE)
                     here = row - 1 - HALO < end
-                    seen = (x + (x_at - (HALO + 2) * x_h), y + (y_at - (HALO + 2) * y_h), x_w, y_w)
+                    seen = (x + (x_at - (HALO + 1) * x_h), y + (y_at - (HALO + 1) * y_h), x_w, y_w)
                     _gradient_row(
                         before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE
                     )
@@ -535,6 +533,8 @@ def _stream(
             lost = (new - total) - gain
             total = new
             of_x, of_y = ahead_x, ahead_y
+            x_at += x_h
+            y_at += y_h
             to += width
             row += 1
     if MAPS:
@@ -577,7 +577,6 @@ def sweep(
     programs = tl.cdiv(tl.num_programs(0), planes)
     power = (lanes & 15).to(tl.int32)
     if COARSE:
-        number = number + 0
         programs = 0
         while number >= planes * programs:
             number -= planes * programs
