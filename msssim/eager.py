@@ -38,26 +38,3 @@ def remembered(function):
         return function(*options)
 
     return remembering
-
-
-def apply(function, *arguments):
-    """The apply() of a torch.autograd.Function, in half the time where no transform needs forward() by itself.
-
-    With a setup_context() PyTorch binds the arguments to the signature of forward() at every call.
-    """
-    return (_in_one(function) if at_once() else function).apply(*arguments)
-
-
-@functools.cache
-def _in_one(function):
-    class InOne(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, *arguments):
-            output = function.forward(*arguments)
-            function.setup_context(ctx, arguments, output)
-            return output
-
-        backward = staticmethod(function.backward)
-
-    InOne.__name__ = InOne.__qualname__ = function.__name__
-    return InOne

@@ -1,7 +1,5 @@
 """ssim() and msssim(): their documentation, the checks, the choice of a backend. No arithmetic."""
 
-import torch
-
 from . import backends, checks, eager, multiscale, resample, window
 from .multiscale import WEIGHTS
 
@@ -97,12 +95,12 @@ def ssim(
         factor = resample.automatic_factor(*x.shape[-2:])
         x, y = (resample.average_and_skip(image, factor) for image in (x, y))
     checks.window_fits(win_size, *x.shape[-2:])
-    kernel = backends.choose(backend, x, win_size, maps=full)
     problem = _problem(data_range, win_size, sigma, K1, K2)
+    pooling = _pooling((1.0,), None, "wtd_sum", img1, reduction)
     if full:
-        means, map = kernel.ssim_map(x, y, **problem)
-        return _reduce(means, img1, reduction), map.reshape(*img1.shape[:-2], *map.shape[-2:])
-    return _reduce(kernel.pyramid_means(x, y, levels=1, rectify=False, **problem), img1, reduction)
+        means, map = backends.choose(backend, x, win_size, maps=True).ssim_map(x, y, **problem)
+        return multiscale.pool(means.unsqueeze(-1), pooling), map.reshape(*img1.shape[:-2], *map.shape[-2:])
+    return backends.index(backend, x, y, win_size, pooling, **problem)[0]
 
 
 def msssim(
@@ -221,10 +219,9 @@ def msssim(
     if small == "fewer":
         weights = multiscale.fewer(weights, checks.fitting_levels(win_size, *x.shape[-2:]))
     checks.window_fits(win_size, *x.shape[-2:], levels=len(weights))
-    terms = backends.choose(backend, x, win_size).pyramid_means(
-        x, y, levels=len(weights), rectify=normalize == "covariance", **_problem(data_range, win_size, sigma, K1, K2)
-    )
-    value = _reduce(multiscale.combine(terms, weights, normalize, method), img1, reduction)
+    pooling = _pooling(weights, normalize, method, img1, reduction)
+    problem = _problem(data_range, win_size, sigma, K1, K2)
+    value, terms = backends.index(backend, x, y, win_size, pooling, **problem)
     return (value, terms.reshape(*img1.shape[:-2], -1).to(value.dtype)) if scales else value
 
 
@@ -239,8 +236,6 @@ def _problem(data_range, win_size, sigma, K1, K2):
     return dict(taps=window.gaussian_taps(win_size, sigma), c1=c1, c2=c2, unit=window.unit_of_range(data_range))
 
 
-def _reduce(planes, image, reduction):
-    """From one number for each plane, (N, C) or (N, C, 1), to the value that is returned."""
-    value = planes.mean() if reduction == "mean" or image.dim() < 4 else planes.flatten(1).mean(-1)
-    # Their own methods are dispatched in half the time of to().
-    return value.float() if window.dtype_of_computation(image.dtype) == torch.float32 else value.double()
+def _pooling(weights, normalize, method, image, reduction):
+    together = reduction == "mean" or image.dim() < 4
+    return multiscale.Pooling(weights, normalize, method, together, window.dtype_of_computation(image.dtype))

@@ -1,6 +1,11 @@
-"""The multi-scale arithmetic: from the terms of each scale to one index a plane. Written once, for every backend."""
+"""The multi-scale arithmetic: from the terms of each scale to one index a plane, and from these to the value.
+
+What it is, for every backend. Where PyTorch's dozen operations would take longer than the images do, the fused backends
+have pool() and its derivative as a kernel; the tests hold it to this one.
+"""
 
 import functools
+from typing import NamedTuple
 
 import torch
 
@@ -14,7 +19,39 @@ METHODS = ("product", "wtd_sum")
 
 # Below this the derivative of x^w, w x^w / x, is divided by this: float32 has to carry it back through the smallest
 # denominators.
-_STEEP = 1e-16
+STEEP = 1e-16
+
+
+class Pooling(NamedTuple):
+    """What is done with the terms of all planes."""
+
+    weights: tuple
+    normalize: str | None
+    method: str
+    together: bool
+    """One value for all images, or one for each."""
+    dtype: torch.dtype
+    """Of the value."""
+    steep: float = STEEP
+
+    @property
+    def shares(self):
+        return shares(self.weights, self.method)
+
+
+def index(pyramid_means, img1, img2, pooling, **problem):
+    """(value, terms) from what computes the terms."""
+    levels, rectify = len(pooling.weights), pooling.normalize == "covariance"
+    terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **problem)
+    return pool(terms, pooling), terms
+
+
+def pool(terms, pooling):
+    """The value, () or (N,), from terms of shape (N, C, levels)."""
+    planes = combine(terms, pooling.weights, pooling.normalize, pooling.method)
+    value = planes.mean() if pooling.together else planes.mean(-1)
+    # Their own methods are dispatched in half the time of to().
+    return value.float() if pooling.dtype == torch.float32 else value.double()
 
 
 def combine(terms, weights, normalize, method):
@@ -39,12 +76,17 @@ def combine(terms, weights, normalize, method):
         terms = terms.relu()
     elif normalize == "simple":
         terms = ((terms + 1) / 2).relu()  # cs = -1 in exact arithmetic may round to just below
+    row = _row(shares(weights, method), terms)
     if method == "wtd_sum":
-        total = sum(weights)
-        return (terms * _row(tuple(weight / total for weight in weights), terms)).sum(-1)
-    row = _row(tuple(weights), terms)
+        return (terms * row).sum(-1)
     wanted = torch.is_grad_enabled() and terms.requires_grad
-    return eager.apply(_Product, terms, row) if wanted else _Product.forward(terms, row)
+    return _Product.apply(terms, row) if wanted else _Product.forward(terms, row)
+
+
+def shares(weights, method):
+    """The weights as the method takes them: those of a sum sum to 1."""
+    total = sum(weights) if method == "wtd_sum" else 1
+    return tuple(weight / total for weight in weights)
 
 
 class _Product(torch.autograd.Function):
@@ -66,7 +108,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         terms, weights, product = ctx.saved_tensors
-        divisor = terms.masked_fill(terms.abs() < _STEEP, _STEEP)
+        divisor = terms.masked_fill(terms.abs() < STEEP, STEEP)
         return (upstream * product).unsqueeze(-1) * (weights / divisor), None
 
 

@@ -4,7 +4,8 @@ python tests/ahead_of_time.py                        every case, in some minutes
 python tests/ahead_of_time.py "float32 window 11"    those whose description matches
 python tests/ahead_of_time.py --twice                whether a call launches the same when it is made again
 
-Each case is a call of the backend as it is on a GPU, except that nothing is launched. Of sweep(), which does nearly all
+Each case is a call of the backend as it is on a GPU, except that nothing is launched: as for a large image, whose
+finest scale is a launch of its own, or for a small one, whose scales are one launch. Of sweep(), which does nearly all
 of the work, the loop over the rows is looked at: the instructions of a thread for each pixel, how many of them are
 floating-point arithmetic, and how many load or store what found no register. What only the coarsest scale does is among
 them: some 25.
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import functools
 import io
+import math
 import os
 import pathlib
 import re
@@ -27,18 +29,20 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 
-from msssim import window
+from msssim import multiscale, window
 from msssim.backends import triton_backend
 
 CAPABILITIES = (80, 90)
 NEEDS = {"no gradient": (False, False), "one gradient": (True, False), "two gradients": (True, True)}
 CASES = [
-    *((torch.float32, 11, needs, 128) for needs in NEEDS),
-    (torch.float32, 11, "one gradient", 256),
-    *((dtype, 11, "one gradient", 128) for dtype in (torch.bfloat16, torch.float16, torch.float64)),
-    (torch.uint8, 11, "no gradient", 128),
-    (torch.float32, 7, "one gradient", 128),
-    (torch.float32, 31, "one gradient", 128),
+    *((torch.float32, 11, needs, 128, "large") for needs in NEEDS),
+    *((torch.float32, 11, needs, 128, "small") for needs in NEEDS),
+    (torch.float32, 11, "one gradient", 256, "large"),
+    *((dtype, 11, "one gradient", 128, "large") for dtype in (torch.bfloat16, torch.float16, torch.float64)),
+    (torch.float64, 11, "one gradient", 128, "small"),
+    (torch.uint8, 11, "no gradient", 128, "large"),
+    (torch.float32, 7, "one gradient", 128, "large"),
+    (torch.float32, 31, "one gradient", 128, "large"),
 ]
 
 
@@ -126,36 +130,41 @@ def launched(call):
     return taken
 
 
-def example(dtype, win_size, needs, threads):
+def example(dtype, win_size, needs, threads, size):
     """A call of the backend on images of no content: three scales, so that all that it has to launch is launched."""
-    triton_backend.SIZES = (threads,)
+    triton_backend.SIZES, triton_backend._SMALL = (threads,), 0 if size == "large" else math.inf
     x = torch.zeros(1, 1, 4 * win_size, 4 * win_size, dtype=dtype)
     options = (window.gaussian_taps(win_size, 1.5), *window.constants(0.01, 0.03, 1.0), 1.0, 3, False)
-    means, *kept = triton_backend.means_and_gradients(x, x, *options, *NEEDS[needs])
+    terms, *kept = triton_backend.means_and_gradients(x, x, *options, *NEEDS[needs])
+    pooling = multiscale.Pooling((0.5, 0.25, 0.25), "simple", "product", True, torch.float32)
+    value, slopes = triton_backend.pool(terms, pooling, needs != "no gradient")
     for gradient in kept:
         if gradient.numel():
-            triton_backend.gradient(means, gradient, *x.shape[-2:], 3, win_size - 1, dtype)
+            triton_backend.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, dtype)
 
 
 def main():
     """Print one line for each kernel, case and GPU; or whether a call launches the same twice."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="regular expression (default: every case)")
-    parser.add_argument("--twice", action="store_true", help="make one call twice and compare what it launches")
+    parser.add_argument("--twice", action="store_true", help="make a call twice and compare what it launches")
     arguments = parser.parse_args()
     if arguments.twice:
         triton.runtime.driver.set_active(NoDevice(CAPABILITIES[-1]))
-        first, again = (launched(lambda: example(torch.float32, 7, "two gradients", 128)) for _ in range(2))
-        print(f"{len(first)} launches, {'the same' if first == again else 'not the same'} when the call is made again")
+        for size in ("large", "small"):
+            triton_backend._call.cache_clear()
+            call = functools.partial(example, torch.float32, 7, "two gradients", 128, size)
+            first, again = launched(call), launched(call)
+            print(f"{size}: {len(first)} launches, {'the same' if first == again else 'not the same'} again")
         return
-    line = "{:6} {:47} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
+    line = "{:6} {:53} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
     columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
         triton.runtime.driver.set_active(NoDevice(capability))
         for case in CASES:
-            dtype, win_size, needs, threads = case
-            name = f"{dtype} window {win_size} {needs} {threads} threads".removeprefix("torch.")
+            dtype, win_size, needs, threads, size = case
+            name = f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")
             if re.search(arguments.pattern, name):
                 triton_backend._plan.cache_clear()
                 triton_backend._call.cache_clear()

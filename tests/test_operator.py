@@ -10,7 +10,8 @@ pytest.importorskip("numba", reason="numba is not installed: python -m pip insta
 
 
 def _index(backend, **options):
-    return lambda x, y: msssim.msssim(x, y, backend=backend, normalize="covariance", weights=(0.3, 0.3, 0.4), **options)
+    options = dict(backend=backend, normalize="covariance", weights=(0.3, 0.3, 0.4)) | options
+    return lambda x, y, **more: msssim.msssim(x, y, **options, **more)
 
 
 fused, plain = _index("numba"), _index("torch")
@@ -130,3 +131,40 @@ def test_a_gradient_too_large_for_the_dtype_is_its_largest_number(pair, dtype):
     x.requires_grad_()
     fused(x, y).mul(torch.finfo(torch.float32).max).backward()
     assert x.grad.isfinite().all()
+
+
+def test_a_gradient_penalty_where_one_image_is_made_from_the_other(pair):
+    results = []
+    for index in (fused, plain):
+        x, _ = pair(1, 1, 50, 60)
+        x.requires_grad_()
+        (gradient,) = torch.autograd.grad(index(x, x.square()), x, create_graph=True)
+        results.append((gradient.detach(), *torch.autograd.grad(gradient.square().sum(), x)))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-16)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (2.0, -1.0)], ids=str)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_what_comes_from_above_for_the_value_for_the_terms_and_for_both(pair, weights, create_graph):
+    results = []
+    for index in (fused, plain):
+        x, y = (image.requires_grad_() for image in pair(2, 1, 50, 60))
+        value, terms = index(x, y, scales=True, reduction="none")
+        parts = [part.sum() * weight for part, weight in zip((value, terms), weights, strict=True) if weight]
+        results.append(torch.autograd.grad(sum(parts), (x, y), create_graph=create_graph))
+    for ours, expected in zip(*results, strict=True):
+        assert ours.requires_grad == create_graph
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-16)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_of_a_batch_of_directions(pair, create_graph):
+    directions = torch.tensor([[1.0, 0.0], [0.5, -2.0], [0.0, 1.0]], dtype=torch.float64)
+    results = []
+    for index in (fused, plain):
+        x, y = pair(2, 1, 50, 60)
+        x.requires_grad_()
+        value = index(x, y, reduction="none")
+        results += torch.autograd.grad(value, x, directions, is_grads_batched=True, create_graph=create_graph)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-16)

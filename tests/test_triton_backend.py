@@ -15,7 +15,7 @@ import torch
 import datasets
 import msssim
 from msssim import backends, window
-from msssim.backends import torch_backend
+from msssim.backends import operator, torch_backend
 from reference import golden
 
 if importlib.util.find_spec("triton") is None:
@@ -50,6 +50,12 @@ def _set_plan(monkeypatch, **names):
         monkeypatch.setattr(triton_backend, name, value)
 
 
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch):
+    """As a small image is cut, whose scales are one launch, and as a large one."""
+    _set_plan(monkeypatch, _SMALL=0 if request.param == "large" else 1 << 22)
+
+
 def _options(levels=1, win_size=11, sigma=1.5, data_range=1.0, rectify=False, K1=0.01, K2=0.03):
     c1, c2 = window.constants(K1, K2, data_range)
     taps, unit = window.gaussian_taps(win_size, sigma), window.unit_of_range(data_range)
@@ -72,7 +78,7 @@ class Fused(torch.autograd.Function):
         halo = len(ctx.options["taps"]) - 1
         arguments = (*size, ctx.options["levels"], halo, dtype)
         return *(
-            triton_backend.gradient(upstream, kept, *arguments) if kept.numel() else None for kept in ctx.kept
+            triton_backend.gradient(upstream, None, kept, *arguments) if kept.numel() else None for kept in ctx.kept
         ), None
 
 
@@ -99,6 +105,7 @@ def _compare(x, y, needs=(True, True), rtol=1e-10, **options):
         torch.testing.assert_close(ours, expected, rtol=rtol, atol=rtol * 1e-3 + rtol * expected.abs().max().item())
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize(
     "shape, levels, win_size, rectify",
     [((1, 1, 11, 12), 1, 11, False), ((2, 1, 23, 25), 2, 11, True), ((1, 2, 35, 33), 3, 7, False)],
@@ -133,10 +140,12 @@ def test_addresses_are_wide_where_rows_are_far_apart(pair, monkeypatch):
     _compare(*pair(1, 1, 25, 44), levels=2, needs=(True, False))
 
 
+@pytest.mark.usefixtures("size")
 def test_more_scales_than_one_launch_halves(pair):
     _compare(*pair(1, 1, 193, 195), levels=7, win_size=3, sigma=0.7, needs=(False, False))
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair, dtype):
     x, y = pair(1, 1, 23, 31, dtype=dtype)
@@ -153,6 +162,7 @@ def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair,
         assert (ours - right).abs().max() <= 2 * allowed
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_equal_images_give_exactly_one(pair, dtype):
     x, _ = pair(1, 1, 22, 27, dtype=dtype)
@@ -205,6 +215,7 @@ def test_addresses_beyond_two_to_the_31(pair):
     assert torch.equal(fused_means(far, y, **options), fused_means(x, y, **options))
 
 
+@pytest.mark.usefixtures("size")
 def test_every_pixel_of_fresh_memory_is_written(pair):
     x, y = pair(1, 1, 23, 25, dtype=torch.float32)
     expected = _means_and_gradients(fused_means, x, y, (True, True), **_options(levels=2))
@@ -216,6 +227,7 @@ def test_every_pixel_of_fresh_memory_is_written(pair):
     assert all(torch.equal(*each) for each in zip(again, expected, strict=True))
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize(
     "dtype, factor",
     [(torch.float32, 1e-30), (torch.float32, 1e30), (torch.float64, 1e200)],
@@ -234,6 +246,7 @@ def test_nan_and_infinity_give_nan_in_their_plane(pair, bad):
     assert means[0].isnan().all() and means[1].isfinite().all()
 
 
+@pytest.mark.usefixtures("size")
 def test_one_huge_pixel_leaves_everything_finite(pair):
     x, y = pair(1, 1, 22, 60, dtype=torch.float32)
     x[0, 0, 3, 50] = 3e38
@@ -253,12 +266,14 @@ def test_without_constants_flat_and_black_windows_count_as_alike(pair, K1, K2):
 @pytest.fixture
 def fused_index(monkeypatch):
     """A function: msssim(), or another, through these kernels."""
+    if not GPU:
+        monkeypatch.setattr(operator, "_kernels", lambda device: triton_backend)
 
     def index(x, y, function=msssim.msssim, **options):
         if GPU:
             return function(x.to(DEVICE), y.to(DEVICE), backend="triton", **options)
         with monkeypatch.context() as patch:
-            patch.setattr(backends, "choose", lambda *_, **__: types.SimpleNamespace(pyramid_means=fused_means))
+            patch.setattr(backends, "choose", lambda *_, **__: operator)
             return function(x, y, **options)
 
     return index
@@ -308,11 +323,11 @@ def _ahead_of_time(*arguments):
 
 
 def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions_at_the_default_window():
-    rows = [line.split() for line in _ahead_of_time("float32 window 11 one gradient 128")[1:]]
+    rows = [line.split() for line in _ahead_of_time("float32 window 11 one gradient 128 threads")[1:]]
     assert {row[0] for row in rows} == {"sm_80", "sm_90"}
-    assert {row[-6] for row in rows} == {"sweep", "halve", "mean", "spread"}
+    assert {row[-6] for row in rows} == {"sweep", "halve", "mean", "pool", "spread"}
     loops = [[float(each) for each in row[-3:]] for row in rows if row[-6] == "sweep"]
-    assert len(loops) == 4
+    assert len(loops) == 6
     for instructions, _, spilling in loops:
         assert instructions < 330
         assert spilling == 0
@@ -320,7 +335,7 @@ def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions
 
 
 def test_a_call_launches_the_same_when_it_is_made_again():
-    assert _ahead_of_time("--twice")[-1] == "6 launches, the same when the call is made again"
+    assert _ahead_of_time("--twice") == ["large: 7 launches, the same again", "small: 6 launches, the same again"]
 
 
 def _image(device="cuda", dtype=torch.float32):

@@ -7,6 +7,7 @@ import shutil
 
 import torch
 
+from .. import multiscale
 from . import operator, torch_backend
 
 BACKENDS = ("triton", "numba", "torch")
@@ -69,6 +70,14 @@ def available_backends():
 def missing(name):
     """The command that installs what a backend needs, or None where nothing is missing."""
     return None if name in ("auto", *_AVAILABLE) else INSTALL[name]
+
+
+def index(name, img1, img2, win_size, pooling, **problem):
+    """(value, terms): the terms as from pyramid_means() of the backend, and what multiscale.pool() makes of them."""
+    backend = choose(name, img1, win_size)
+    if backend is operator:
+        return operator.index(img1, img2, pooling, **problem)
+    return multiscale.index(backend.pyramid_means, img1, img2, pooling, **problem)
 
 
 def choose(name, image, win_size, maps=False):

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 import torch
 
+from . import numba_pool
 from .numba_blocks import ROWS
 from .numba_spread import spread
 from .numba_sweep import SCALES, SUSPECT, sweep
@@ -85,8 +86,13 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
     return means
 
 
-def gradient(upstream, kept, height, width, levels, halo, dtype):
-    """The gradient with respect to an image, from that of each scale's mean: (N, C, H, W), as far as `dtype` goes."""
+def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
+    """The gradient with respect to an image, (N, C, H, W), as far as `dtype` goes.
+
+    `upstream` is for the mean of each scale, (N, C, levels); or, with the slopes of pool(), for the value, () or (N,).
+    """
+    if slopes is not None:
+        upstream = upstream.reshape(-1, 1, 1) * slopes
     batch, channels, _ = kept.shape
     plan = _plan(batch * channels, height, width, levels, halo, True)
     out = _empty((batch, channels, height, width), kept.dtype)
@@ -94,9 +100,30 @@ def gradient(upstream, kept, height, width, levels, halo, dtype):
     info = np.array((upstream.data_ptr(), kept.data_ptr(), out.data_ptr(), batch * channels, halo), np.int64)
     state, limit, like = np.zeros(3, np.int64), torch.finfo(dtype).max, _LIKE[out.dtype]
     arguments = (like, BYTES // like.itemsize, info, plan.shapes, limit, state)
-    _ready(spread, (out.dtype,), arguments)
+    _ready(spread, (out.dtype,), (0, 1, *arguments))
     on_threads(spread, arguments, _threads(out.numel()), (upstream, kept, out))
     return out if dtype == out.dtype else out.to(dtype)
+
+
+def pool(terms, pooling, sloped):
+    """(value, slopes): as multiscale.pool(), and how the value grows with each term, (N, C, levels), or None."""
+    batch, channels, _ = terms.shape
+    values = 1 if pooling.together else batch
+    value = torch.empty(() if pooling.together else (batch,), dtype=torch.float64)
+    slopes = torch.empty_like(terms) if sloped else None
+    arguments = (
+        terms.data_ptr(), *_rule(pooling), pooling.steep, values, batch * channels // values, value.data_ptr(),
+        slopes.data_ptr() if sloped else 0,
+    )  # fmt: skip
+    _ready(numba_pool.pool, (), arguments)
+    numba_pool.pool(*arguments)
+    return value.float() if pooling.dtype == torch.float32 else value, slopes
+
+
+@functools.lru_cache(maxsize=64)
+def _rule(pooling):
+    modes = {"relu": numba_pool.RELU, "simple": numba_pool.SIMPLE}
+    return np.array(pooling.shares), modes.get(pooling.normalize, numba_pool.RAW), pooling.method == "product"
 
 
 def _sweep(images, means, kept, plan, problem):
@@ -117,7 +144,7 @@ def _sweep(images, means, kept, plan, problem):
         problem.source, problem.like, info, plan.shapes, plan.tasks, problem.scales, problem.taps, sides, careful,
         state, sums,
     )  # fmt: skip
-    _ready(sweep, (x.dtype, len(problem.taps), len(kept), careful), arguments)
+    _ready(sweep, (x.dtype, len(problem.taps), len(kept), careful), (0, 1, *arguments))
     on_threads(sweep, arguments, _threads(planes * plan.pixels), (images, means, pyramid, kept))
     _give_back(pyramid)
     return state
@@ -260,7 +287,7 @@ def _ready(kernel, kind, arguments):
             return
         _log.info("numba backend: preparing the kernel %s for a new kind of call", kernel.__name__)
         started = time.perf_counter()
-        signature = tuple(numba.typeof(argument) for argument in (0, 1, *arguments))
+        signature = tuple(numba.typeof(argument) for argument in arguments)
         try:
             kernel.compile(signature)
         except OSError as error:  # compiled, but the folder would not take it

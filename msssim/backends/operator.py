@@ -1,15 +1,20 @@
 """The contract of every fused backend with PyTorch, written once: two operators, their shapes, derivatives and vmap.
 
+What eager autograd alone looks at is one function of autograd, from the images to the value: the kernels are called
+without the dispatcher, and the value is theirs too. Small images take longer for what is around the kernels than in
+them. All else, as torch.compile and torch.func, sees the operators.
+
 ``msssim::pyramid_means`` gives the terms and, where asked, keeps for each scale the gradient of its mean with respect
 to its own image: that does not depend on what comes from above, so that ``msssim::pyramid_gradient`` has only to weigh
 and add. A derivative of the latter, rarely wanted, is the plain backend's, which may be differentiated for ever.
 """
 
 import functools
+import importlib
 
 import torch
 
-from .. import eager
+from .. import eager, multiscale
 from . import torch_backend
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
@@ -23,35 +28,117 @@ torch.library.define(
 )
 
 
+def index(img1, img2, pooling, *, taps, c1, c2, unit):
+    """(value, terms) as :func:`multiscale.index`, by a fused kernel."""
+    device = eager.at_once() and _plain(img1, img2)
+    if not device:
+        return multiscale.index(pyramid_means, img1, img2, pooling, taps=taps, c1=c1, c2=c2, unit=unit)
+    options = taps, c1, c2, unit, len(pooling.weights), pooling.normalize == "covariance"
+    need1, need2 = _needs(img1, img2)
+    if need1 or need2:
+        return _Index.apply(img1, img2, pooling, options, need1, need2)
+    kernels = _kernels(device)
+    terms = kernels.means(img1, img2, *options)
+    return kernels.pool(terms, pooling, False)[0], terms
+
+
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
-    """As :func:`torch_backend.pyramid_means`, by a fused kernel; no work for gradients that nobody can ask for."""
+    """As :func:`torch_backend.pyramid_means`, by a fused kernel."""
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *_needs(img1, img2))[0]
+
+
+def _needs(img1, img2):
+    """Whether anybody can ask for the one gradient, and the other: else there is no work for it."""
     wanted = torch.is_grad_enabled()
-    need1, need2 = wanted and img1.requires_grad, wanted and img2.requires_grad
-    if not (need1 or need2) and eager.at_once() and _plain(img1, img2) == "cpu":
-        return _numba().means(img1, img2, taps, c1, c2, unit, levels, rectify)
-    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2)[0]
+    return wanted and img1.requires_grad, wanted and img2.requires_grad
+
+
+_MODULES = {"cpu": ".numba_backend", "cuda": ".triton_backend"}
 
 
 @functools.cache
-def _numba():
-    from . import numba_backend
-
-    return numba_backend
+def _kernels(device):
+    return importlib.import_module(_MODULES[device], __package__)
 
 
-@functools.cache
-def _triton():
-    from . import triton_backend
+def _plain(*tensors):
+    """The type of the device if the dispatcher would only call its kernel, else None."""
+    device = tensors[0].device.type
+    for tensor in tensors:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != device:
+            return None
+        if torch._C._functorch.is_legacy_batchedtensor(tensor):  # of autograd.grad(is_grads_batched=True)
+            return None
+    return device if device in _MODULES else None
 
-    return triton_backend
+
+class _Index(torch.autograd.Function):
+    """From images to value and terms; kept are the gradients of each scale, and how the value grows with the terms."""
+
+    @staticmethod
+    def forward(ctx, img1, img2, pooling, options, need1, need2):
+        kernels = _kernels(img1.device.type)
+        terms, *kept = kernels.means_and_gradients(img1, img2, *options, need1, need2)
+        value, slopes = kernels.pool(terms, pooling, True)
+        ctx.save_for_backward(img1, img2, slopes, *kept)
+        ctx.pooling, ctx.options = pooling, options
+        ctx.set_materialize_grads(False)
+        return value, terms
+
+    @staticmethod
+    def backward(ctx, of_value, of_terms):
+        img1, img2, slopes, *kept = ctx.saved_tensors
+        if of_value is None and of_terms is None:
+            gradients = None, None
+        elif torch.is_grad_enabled():
+            gradients = _gradients_to_differentiate(ctx, img1, img2, of_value, of_terms)
+        elif of_terms is None and eager.at_once() and (device := _plain(of_value, img1)):
+            gradients = [
+                _gradient_by(device, of_value, slopes, kept[which], img1, ctx.options) if needed else None
+                for which, needed in enumerate(ctx.needs_input_grad[:2])
+            ]
+        else:
+            of_value = 0 if of_value is None else of_value.reshape(-1, 1, 1) * slopes
+            of_terms = of_value if of_terms is None else of_value + of_terms
+            gradients = _gradients(ctx.needs_input_grad, of_terms, kept, img1, img2, ctx.options)
+        return *gradients, *(None,) * 4
 
 
-def _means_on_cpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
-    return _numba().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+def _gradients_to_differentiate(ctx, img1, img2, *upstream):
+    """The gradients by way of the operators, for somebody will ask for theirs."""
+    # One image may have been made from the other; what is asked for are the gradients of this function alone.
+    images = img1.view_as(img1), img2.view_as(img2)
+    problem = dict(zip(("taps", "c1", "c2", "unit"), ctx.options, strict=False))
+    made = multiscale.index(pyramid_means, *images, ctx.pooling, **problem)
+    asked = [pair for pair in zip(made, upstream, strict=True) if pair[1] is not None]
+    wanted = [image for image, needed in zip(images, ctx.needs_input_grad, strict=False) if needed]
+    outputs, upstream = zip(*asked, strict=True)
+    found = iter(torch.autograd.grad(outputs, wanted, upstream, create_graph=True))
+    return [next(found) if needed else None for needed in ctx.needs_input_grad[:2]]
 
 
-def _means_on_gpu(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
-    return _triton().means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+def _gradients(needs, of_terms, kept, img1, img2, options):
+    return [
+        _gradient(of_terms, kept[which], img1, img2, *options, which) if needs[which] else None for which in range(2)
+    ]
+
+
+def _means_by(device, img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+    return _kernels(device).means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+
+
+def _gradient_by(device, upstream, slopes, kept, image, options):
+    taps, *_, levels, _ = options
+    return _kernels(device).gradient(upstream, slopes, kept, *image.shape[-2:], levels, len(taps) - 1, image.dtype)
+
+
+def _gradient_of_operator(device, upstream, kept, img1, img2, *options_and_which):
+    return _gradient_by(device, upstream, None, kept, img1, options_and_which[:-1])
+
+
+for _device in _MODULES:
+    torch.library.impl(_MEANS, _device, functools.partial(_means_by, _device))
+    torch.library.impl(_GRADIENT, _device, functools.partial(_gradient_of_operator, _device))
 
 
 @torch.library.register_fake(_MEANS)
@@ -64,14 +151,6 @@ def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
     dtype = _dtype_kept(img1.dtype)
     kept = (img1.new_empty((batch, channels, pixels if need else 0), dtype=dtype) for need in (need1, need2))
     return img1.new_empty((batch, channels, levels), dtype=torch.float64), *kept
-
-
-def _gradient_on_cpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
-    return _numba().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
-
-
-def _gradient_on_gpu(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
-    return _triton().gradient(upstream, kept, *img1.shape[-2:], levels, len(taps) - 1, img1.dtype)
 
 
 @torch.library.register_fake(_GRADIENT)
@@ -93,11 +172,12 @@ def _means_context(ctx, inputs, output):
 def _means_backward(ctx, upstream, *unused):
     img1, img2, *kept = ctx.saved_tensors
     gradients = [None, None]
-    for which, needed in enumerate(ctx.needs_input_grad[:2]):
-        if needed and upstream is not None:
-            if kept[which].shape[-1] == 0:  # the operator was told that nobody would ask
+    if upstream is not None:
+        for which, needed in enumerate(ctx.needs_input_grad[:2]):
+            if needed and kept[which].shape[-1] == 0:  # the operator was told that nobody would ask
                 kept[which] = _means(img1, img2, *ctx.options, which == 0, which == 1)[1 + which]
-            gradients[which] = _gradient(upstream, kept[which].detach(), img1, img2, *ctx.options, which)
+        kept = [each.detach() for each in kept]
+        gradients = _gradients(ctx.needs_input_grad, upstream, kept, img1, img2, ctx.options)
     return *gradients, *(None,) * 8
 
 
@@ -119,10 +199,6 @@ def _gradient_backward(ctx, direction):
     return upstream, None, img1, img2, *(None,) * 7
 
 
-_KERNELS = {"cpu": (_means_on_cpu, _gradient_on_cpu), "cuda": (_means_on_gpu, _gradient_on_gpu)}
-for _device, _kernels in _KERNELS.items():
-    torch.library.impl(_MEANS, _device, _kernels[0])
-    torch.library.impl(_GRADIENT, _device, _kernels[1])
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
 torch.library.register_autograd(_GRADIENT, _gradient_backward, setup_context=_gradient_context)
 
@@ -136,14 +212,11 @@ def _flattened(size, dims, tensors):
 
 
 class _Means(torch.autograd.Function):
-    """The operator under torch.func, whose transforms do not reach what register_autograd() knows.
-
-    And to eager autograd: what register_autograd() makes of it looks through the schema at every call.
-    """
+    """The operator under torch.func, whose transforms do not reach what register_autograd() knows."""
 
     @staticmethod
     def forward(*arguments):
-        return _means_alone(*arguments)
+        return torch.ops.msssim.pyramid_means(*arguments)
 
     setup_context = staticmethod(_means_context)
     backward = staticmethod(_means_backward)
@@ -161,7 +234,7 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(*arguments):
-        return _gradient_alone(*arguments)
+        return torch.ops.msssim.pyramid_gradient(*arguments)
 
     setup_context = staticmethod(_gradient_context)
     backward = staticmethod(_gradient_backward)
@@ -173,38 +246,8 @@ class _Gradient(torch.autograd.Function):
 
 
 def _means(*arguments):
-    img1, img2 = arguments[:2]
-    wanted = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
-    return eager.apply(_Means, *arguments) if _by_function(wanted) else _means_alone(*arguments)
+    return (_Means.apply if eager.transformed() else torch.ops.msssim.pyramid_means)(*arguments)
 
 
 def _gradient(*arguments):
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in arguments[:4])
-    return eager.apply(_Gradient, *arguments) if _by_function(wanted) else _gradient_alone(*arguments)
-
-
-def _by_function(wanted):
-    """Whether an autograd.Function is to differentiate or transform a call, rather than the operator itself."""
-    return eager.transformed() or (wanted and eager.at_once())
-
-
-def _means_alone(*arguments):
-    device = eager.at_once() and _plain(*arguments[:2])
-    return (_KERNELS[device][0] if device else torch.ops.msssim.pyramid_means)(*arguments)
-
-
-def _gradient_alone(*arguments):
-    device = eager.at_once() and _plain(*arguments[:4])
-    return (_KERNELS[device][1] if device else torch.ops.msssim.pyramid_gradient)(*arguments)
-
-
-def _plain(*tensors):
-    """The type of the device if the dispatcher would only call its kernel, else None.
-
-    At 64 × 64 the dispatcher takes longer for that than all checks do.
-    """
-    device = tensors[0].device.type
-    for tensor in tensors:
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.device.type != device:
-            return None
-    return device if device in _KERNELS else None
+    return (_Gradient.apply if eager.transformed() else torch.ops.msssim.pyramid_gradient)(*arguments)

@@ -11,9 +11,14 @@ import typing
 
 import torch
 
-from .triton_kernels import halve, mean, spread, sweep
+from . import triton_kernels as kernels
 
 SIZES = (128, 256)  # threads of a program of sweep(); each follows one column, or two, down the rows
+
+
+def means(img1, img2, *options):
+    """The terms of every plane, (N, C, levels)."""
+    return means_and_gradients(img1, img2, *options, False, False)[0]
 
 
 def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
@@ -33,14 +38,28 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
         return call(x, y, need1, need2)
 
 
-def gradient(upstream, kept, height, width, levels, halo, dtype):
-    """The gradient with respect to an image, from that of each scale's mean: (N, C, H, W), within the dtype's range."""
+def pool(terms, pooling, sloped):
+    """(value, slopes): as multiscale.pool(), and how the value grows with each term, (N, C, levels), or None."""
+    value = terms.new_empty(() if pooling.together else terms.shape[:1], dtype=pooling.dtype)
+    slopes = terms.new_empty(terms.shape) if sloped else None
+    launch = _pool(terms.shape, terms.device, pooling, sloped)
+    with _device_of(terms):
+        launch(terms, value, slopes if sloped else terms)
+    return value, slopes
+
+
+def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
+    """The gradient with respect to an image, (N, C, H, W), within the dtype's range.
+
+    `upstream` is for the mean of each scale, (N, C, levels); or, with the slopes of pool(), for the value, () or (N,).
+    """
     n, channels, _ = kept.shape
-    upstream, kept = upstream.double(), kept.contiguous()  # vmap may have moved dimensions
+    kept = kept.contiguous()  # vmap may have moved dimensions
     out = kept.new_empty((n, channels, height, width), dtype=dtype)
-    launch = _spread(out.shape, upstream.stride(), kept.dtype, kept.device, levels, halo, dtype)
+    steps = upstream.stride() if slopes is None else (*upstream.stride(), 0, 0, 0)[:3]
+    launch = _spread(out.shape, steps, slopes is not None, upstream.dtype, kept.dtype, kept.device, levels, halo, dtype)
     with _device_of(kept):
-        launch(upstream, kept, out)
+        launch(upstream, upstream if slopes is None else slopes, kept, out)
     return out
 
 
@@ -48,6 +67,7 @@ _EXACT = {"enable_fp_fusion": False}  # nothing is contracted but what says tl.f
 _TILE = (4, 128)  # of spread(), which gives four times as many pixels
 _DEPTH = 4  # scales that one tile of halve() gives at most
 _NARROWEST = 4  # the fewest threads of a group, as a power of two
+_SMALL = 1 << 22  # pixels of an image that the caches hold: it may be read twice, and all scales are one launch
 _SHARE = 0.9  # of the memory of one image that sweep() may take for what threads tell each other
 
 
@@ -71,54 +91,69 @@ class _Launch:
 
 
 class _Call:
-    """means_and_gradients() for images of one shape, layout and dtype, and one set of options."""
+    """means_and_gradients() for images of one shape, layout and dtype, and one set of options.
+
+    Of a small image all scales are one launch, after another has written the coarse ones. Of a large one the finest
+    scale is a launch that writes the next, and all coarse ones are another.
+    """
 
     def __init__(self, shape, x_steps, y_steps, dtype, device, taps, c1, c2, unit, levels, rectify, gradients):
         n, channels, height, width = shape
-        planes, halo = n * channels, len(taps) - 1
+        planes, halo, shapes = n * channels, len(taps) - 1, _shapes(height, width, levels)
         maps = gradients and gradients + 2
         self.planes, self.levels = (n, channels), levels
         self.dtype = _dtype_of_computation(dtype)
-        shapes = _shapes(height, width, levels)
         self.pixels = sum(h * w for h, w in shapes)
         coarser = self.pixels - height * width
+        small = planes * height * width <= _SMALL and dtype == self.dtype and x_steps[3] == y_steps[3] == 1
+        self.together = small and levels > 1
+        parts = [shapes] if self.together else [scales for scales in (shapes[:1], shapes[1:]) if scales]
         columns = columns_of_a_thread(self.dtype == torch.float64, halo, maps)
-        cutting = (halo, maps, columns, _processors(device), planes * height * width * _SHARE)
-        plans = [_plan(planes, scales, *cutting) for scales in (shapes[:1], shapes[1:]) if scales]
-        slots, self.scratch, self.sweeps = max(max(plan.programs) for plan in plans), 0, []
-        units = (coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit)))
-        for coarse, plan in enumerate(plans):
-            steps = (0, 0, 0, 1, 0, 0, 0, 1) if coarse else (*x_steps, *y_steps)
-            sizes = (planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels)
-            constants = dict(TAPS=taps, STEPS=_steps(taps), COARSE=bool(coarse), DOWN=levels > 1 and not coarse)
-            constants |= dict(MAPS=maps, PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
-            constants["WIDE"] = _furthest(plan, height, width, halo, steps) >= 2**31
-            grid = (planes * sum(plan.programs),)
-            self.scratch = max(self.scratch, _scratch(*grid, plan.threads, columns, maps))
-            self.sweeps.append(
-                _Launch(sweep, grid, (*steps, *sizes, *units), plan.threads, **constants, SIZE=plan.threads)
-            )
-        self.halves = [_halve(planes, coarser, shapes, level) for level in range(1, levels - 1, _DEPTH)]
-        cuts = [number for plan in (plans[0], plans[-1]) for number in (plan.rows, plan.lanes)]
-        self.mean = _Launch(
-            mean, (planes, levels), (slots, height, width, levels, halo, *cuts), 128, LOST=halo * (1 + bool(maps)),
-            PIXELS=columns, THREADS=plans[0].threads, COARSE_THREADS=plans[-1].threads, SIZE=128,
-        )  # fmt: skip
+        cutting = halo, maps, columns, _processors(device), planes * height * width * _SHARE
+        plans = [_plan(planes, scales, *cutting) for scales in parts]
+        slots, grids = max(max(plan.programs) for plan in plans), [planes * sum(plan.programs) for plan in plans]
+        self.scratch = max(_scratch(grid, plan.threads, columns, maps) for grid, plan in zip(grids, plans, strict=True))
         self.sizes = {"coarse": (2, planes, coarser), "partials": (planes, levels, slots), "origins": (planes, 2)}
+        constants = dict(TAPS=taps, STEPS=_steps(taps), DOWN=levels > 1 and not self.together, MAPS=maps)
+        constants |= dict(PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
+        units = coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit))
+        self.sweeps = []
+        for part, (plan, grid) in enumerate(zip(plans, grids, strict=True)):
+            steps = (0, 0, 0, 1, 0, 0, 0, 1) if part else (*x_steps, *y_steps)
+            sizes = planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels
+            if part:
+                constants["DOWN"] = False
+            constants |= dict(FINEST=not part, COARSE=bool(part) or self.together, SIZE=plan.threads)
+            constants["WIDE"] = _furthest(plan, height, width, halo, steps) >= 2**31
+            self.sweeps.append(_Launch(kernels.sweep, (grid,), (*steps, *sizes, *units), plan.threads, **constants))
+        images = *x_steps[:3], *y_steps[:3], channels
+        first = 0 if self.together else 1
+        self.halves = [
+            _halve(images, planes, coarser, shapes, level, units[-1]) for level in range(first, levels - 1, _DEPTH)
+        ]
+        cuts = plans[0].rows, plans[0].lanes & 15, plans[-1].rows, plans[-1].lanes >> (4 if self.together else 0)
+        self.mean = _Launch(
+            kernels.mean, (planes, levels), (slots, height, width, levels, halo, *cuts), 128, PIXELS=columns, SIZE=128,
+            LOST=halo * (1 + bool(maps)), THREADS=plans[0].threads, COARSE_THREADS=plans[-1].threads,
+        )  # fmt: skip
 
     def __call__(self, x, y, need1, need2):
         def new(*shape, dtype=self.dtype):
             return x.new_empty(shape, dtype=dtype)
 
         kept = [new(*self.planes, self.pixels if need else 0) for need in (need1, need2)]
-        coarse = new(*self.sizes["coarse"])
+        coarse, origins = new(*self.sizes["coarse"]), new(*self.sizes["origins"])
         partials = new(*self.sizes["partials"], dtype=torch.float64)
-        targets = (*coarse.unbind(), *kept, new(*self.sizes["origins"]), partials, new(self.scratch))
-        self.sweeps[0](x, y, *targets)
-        for halve_more in self.halves:
-            halve_more(coarse)
-        for again in self.sweeps[1:]:
-            again(*targets[:2], *targets)
+        targets = (*coarse.unbind(), *kept, origins, partials, new(self.scratch))
+        finest, *rest = self.sweeps
+        if not self.together:
+            finest(x, y, *targets)
+        for halve in self.halves:
+            halve(x, y, coarse, origins)
+        if self.together:
+            finest(x, y, *targets)
+        for sweep in rest:
+            sweep(*targets[:2], *targets)
         means = new(*self.planes, self.levels, dtype=torch.float64)
         self.mean(partials, means)
         return means, *kept
@@ -127,18 +162,34 @@ class _Call:
 _call = functools.lru_cache(maxsize=256)(_Call)
 
 
-def _halve(planes, coarser, shapes, level):
+def _halve(images, planes, coarser, shapes, level, unit):
     """The launch for the scales after `level`, from it."""
     rows = columns = 32
     across = -(-shapes[level + 1][1] // columns)
     tiles = across * -(-shapes[level + 1][0] // rows)
-    numbers = (coarser, *shapes[0], level, tiles, across)
+    numbers = (*images, coarser, *shapes[0], level, tiles, across, unit)
     depth = min(_DEPTH, len(shapes) - 1 - level)
-    return _Launch(halve, (2 * planes * tiles,), numbers, 128, DEPTH=depth, ROWS=rows, COLUMNS=columns)
+    return _Launch(
+        kernels.halve, (2 * planes * tiles,), numbers, 128, FINEST=level == 0, DEPTH=depth, ROWS=rows, COLUMNS=columns,
+        SIZE=128,
+    )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)
-def _spread(shape, steps, kept, device, levels, halo, dtype):
+def _pool(shape, device, pooling, sloped):
+    """The launch for pool()."""
+    batch, channels, _ = shape
+    values = 1 if pooling.together else batch
+    return _Launch(
+        kernels.pool, (values,), (batch * channels // values,), 32,
+        SHARES=pooling.shares, TAME=pooling.normalize in ("relu", "simple"),
+        HALF=pooling.normalize == "simple", PRODUCT=pooling.method == "product", STEEP=pooling.steep,
+        SLOPED=sloped, SIZE=32,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _spread(shape, steps, sloped, upstream, kept, device, levels, halo, dtype):
     """The launch for gradient()."""
     n, channels, height, width = shape
     rows, columns = _TILE
@@ -146,8 +197,8 @@ def _spread(shape, steps, kept, device, levels, halo, dtype):
     tiles = across * -(-height // (2 * rows))
     pixels = sum(h * w for h, w in _shapes(height, width, levels))
     return _Launch(
-        spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across), 128,
-        LEVELS=levels, LIMIT=torch.finfo(dtype).max, ROWS=rows, COLUMNS=columns,
+        kernels.spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across), 128,
+        SLOPED=sloped, LEVELS=levels, LIMIT=torch.finfo(dtype).max, ROWS=rows, COLUMNS=columns,
     )  # fmt: skip
 
 
@@ -194,9 +245,9 @@ def _plan(planes, shapes, halo, maps, columns, processors, memory):
     threads, for which it has registers; with 128 it takes some 0.7 of the time.
     """
     tallest, reach = shapes[0][0], halo * (1 + bool(maps))
-    parts = {*range(1, 17), *(tallest // rows for rows in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))} - {0}
+    possible = {*range(8, 128, 2), *(max(8, 2 * -(-tallest // (2 * part))) for part in range(1, 17))}
     best = None
-    for threads, rows in itertools.product(SIZES, {max(8, 2 * -(-tallest // (2 * part))) for part in parts}):
+    for threads, rows in itertools.product(SIZES, possible):
         groups = [(threads, power) for power in range(_NARROWEST, threads.bit_length()) if columns << power > reach]
         chosen = [
             min((_programs(*shape, rows, *group, reach, columns), group[1]) for group in groups) for shape in shapes

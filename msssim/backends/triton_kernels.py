@@ -9,9 +9,11 @@ windows). Of each row it tells s = x + y and d = x - y; filters along the row wh
 down the columns, where 10 sums for each of the four moments are pending in registers. The window that is complete gives
 the map and its derivatives, which are filtered back down, with 10 sums for each of three pending, told, and filtered
 back along one row later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile.
-The same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse scales are one
-launch. Sums are Kahan's in a thread and float64 between them, in an order that is always the same: no atomics, no
-matrix units, no TF32.
+Of a large image the same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse
+scales are one launch. Of a small image, whose launches and rows below each other take longer than its arithmetic, all
+coarse scales come from halve(), and all scales are one launch. Sums are Kahan's in a thread and float64 between them, in
+an order that is always the same: no atomics, no matrix units, no TF32. pool() makes the value of them, so that a call
+with its gradient is five launches.
 
 s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves.
 
@@ -560,12 +562,13 @@ def sweep(
     x_n: tl.int64, x_c: tl.int64, x_h: tl.int64, x_w, y_n: tl.int64, y_c: tl.int64, y_h: tl.int64, y_w,
     planes, channels, height, width, levels, rows, lanes: tl.int64, slots,
     pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64,
-    TAPS: tl.constexpr, STEPS: tl.constexpr, COARSE: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr,
-    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr, SIZE: tl.constexpr,
+    TAPS: tl.constexpr, STEPS: tl.constexpr, FINEST: tl.constexpr, COARSE: tl.constexpr, DOWN: tl.constexpr,
+    MAPS: tl.constexpr, PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
+    SIZE: tl.constexpr,
 ):  # fmt: skip
     """The sums over some rows and columns of one plane at one scale; the gradient there, and the next scale's pixels.
 
-    With COARSE the images are those that a finer scale wrote, and the launch is for all scales but the finest.
+    A launch is for the finest scale, for the COARSE, which are read where they were written, or for both.
     """
     dtype: tl.constexpr = origins.dtype.element_ty
     HALO: tl.constexpr = len(TAPS) - 1
@@ -574,16 +577,15 @@ def sweep(
     offset = finest * 0
     level = 0
     number = tl.program_id(0)
-    programs = tl.cdiv(tl.num_programs(0), planes)
     power = (lanes & 15).to(tl.int32)
+    programs = _programs(height, width, rows, power, LOST, PIXELS, SIZE) if FINEST else 0
     if COARSE:
-        programs = 0
         while number >= planes * programs:
             number -= planes * programs
             offset += height.to(tl.int64) * width
             height = (height + 1) // 2
             width = (width + 1) // 2
-            power = ((lanes >> (4 * level)) & 15).to(tl.int32)
+            power = ((lanes >> (4 * level + (4 if FINEST else 0))) & 15).to(tl.int32)
             programs = _programs(height, width, rows, power, LOST, PIXELS, SIZE)
             level += 1
     plane = (number // programs).to(tl.int64)
@@ -591,16 +593,18 @@ def sweep(
     place = _place(program, power, rows, height, width, LOST, PIXELS, SIZE)
     partial = partials + (plane * levels + level) * slots + program
     unit = _number(unit_bits, dtype)
-    if COARSE:
-        x += plane * coarse_pixels + offset - finest
-        y += plane * coarse_pixels + offset - finest
-        x_h = width.to(tl.int64)
-        y_h = width.to(tl.int64)
-        origin = (tl.load(origins + 2 * plane), tl.load(origins + 2 * plane + 1))
-        near = (tl.full((), 0, dtype), tl.full((), 0, dtype))  # it has been taken from them already
-    else:
+    if FINEST:
         x += plane // channels * x_n + plane % channels * x_c
         y += plane // channels * y_n + plane % channels * y_c
+    if COARSE:
+        origin = (tl.load(origins + 2 * plane), tl.load(origins + 2 * plane + 1))
+        near = (tl.where(level > 0, 0, origin[0]), tl.where(level > 0, 0, origin[1]))  # what has been taken already
+        if level > 0:
+            x = next_x + plane * coarse_pixels + offset - finest
+            y = next_y + plane * coarse_pixels + offset - finest
+            x_h = width.to(tl.int64)
+            y_h = width.to(tl.int64)
+    else:
         origin = (
             _origin(x, x_h, x_w, height, width, 1 / unit, SIZE),
             _origin(y, y_h, y_w, height, width, 1 / unit, SIZE),
@@ -658,29 +662,56 @@ def _pairs(value, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     return tl.sum(tl.sum(value, 3), 1)
 
 
-@triton.jit(do_not_specialize=["coarse_pixels", "height", "width", "level", "tiles", "across"])
+@triton.jit(
+    do_not_specialize=[
+        "x_n", "x_c", "x_h", "y_n", "y_c", "y_h", "channels", "coarse_pixels", "height", "width", "level", "tiles",
+        "across", "unit_bits",
+    ],
+    do_not_specialize_on_alignment=["x", "y", "coarse", "origins"],
+)  # fmt: skip
 def halve(
-    images, coarse_pixels: tl.int64, height, width, level, tiles, across,
-    DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x, y, coarse, origins,
+    x_n: tl.int64, x_c: tl.int64, x_h: tl.int64, y_n: tl.int64, y_c: tl.int64, y_h: tl.int64,
+    channels, coarse_pixels: tl.int64, height, width, level, tiles, across, unit_bits: tl.int64,
+    FINEST: tl.constexpr, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
-    """Tiles of the DEPTH scales after `level`, the first ROWS × COLUMNS, from twice as many rows and columns of it."""
-    dtype: tl.constexpr = images.dtype.element_ty
-    images += (tl.program_id(0) // tiles).to(tl.int64) * coarse_pixels
+    """Tiles of the DEPTH scales after `level`, the first ROWS × COLUMNS, from twice as many rows and columns of it.
+
+    The images themselves, where it is the FINEST, lose a constant on the way, which is told.
+    """
+    dtype: tl.constexpr = coarse.dtype.element_ty
+    image = tl.program_id(0) // tiles
     tile = tl.program_id(0) % tiles
-    for k in range(level):
-        if k > 0:
-            images += height.to(tl.int64) * width
-        height = (height + 1) // 2
-        width = (width + 1) // 2
+    target = coarse + image.to(tl.int64) * coarse_pixels
+    if FINEST:
+        planes = tl.num_programs(0) // tiles // 2
+        plane = (image % planes).to(tl.int64)
+        source = x + (plane // channels * x_n + plane % channels * x_c)
+        step = x_h
+        if image >= planes:
+            source = y + (plane // channels * y_n + plane % channels * y_c)
+            step = y_h
+        near = _origin(source, step, 1, height, width, 1 / _number(unit_bits, dtype), SIZE)
+        if tile == 0:
+            tl.store(origins + 2 * plane + image // planes, near)
+    else:
+        for k in range(level):
+            if k > 0:
+                target += height.to(tl.int64) * width
+            height = (height + 1) // 2
+            width = (width + 1) // 2
+        source = target
+        step = width.to(tl.int64)
+        target += step * height
     top = tile // across * ROWS
     left = tile % across * COLUMNS
     row = tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, COLUMNS)[None, :]
-    first = images + (2 * top).to(tl.int64) * width + 2 * left
+    source += (2 * top).to(tl.int64) * step + 2 * left
     value = tl.zeros([ROWS, COLUMNS], dtype)
     for half in tl.static_range(2):
         here = 2 * (top + row) + half < height
-        at = first + ((2 * row + half) * width + 2 * column)
+        at = source + ((2 * row + half) * step + 2 * column)
         of_row = tl.load(at, mask=here & (2 * (left + column) < width), other=0) * 0.25
         value += of_row + tl.load(at + 1, mask=here & (2 * (left + column) + 1 < width), other=0) * 0.25
     for depth in tl.static_range(DEPTH):
@@ -693,11 +724,14 @@ def halve(
         # On an odd side the last mean is over the pixels that there are.
         value *= tl.where(2 * (top + row) + 1 < height, 1.0, 2.0) * tl.where(2 * (left + column) + 1 < width, 1.0, 2.0)
         value = value.to(dtype)
-        images += height.to(tl.int64) * width
+        if depth > 0:
+            target += height.to(tl.int64) * width
         height = (height + 1) // 2
         width = (width + 1) // 2
         there = (top + row < height) & (left + column < width)
-        tl.store(images + top.to(tl.int64) * width + left + (row * width + column), value, mask=there)
+        if FINEST and depth == 0:
+            value = tl.where(there, value - near, 0.0)
+        tl.store(target + top.to(tl.int64) * width + left + (row * width + column), value, mask=there)
 
 
 @triton.jit(do_not_specialize=["slots", "height", "width", "levels", "halo", "rows", "lanes", "coarse_rows"])
@@ -721,17 +755,82 @@ def mean(
     tl.store(means + at, tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
 
 
+@triton.jit
+def _power(base, exponent: tl.constexpr):
+    """A base to an exponent, NaN where that is no real number."""
+    power = tl.exp(tl.log(tl.abs(base)) * tl.full((), exponent, base.dtype))
+    if exponent % 2 == 1:
+        power = tl.where(base < 0, -power, power)
+    elif exponent % 2 != 0:
+        power = tl.where(base < 0, float("nan"), power)
+    return power
+
+
+@triton.jit(do_not_specialize=["planes"])
+def pool(
+    terms, value, slopes, planes, SHARES: tl.constexpr, TAME: tl.constexpr, HALF: tl.constexpr, PRODUCT: tl.constexpr,
+    STEEP: tl.constexpr, SLOPED: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """The value of so many planes, and how it grows with each of their terms: multiscale.pool() and its derivative.
+
+    TAME: a negative term counts as zero. HALF: it is (term + 1) / 2 that counts.
+    """
+    LEVELS: tl.constexpr = len(SHARES)
+    lane = tl.arange(0, SIZE)
+    total = tl.zeros([SIZE], tl.float64)
+    for first in range(0, planes, SIZE):
+        there = first + lane < planes
+        at = (tl.program_id(0).to(tl.int64) * planes + first + lane) * LEVELS
+        index = total * 0 + (1 if PRODUCT else 0)
+        each = ()
+        for k in tl.static_range(LEVELS):
+            term = tl.load(terms + at + k, mask=there, other=0)
+            if HALF:
+                term = (term + 1) / 2
+            if TAME:
+                term = _positive(term)
+            each = each + (term,)
+            if PRODUCT:
+                index *= _power(term, SHARES[k])
+            else:
+                index += term * tl.full((), SHARES[k], tl.float64)
+        total += tl.where(there, index, 0.0)
+        if SLOPED:
+            for k in tl.static_range(LEVELS):
+                slope = tl.full((), SHARES[k], tl.float64) / planes
+                if PRODUCT:
+                    steep = tl.full((), STEEP, tl.float64)
+                    slope = index * (slope / tl.where(tl.abs(each[k]) < steep, steep, each[k]))
+                if HALF:
+                    slope *= 0.5
+                if TAME:
+                    slope = tl.where(each[k] <= 0, 0.0, slope)
+                tl.store(slopes + at + k, slope, mask=there)
+    tl.store(value + tl.program_id(0), (tl.sum(total, 0) / planes).to(value.dtype.element_ty))
+
+
+@triton.jit
+def _share(upstream, slope, height, width, halo, SLOPED: tl.constexpr, dtype: tl.constexpr):
+    """What each position of the window has of what comes from above."""
+    share = tl.load(upstream).to(tl.float64)
+    if SLOPED:
+        share *= tl.load(slope)
+    return share.to(dtype) / ((height - halo).to(dtype) * (width - halo).to(dtype))
+
+
 @triton.jit(
     do_not_specialize=[
         "step_n", "step_c", "step_level", "channels", "pixels", "height", "width", "halo", "tiles", "across"
     ]
 )  # fmt: skip
 def spread(
-    upstream, kept, out, step_n: tl.int64, step_c: tl.int64, step_level: tl.int64, channels, pixels: tl.int64,
-    height, width, halo, tiles, across, LEVELS: tl.constexpr, LIMIT: tl.constexpr, ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    upstream, slopes, kept, out, step_n: tl.int64, step_c: tl.int64, step_level: tl.int64, channels, pixels: tl.int64,
+    height, width, halo, tiles, across, SLOPED: tl.constexpr, LEVELS: tl.constexpr, LIMIT: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """One tile of the gradient of an image, from those of all scales: weighed and added, from coarse to fine.
+
+    SLOPED: what comes from above is for the value, which grows with the mean of each scale by its slope.
 
     ROWS and COLUMNS are those of the second scale: what is coarse is added up once for four pixels.
     """
@@ -739,6 +838,7 @@ def spread(
     plane = (tl.program_id(0) // tiles).to(tl.int64)
     tile = tl.program_id(0) % tiles
     upstream += plane // channels * step_n + plane % channels * step_c
+    slopes += plane * LEVELS
     kept += plane * pixels
     out += plane * height * width
     top = tile // across * ROWS
@@ -757,9 +857,9 @@ def spread(
         j = (left + column) >> (level - 1)
         first = kept + offset + (top >> (level - 1)).to(tl.int64) * w
         value = tl.load(first + ((i - (top >> (level - 1))) * w + j), mask=there, other=0)
-        share = tl.load(upstream + level * step_level).to(dtype) / ((h - halo).to(dtype) * (w - halo).to(dtype))
+        share = _share(upstream + level * step_level, slopes + level, h, w, halo, SLOPED, dtype)
         total = total * (_part(i, h) * _part(j, w)).to(dtype) + share * value
-    share = tl.load(upstream).to(dtype) / ((height - halo).to(dtype) * (width - halo).to(dtype))
+    share = _share(upstream, slopes, height, width, halo, SLOPED, dtype)
     begin = (2 * top).to(tl.int64) * width + 2 * left
     for quarter in tl.static_range(4):
         i = 2 * (top + row) + quarter // 2
