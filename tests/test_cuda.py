@@ -28,10 +28,10 @@ def _index(x, y, backend="triton", **options):
     return msssim.msssim(x, y, backend=backend, normalize="covariance", **options)
 
 
-@pytest.fixture
-def images(pair):
-    """Two float32 images on the GPU; the kernels for them are compiled."""
-    x, y = (image.cuda() for image in pair(*SIZE, dtype=torch.float32))
+@pytest.fixture(params=[SIZE, (24, *SIZE[1:])], ids=["small", "large"])
+def images(pair, request):
+    """Two float32 images on the GPU; the kernels for them are compiled. The large are cut in another way."""
+    x, y = (image.cuda() for image in pair(*request.param, dtype=torch.float32))
     _value_and_gradient(x, y)
     torch.cuda.synchronize()
     return x, y
@@ -101,7 +101,7 @@ def test_captured_in_a_graph_and_replayed_on_other_images(images, pair):
     with torch.cuda.graph(graph):
         result = _value_and_gradient(x, y)
     for seed in (1, 2):
-        for image, new in zip((x, y), pair(*SIZE, dtype=torch.float32, seed=seed), strict=True):
+        for image, new in zip((x, y), pair(*x.shape, dtype=torch.float32, seed=seed), strict=True):
             image.copy_(new)
         graph.replay()
         _same(result, _value_and_gradient(x, y), rtol=0, atol=0)
@@ -163,8 +163,9 @@ def test_func_grad_and_vmap(images):
     _same(mapped, [_value_and_gradient(image, y)[1] for image in batch])
 
 
-def test_memory_above_the_inputs_is_at_most_three_of_them(pair):
-    x, y = (image.cuda() for image in pair(4, 3, 512, 768, dtype=torch.float32))
+@pytest.mark.parametrize("size", [(1, 3, 512, 512), (4, 3, 512, 768)], ids=str)
+def test_memory_above_the_inputs_is_at_most_three_of_them(pair, size):
+    x, y = (image.cuda() for image in pair(*size, dtype=torch.float32))
     _value_and_gradient(x, y)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
@@ -197,8 +198,11 @@ def test_more_than_two_to_the_31_pixels_in_one_plane():
 _TO_BE_WATCHED = """
 import torch, msssim
 x, y = (torch.rand(2, 3, 91, 133, device="cuda") for _ in range(2))
-for needs in ((False, False), (True, False), (True, True)):
-    images = [image.clone().requires_grad_(need) for image, need in zip((x, y), needs)]
+for needs, dtype in (
+    ((False, False), torch.float32), ((True, False), torch.float32), ((True, True), torch.float32),
+    ((False, False), torch.bfloat16), ((True, False), torch.bfloat16), ((True, True), torch.bfloat16),
+):
+    images = [image.to(dtype, copy=True).requires_grad_(need) for image, need in zip((x, y), needs)]
     value = msssim.msssim(*images, weights=(0.3, 0.3, 0.4), normalize="covariance", backend="triton")
     if any(needs):
         value.backward()

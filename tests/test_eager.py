@@ -97,3 +97,15 @@ def test_the_product_near_zero():
     assert slope[0, 1].isfinite().all() and (slope[0, 1] > 0).all()
     (curvature,) = torch.autograd.grad(slope[0, :2].sum(), terms)
     assert curvature[0, :2].isfinite().all()
+
+
+def test_the_default_device_is_not_that_of_the_images(pair, backend):
+    x, y = pair(1, 1, 50, 60)
+    results = []
+    for place in ("cpu", "meta"):  # where there is no memory at all
+        image = x.clone().requires_grad_()
+        with torch.device(place):
+            value = msssim.msssim(image, y, weights=(0.35, 0.65), backend=backend)
+            results.append((value.detach(), *torch.autograd.grad(value, image)))
+    for there, elsewhere in zip(*results, strict=True):
+        assert torch.equal(there, elsewhere)

@@ -73,7 +73,7 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
     planes = batch * channels
     plan = _plan(planes, height, width, levels, len(taps) - 1, bool(kept))
     problem = _problem(planes, taps, c1, c2, unit, rectify, img1.dtype)
-    means = torch.empty((batch, channels, levels), dtype=torch.float64)
+    means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     images = img1.resolve_neg(), img2.resolve_neg()
     state = _sweep(images, means, kept, plan, problem)
     if state[SUSPECT]:
@@ -109,7 +109,7 @@ def pool(terms, pooling, sloped):
     """(value, slopes): as multiscale.pool(), and how the value grows with each term, (N, C, levels), or None."""
     batch, channels, _ = terms.shape
     values = 1 if pooling.together else batch
-    value = torch.empty(() if pooling.together else (batch,), dtype=torch.float64)
+    value = torch.empty(() if pooling.together else (batch,), dtype=torch.float64, device="cpu")
     slopes = torch.empty_like(terms) if sloped else None
     arguments = (
         terms.data_ptr(), *_rule(pooling), pooling.steep, values, batch * channels // values, value.data_ptr(),
@@ -157,7 +157,7 @@ def _threads(pixels):
 
 def _empty(shape, dtype):
     """Memory for a tensor, in huge pages where it is large and there are any: each fresh page costs microseconds."""
-    memory = torch.empty(shape, dtype=dtype)
+    memory = torch.empty(shape, dtype=dtype, device="cpu")  # whatever the default device is
     size = memory.numel() * memory.element_size()
     if size >= _LARGE and _madvise:
         start = -(-memory.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -11,9 +11,9 @@ the map and its derivatives, which are filtered back down, with 10 sums for each
 back along one row later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile.
 Of a large image the same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse
 scales are one launch. Of a small image, whose launches and rows below each other take longer than its arithmetic, all
-coarse scales come from halve(), and all scales are one launch. Sums are Kahan's in a thread and float64 between them, in
-an order that is always the same: no atomics, no matrix units, no TF32. pool() makes the value of them, so that a call
-with its gradient is five launches.
+coarse scales come from halve(), and all scales are one launch. pool() makes the value of the terms, so that a call with
+its gradient is five launches. Sums are Kahan's in a thread and float64 between them, in an order that is always the
+same: no atomics, no matrix units, no TF32.
 
 s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves.
 
