@@ -114,16 +114,15 @@ class _Call:
         slots, grids = max(max(plan.programs) for plan in plans), [planes * sum(plan.programs) for plan in plans]
         self.scratch = max(_scratch(grid, plan.threads, columns, maps) for grid, plan in zip(grids, plans, strict=True))
         self.sizes = {"coarse": (2, planes, coarser), "partials": (planes, levels, slots), "origins": (planes, 2)}
-        constants = dict(TAPS=taps, STEPS=_steps(taps), DOWN=levels > 1 and not self.together, MAPS=maps)
-        constants |= dict(PIXELS=columns, RECTIFY=rectify, GUARD=min(c1, c2) == 0)
+        constants = dict(TAPS=taps, STEPS=_steps(taps), MAPS=maps, PIXELS=columns, RECTIFY=rectify)
+        constants["GUARD"] = min(c1, c2) == 0
         units = coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit))
         self.sweeps = []
         for part, (plan, grid) in enumerate(zip(plans, grids, strict=True)):
             steps = (0, 0, 0, 1, 0, 0, 0, 1) if part else (*x_steps, *y_steps)
             sizes = planes, channels, height, width, levels, plan.rows, plan.lanes, slots, self.pixels
-            if part:
-                constants["DOWN"] = False
-            constants |= dict(FINEST=not part, COARSE=bool(part) or self.together, SIZE=plan.threads)
+            coarse = bool(part) or self.together
+            constants |= dict(FINEST=not part, COARSE=coarse, DOWN=levels > 1 and not coarse, SIZE=plan.threads)
             constants["WIDE"] = _furthest(plan, height, width, halo, steps) >= 2**31
             self.sweeps.append(_Launch(kernels.sweep, (grid,), (*steps, *sizes, *units), plan.threads, **constants))
         images = *x_steps[:3], *y_steps[:3], channels
@@ -181,10 +180,9 @@ def _pool(shape, device, pooling, sloped):
     batch, channels, _ = shape
     values = 1 if pooling.together else batch
     return _Launch(
-        kernels.pool, (values,), (batch * channels // values,), 32,
-        SHARES=pooling.shares, TAME=pooling.normalize in ("relu", "simple"),
-        HALF=pooling.normalize == "simple", PRODUCT=pooling.method == "product", STEEP=pooling.steep,
-        SLOPED=sloped, SIZE=32,
+        kernels.pool, (values,), (batch * channels // values,), 32, SHARES=pooling.shares,
+        TAME=pooling.normalize in ("relu", "simple"), HALF=pooling.normalize == "simple",
+        PRODUCT=pooling.method == "product", STEEP=pooling.steep, SLOPED=sloped, SIZE=32,
     )  # fmt: skip
 
 
