@@ -130,6 +130,12 @@ def baseline(contestants, case):
     return next((each.name for each in ours if each.gap(case) is None), None)
 
 
+_WANTED = {
+    "numba": 'python -m pip install "msssim[fast]"',
+    "triton": "it needs a GPU that PyTorch and Triton can use",
+}
+
+
 def _ours(backend):
     def make(metric, data_range):
         options = {"small": "fewer"} if metric == "msssim" else {}
@@ -138,13 +144,9 @@ def _ours(backend):
     there = backend in msssim.available_backends()
     return Contestant(
         name=f"msssim {backend}", group=OURS, make=make, convention=_CONVENTION, version=msssim.__version__,
-        obstacle=None if there else f"msssim.available_backends() has no {backend} here: {_wanted(backend)}",
+        obstacle=None if there else f"msssim.available_backends() has no {backend} here: {_WANTED[backend]}",
         backend=backend, devices=_DEVICES.get(backend),
     )  # fmt: skip
-
-
-def _wanted(backend):
-    return 'python -m pip install "msssim[fast]"' if backend == "numba" else f"{backend} cannot be imported"
 
 
 def _peer(peer, look):

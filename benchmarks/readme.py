@@ -53,7 +53,7 @@ def _lines(found):
             f"{tables.NAMES[metric]}, {mode}" + ("" if device == "cpu" else f", {device}"),
             _shape(shape),
             tables.milliseconds(ours.iloc[0].seconds),
-            _beside(always.iloc[0]) if len(always) else "",
+            _beside(always.iloc[0]) if len(always) else "–",
             _beside(first),
             first.contestant,
         )
@@ -102,7 +102,8 @@ def region(runs, paths, readme):
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Time of MS-SSIM with its gradient, by implementation"></picture>\n\n'
         f"Medians on {cpu}, {threads} threads, {each}; in brackets, how many times the library's time, round by round"
-        f" (below 1×, the peer is faster). {_compiled(found)} From {sources}, with noise and errors."
+        " (below 1×, the peer is faster); –, what it refuses or takes longer for than a run allows."
+        f" {_compiled(found)} From {sources}, with noise and errors."
     )
 
 

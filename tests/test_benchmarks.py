@@ -582,7 +582,7 @@ def test_readme_region(tmp_path):
         assert readme.main([str(folder / "rows.json"), "--readme", str(path)]) == 0
         text = path.read_text(encoding="utf-8")
         assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity |") and text.endswith(f"\n{readme.END}\nafter\n")
-        assert "| MS-SSIM, forward+backward | 1 × 1 × 48 × 40 | 2 |  | 1 (0.50×) | a |" in text  # lost, and shown
+        assert "| MS-SSIM, forward+backward | 1 × 1 × 48 × 40 | 2 | – | 1 (0.50×) | a |" in text  # lost, and shown
         assert "a machine" in text and "old" not in text
     for name in re.findall(r'(?:srcset|src)="([^"]+)"', text):
         assert "<svg" in (tmp_path / name).read_text(encoding="utf-8")
