@@ -73,6 +73,15 @@ def test_another_build_of_the_same_module_is_told_apart():
     assert dataclasses.replace(peer, load=lambda name: whole).obstacle() is None
 
 
+def test_a_version_that_computes_something_else_is_told():
+    def peer(version):
+        module = types.SimpleNamespace(__version__=version)
+        return dataclasses.replace(PEERS["kornia"], package="not installed", load=lambda name: module)
+
+    assert "needs not installed 0.9, and this is 0.8.2: python -m pip install" in peer("0.8.2").obstacle()
+    assert peer("0.9.0").obstacle() is None and peer("0.10.1").obstacle() is None
+
+
 def test_what_a_peer_does_not_offer_is_refused():
     peer = PEERS["pytorch-msssim (original)"]
     with pytest.raises(ValueError, match=r"metric must be one of ssim, msssim for .*, got 'psnr'"):

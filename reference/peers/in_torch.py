@@ -193,6 +193,8 @@ TORCH_PEERS = (
         name="kornia",
         package="kornia",
         module="kornia.metrics",
+        install='python -m pip install "kornia>=0.9"',
+        at_least="0.9",
         build=_kornia,
         dtypes=("float32", "float64", "bfloat16"),
         conventions={"msssim": Convention(scales="windows")},

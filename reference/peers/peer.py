@@ -39,6 +39,8 @@ class Peer:
     """The command that installs it; by default pip with the name of the package."""
     needs: str = ""
     """What the module has only in the right distribution: an attribute, or one of an attribute, after a dot."""
+    at_least: str = ""
+    """The first version, major and minor, that computes what is said here."""
     load: Callable = importlib.import_module
 
     def __post_init__(self):
@@ -66,6 +68,8 @@ class Peer:
         except Exception as error:  # an installation that does not fit its surroundings raises whatever it likes
             reason = str(error).strip().partition("\n")[0]
             return f"{self.name} needs {self.package} ({reason or type(error).__name__}): {self.install}"
+        if self.at_least and _numbers(self.version()) < _numbers(self.at_least):
+            return f"{self.name} needs {self.package} {self.at_least}, and this is {self.version()}: {self.install}"
         if self.needs and functools.reduce(_attribute, self.needs.split("."), module) is None:
             return f"{self.name} needs {self.package}, and this {self.module} is another build: {self.install}"
         if "cpu" not in self.devices:
@@ -107,6 +111,11 @@ class Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # theirs, about their own dependencies
             return self.load(self.module) if self.module else None
+
+
+def _numbers(version):
+    """Major and minor."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _attribute(owner, name):
