@@ -19,7 +19,7 @@ METHODS = ("product", "wtd_sum")
 
 # Below this the derivative of x^w, w x^w / x, is divided by this: float32 has to carry it back through the smallest
 # denominators.
-STEEP = 1e-16
+_STEEP = 1e-16
 
 
 class Pooling(NamedTuple):
@@ -32,17 +32,27 @@ class Pooling(NamedTuple):
     """One value for all images, or one for each."""
     dtype: torch.dtype
     """Of the value."""
-    steep: float = STEEP
+    steep: float = _STEEP
+
+    @property
+    def levels(self):
+        """How many scales there are."""
+        return len(self.weights)
+
+    @property
+    def rectify(self):
+        """Whether it is inside the terms that something is done about negative ones."""
+        return self.normalize == "covariance"
 
     @property
     def shares(self):
+        """The weights as the method takes them."""
         return shares(self.weights, self.method)
 
 
 def index(pyramid_means, img1, img2, pooling, **problem):
     """(value, terms) from what computes the terms."""
-    levels, rectify = len(pooling.weights), pooling.normalize == "covariance"
-    terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **problem)
+    terms = pyramid_means(img1, img2, levels=pooling.levels, rectify=pooling.rectify, **problem)
     return pool(terms, pooling), terms
 
 
@@ -108,7 +118,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         terms, weights, product = ctx.saved_tensors
-        divisor = terms.masked_fill(terms.abs() < STEEP, STEEP)
+        divisor = terms.masked_fill(terms.abs() < _STEEP, _STEEP)
         return (upstream * product).unsqueeze(-1) * (weights / divisor), None
 
 

@@ -79,7 +79,8 @@ def test_a_version_that_computes_something_else_is_told():
         return dataclasses.replace(PEERS["kornia"], package="not installed", load=lambda name: module)
 
     assert "needs not installed 0.9, and this is 0.8.2: python -m pip install" in peer("0.8.2").obstacle()
-    assert peer("0.9.0").obstacle() is None and peer("0.10.1").obstacle() is None
+    assert "this is unknown" in peer("unknown").obstacle()
+    assert all(peer(version).obstacle() is None for version in ("0.9.0", "0.9rc1", "0.10.1"))
 
 
 def test_what_a_peer_does_not_offer_is_refused():

@@ -33,7 +33,7 @@ def index(img1, img2, pooling, *, taps, c1, c2, unit):
     device = eager.at_once() and _plain(img1, img2)
     if not device:
         return multiscale.index(pyramid_means, img1, img2, pooling, taps=taps, c1=c1, c2=c2, unit=unit)
-    options = taps, c1, c2, unit, len(pooling.weights), pooling.normalize == "covariance"
+    options = taps, c1, c2, unit, pooling.levels, pooling.rectify
     need1, need2 = _needs(img1, img2)
     if need1 or need2:
         return _Index.apply(img1, img2, pooling, options, need1, need2)
@@ -108,8 +108,8 @@ def _gradients_to_differentiate(ctx, img1, img2, *upstream):
     """The gradients by way of the operators, for somebody will ask for theirs."""
     # One image may have been made from the other; what is asked for are the gradients of this function alone.
     images = img1.view_as(img1), img2.view_as(img2)
-    problem = dict(zip(("taps", "c1", "c2", "unit"), ctx.options, strict=False))
-    made = multiscale.index(pyramid_means, *images, ctx.pooling, **problem)
+    taps, c1, c2, unit, _, _ = ctx.options
+    made = multiscale.index(pyramid_means, *images, ctx.pooling, taps=taps, c1=c1, c2=c2, unit=unit)
     asked = [pair for pair in zip(made, upstream, strict=True) if pair[1] is not None]
     wanted = [image for image, needed in zip(images, ctx.needs_input_grad, strict=False) if needed]
     outputs, upstream = zip(*asked, strict=True)

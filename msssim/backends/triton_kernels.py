@@ -11,20 +11,21 @@ the map and its derivatives, which are filtered back down, with 10 sums for each
 back along one row later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile.
 Of a large image the same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse
 scales are one launch. Of a small image, whose launches and rows below each other take longer than its arithmetic, all
-coarse scales come from halve(), and all scales are one launch. pool() makes the value of the terms, so that a call with
-its gradient is five launches. Sums are Kahan's in a thread and float64 between them, in an order that is always the
-same: no atomics, no matrix units, no TF32.
+coarse scales come from halve(), and all scales are one launch. pool() makes the value of the terms. So a call with its
+gradient is five launches for a small image, and six for a large one. Sums are Kahan's in a thread and float64 between
+them, in an order that is always the same: no atomics, no matrix units, no TF32.
 
 s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves.
 
 Floors, for the window of 11, float32 and one gradient, a pixel and scale. Bytes: 8 read and 4 written, and 8 for the
-backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread: as it is compiled for sm_90 the loop over the
-rows has 317, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5 thousand
-billion a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By these
-figures, none of them measured on a GPU, instructions bind it.
+backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread: as Triton 3.9 compiles it for sm_90, the loop
+over the rows has 317, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5
+thousand billion a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By
+these figures, none of them measured on a GPU, instructions bind it.
 
-Ways that were compiled for sm_90 and compared, by instructions of that loop a pixel at the first scale; tests/
-ahead_of_time.py prints the last. Each line adds something to that before it, but for the two in brackets.
+Ways that were compiled for sm_90 by Triton 3.9 and compared, by instructions of that loop a pixel at the first scale;
+tests/ahead_of_time.py prints the last, which is 324 by Triton 3.7. Each line adds something to that before it, but for
+the two in brackets.
     481  neighbours read from the images, derivatives told one by one
     378  s and d told, and derivatives, four numbers at once; the next row's pixels loaded ahead
     325  two rows a turn, lest what is pending change registers

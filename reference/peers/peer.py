@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import re
 import warnings
 from collections.abc import Callable, Mapping
 
@@ -114,8 +115,8 @@ class Peer:
 
 
 def _numbers(version):
-    """Major and minor."""
-    return tuple(int(part) for part in version.split(".")[:2])
+    """Major and minor, of a release or of what comes before one; nothing of what tells no version."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def _attribute(owner, name):
