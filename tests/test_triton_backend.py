@@ -162,6 +162,30 @@ def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair,
         assert (ours - right).abs().max() <= 2 * allowed
 
 
+def test_flat_areas_of_many_levels_keep_their_precision():
+    # About one constant for the whole image, rounding leaves of these gradients an error of 1.5e-5.
+    rise = torch.arange(100, dtype=torch.float64) / 99
+    y = (0.9 * rise[:, None] + 0.1 * rise)[None, None]
+    x = (8 * y).round() / 8
+    _assert_precise(x, y, value=1e-7, gradient=5e-6)
+
+
+@pytest.mark.parametrize("bright", [100.0, 1e4])
+def test_a_pixel_far_beyond_the_range_takes_no_precision_from_others(pair, bright):
+    x, y = pair(1, 1, 46, 30)
+    x[..., 21, 20], y[..., 21, 20] = bright, 0.9 * bright  # the row before one whose mean may become a base
+    _assert_precise(x, y, value=1e-7, gradient=2e-6)
+
+
+def _assert_precise(x, y, value, gradient):
+    """In float32, against the plain backend in float64 on the same pixels; the gradient by its largest entry."""
+    x, y = x.float(), y.float()
+    ours, of_ours = _means_and_gradients(fused_means, x, y, **_options())
+    exact, of_exact = _means_and_gradients(torch_backend.pyramid_means, x.double(), y.double(), **_options())
+    assert (ours - exact).abs().max() < value
+    assert (of_ours - of_exact).abs().max() < gradient * of_exact.abs().max()
+
+
 @pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_equal_images_give_exactly_one(pair, dtype):
@@ -255,6 +279,19 @@ def test_one_huge_pixel_leaves_everything_finite(pair):
         assert result.isfinite().all()
 
 
+def test_flat_areas_of_many_rows_without_constants(pair):
+    x, y = pair(1, 1, 40, 30)
+    x[..., 13:], y[..., 13:] = 0.7, 0.2
+    _compare(x, y, K2=0)
+    _compare(x.float(), y.float(), K2=0, rtol=1e-4)
+
+
+def test_constants_beyond_what_can_be_scaled(pair):
+    x, y = pair(1, 1, 12, 12, dtype=torch.float32)
+    value, *_ = _means_and_gradients(fused_means, x, y, **_options(data_range=1e50, K2=1000))
+    assert value.item() == 1
+
+
 @pytest.mark.parametrize("K1, K2", [(0, 0), (0.01, 0), (0, 0.03)])
 def test_without_constants_flat_and_black_windows_count_as_alike(pair, K1, K2):
     x, y = pair(1, 1, 16, 40, dtype=torch.float32)
@@ -329,7 +366,7 @@ def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions
     loops = [[float(each) for each in row[-3:]] for row in rows if row[-6] == "sweep"]
     assert len(loops) == 6
     for instructions, _, spilling in loops:
-        assert instructions < 330
+        assert instructions < 280
         assert spilling == 0
     assert all(row[-4] == "0" for row in rows if row[-6] != "sweep")
 

@@ -5,7 +5,9 @@ Nothing here asks the device for a value, so nothing waits for it: where pixels 
 
 import contextlib
 import functools
+import heapq
 import itertools
+import math
 import struct
 import typing
 
@@ -108,13 +110,14 @@ class _Call:
         small = planes * height * width <= _SMALL and dtype == self.dtype and x_steps[3] == y_steps[3] == 1
         self.together = small and levels > 1
         parts = [shapes] if self.together else [scales for scales in (shapes[:1], shapes[1:]) if scales]
-        columns = columns_of_a_thread(self.dtype == torch.float64, halo, maps)
+        columns = columns_of_a_thread(self.dtype == torch.float64, halo)
         cutting = halo, maps, columns, _processors(device), planes * height * width * _SHARE
         plans = [_plan(planes, scales, *cutting) for scales in parts]
         slots, grids = max(max(plan.programs) for plan in plans), [planes * sum(plan.programs) for plan in plans]
         self.scratch = max(_scratch(grid, plan.threads, columns, maps) for grid, plan in zip(grids, plans, strict=True))
         self.sizes = {"coarse": (2, planes, coarser), "partials": (planes, levels, slots), "origins": (planes, 2)}
-        constants = dict(TAPS=taps, STEPS=_steps(taps), MAPS=maps, PIXELS=columns, RECTIFY=rectify)
+        names, weights = ("TAPS", "PARTS", "ALONG"), _weights(taps, self.dtype == torch.float64)
+        constants = dict(zip(names, weights, strict=True), MAPS=maps, PIXELS=columns, RECTIFY=rectify)
         constants["GUARD"] = min(c1, c2) == 0
         units = coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit))
         self.sweeps = []
@@ -200,9 +203,9 @@ def _spread(shape, steps, sloped, upstream, kept, device, levels, halo, dtype):
     )  # fmt: skip
 
 
-def columns_of_a_thread(double, halo, maps):
-    """Two where their sums fit into the registers, else one."""
-    return 2 if not double and halo <= 10 and maps < 4 else 1
+def columns_of_a_thread(double, halo):
+    """Two where their sums fit into the registers, or nearly, else one."""
+    return 2 if not double and halo <= 10 else 1
 
 
 def _bits(value):
@@ -219,11 +222,18 @@ def _shapes(height, width, levels):
 
 
 @functools.lru_cache(maxsize=64)
-def _steps(taps):
-    """What the step from each row of the window to the next weighs in (mean - middle row)."""
-    half = len(taps) // 2
-    after = [sum(taps[k + 1 :]) for k in range(half, len(taps) - 1)]
-    return tuple(-weight for weight in reversed(after)) + tuple(after)
+def _weights(taps, double):
+    """The taps of the kernels, what the rows and columns of a sum that is pending weigh, the taps' sum.
+
+    The outermost taps are 1 where that makes the others not too large: one operation less for every sum.
+    """
+    outermost = taps[0] if taps[0] > 2**-12 else 1.0
+    taps = tuple(tap / outermost for tap in taps)
+    if not double:
+        taps = struct.unpack(f"{len(taps)}f", struct.pack(f"{len(taps)}f", *taps))
+    along = math.fsum(taps)
+    parts = tuple(along * math.fsum(taps[:count]) for count in range(len(taps) - 1, 0, -1))
+    return taps, parts, along
 
 
 class _Plan(typing.NamedTuple):
@@ -239,8 +249,8 @@ class _Plan(typing.NamedTuple):
 def _plan(planes, shapes, halo, maps, columns, processors, memory):
     """The quickest of some plans, or the smallest where none makes do with so many numbers of memory.
 
-    The time is taken to be the rows that a program goes down, times how often the processors are filled. One holds 256
-    threads, for which it has registers; with 128 it takes some 0.7 of the time.
+    A program is taken to last as long as it has rows to go down. A processor holds 256 threads, for which it has
+    registers, and takes some 0.7 of the time where it has only 128.
     """
     tallest, reach = shapes[0][0], halo * (1 + bool(maps))
     possible = {*range(8, 128, 2), *(max(8, 2 * -(-tallest // (2 * part))) for part in range(1, 17))}
@@ -254,12 +264,32 @@ def _plan(planes, shapes, halo, maps, columns, processors, memory):
             threads, rows, sum(each[1] << (4 * k) for k, each in enumerate(chosen)), tuple(each[0] for each in chosen)
         )
         total = planes * sum(plan.programs)
-        full, rest = divmod(total, max(1, 256 // threads) * processors)
-        time = (full + (rest > 0) * (0.7 if rest * threads <= 128 * processors else 1)) * (rows + reach)
+        lengths = []
+        for (height, width), (programs, power) in zip(shapes, chosen, strict=True):
+            above = -(-height // rows) - 1  # programs below each other; those at the bottom have the rows that are left
+            whole = -(-above * -(-width // ((columns << power) - reach)) // (threads >> power))
+            left = height - above * rows
+            lengths += [(rows + reach, planes * whole), (left + reach, planes * (programs - whole))]
+        time = _time(lengths, max(1, 256 // threads) * processors)
+        if total * threads <= 128 * processors:
+            time *= 0.7
         judged = max(memory, _scratch(total, threads, columns, maps)), time, threads, -rows
         if best is None or judged < best[0]:
             best = judged, plan
     return best[1]
+
+
+def _time(programs, places):
+    """When the last of (how long, how many) is over, if each in turn begins as soon as one of the places is free."""
+    free = [(0, places)]
+    for length, count in programs:
+        while count:
+            start, some = heapq.heappop(free)
+            if some > count:
+                heapq.heappush(free, (start, some - count))
+            heapq.heappush(free, (start + length, min(some, count)))
+            count -= min(some, count)
+    return max(free)[0]
 
 
 def _furthest(plan, height, width, halo, steps):

@@ -4,28 +4,34 @@ Triton cannot shift a row inside a program. So what a thread's neighbours need o
 line of memory that is the program's own, so small and so often written again that it stays in the caches, and reads
 theirs behind a barrier, four numbers at once.
 
-A program goes down `rows` rows of a strip, two columns a thread (one in float64, for two gradients and for large
-windows). Of each row it tells s = x + y and d = x - y; filters along the row what it is told, s and s², d and d²; and
-down the columns, where 10 sums for each of the four moments are pending in registers. The window that is complete gives
-the map and its derivatives, which are filtered back down, with 10 sums for each of three pending, told, and filtered
-back along one row later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile.
-Of a large image the same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse
-scales are one launch. Of a small image, whose launches and rows below each other take longer than its arithmetic, all
-coarse scales come from halve(), and all scales are one launch. pool() makes the value of the terms. So a call with its
-gradient is five launches for a small image, and six for a large one. Sums are Kahan's in a thread and float64 between
-them, in an order that is always the same: no atomics, no matrix units, no TF32.
+A program goes down `rows` rows of a strip, two columns a thread (one in float64 and for large windows). Of each row it
+tells s = x + y and d = x - y; filters along the row what it is told, s and s², d and d²; and down the columns, where 10
+sums for each of the four moments are pending in registers. The window that is complete gives the map and its
+derivatives, which are filtered back down, with 10 sums for each of three pending, told, and filtered back along one row
+later, so that both lines need but one barrier a row. The next row's pixels are under way meanwhile. Of a large image
+the same pass writes the next scale's pixels; the scales after it come from halve(), and all coarse scales are one
+launch. Of a small image, whose launches and rows below each other take longer than its arithmetic, all coarse scales
+come from halve(), and all scales are one launch. pool() makes the value of the terms. So a call with its gradient is
+five launches for a small image, and six for a large one. Sums are Kahan's in a thread and float64 between them, in an
+order that is always the same: no atomics, no matrix units, no TF32.
 
-s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves.
+s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves: what a window
+lacks of 1 is twice its variance of d over its denominator, and it is this that is summed. Taps are divided by the
+outermost one, which saves an operation on each sum; constants that meet these sums are scaled alike.
+
+Moments are about two constants of a thread, its bases, since E[s²] - E[s]² loses to rounding some 1e-7 of the squared
+distance between base and mean. Every eighth row the bases become the means, along the thread's window, of s and of d in
+the row before, and what is pending is brought to them: not where a few bright pixels make that mean, and not beyond
+what images within their range need.
 
 Floors, for the window of 11, float32 and one gradient, a pixel and scale. Bytes: 8 read and 4 written, and 8 for the
-backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread: as Triton 3.9 compiles it for sm_90, the loop
-over the rows has 317, of which 246 are arithmetic, and some 25 are for the last scale alone; 290 are 8.7 ps at 33.5
-thousand billion a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By
-these figures, none of them measured on a GPU, instructions bind it.
+backward pass, at 20 bytes 4.2 ps of 4.8 TB/s. Instructions of a thread, as Triton 3.7 compiles the loop over the rows
+for sm_90: 264, of which 210 are arithmetic, and some 30 more at the last scale; 264 are 7.9 ps at 33.5 thousand billion
+a second. Programs also go over rows and columns of their neighbours: a sixth more at 1080 × 1920. By these figures,
+none of them measured on a GPU, instructions bind it.
 
-Ways that were compiled for sm_90 by Triton 3.9 and compared, by instructions of that loop a pixel at the first scale;
-tests/ahead_of_time.py prints the last, which is 324 by Triton 3.7. Each line adds something to that before it, but for
-the two in brackets.
+Ways that were compiled for sm_90 and compared, by instructions of that loop a pixel at the first scale. Each line adds
+something to that before it, but for those in brackets. By Triton 3.9, with what the last scale alone does:
     481  neighbours read from the images, derivatives told one by one
     378  s and d told, and derivatives, four numbers at once; the next row's pixels loaded ahead
     325  two rows a turn, lest what is pending change registers
@@ -33,9 +39,14 @@ the two in brackets.
    (310  s and d kept until the gradient needs them: three times the memory)
    (420  one column a thread)
     317  the lines of s and d written over every other row, the pixels of the gradient read again, narrow addresses
-In float32 the loop spills nothing up to a window of 11; in float64 3 loads and stores a pixel, with a window of 31 some
-50. Banded matrices by tl.dot at IEEE precision spend 32 multiply-adds on an output of 16 columns where 11 would do;
-tl.gather has two barriers for each column that it moves.
+By Triton 3.7, without it, as tests/ahead_of_time.py counts:
+    292  the same
+    264  bases that follow the rows, the outermost taps 1, what is lacking of 1 instead of the map, no division
+   (242  the same about one constant of the plane: gradients of golden pairs, simulated, are ten times as far off)
+   (287  no map where no window is complete yet: registers are copied about)
+In float32 the loop spills nothing for one gradient up to a window of 11, and 6 loads and stores a pixel for two, at
+coarse scales; in float64 2, with a window of 31 some 40. Banded matrices by tl.dot at IEEE precision spend 32
+multiply-adds on an output of 16 columns where 11 would do; tl.gather has two barriers for each column that it moves.
 """
 
 # ruff: noqa: RUF005, SIM102 - Triton's language unpacks no tuples inside others, and has no `and` for tensors.
@@ -46,6 +57,8 @@ import triton.language as tl
 _EXTREME: tl.constexpr = tl.constexpr(2.0**40)  # pixels beyond this many units are scaled down to
 _TAMED: tl.constexpr = tl.constexpr(2.0**20)  # this many, lest their squares overflow
 _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond this may come of such pixels
+_LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares of pixels
+_FARTHEST: tl.constexpr = tl.constexpr(4.0)  # s and d are at most so many units where images are within their range
 _UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
 
 
@@ -64,77 +77,35 @@ def _repeat(value, count: tl.constexpr):
 
 
 @triton.jit
-def _weighed(row, first: tl.constexpr, middle: tl.constexpr, TAPS: tl.constexpr):
-    """The windowed mean of row[first], row[first + 1], …, of which that at `middle` is zero and left out."""
-    value = row[first] * tl.full((), TAPS[0], row[0].dtype)
-    for k in tl.static_range(1, len(TAPS)):
-        if first + k != middle:
-            value = tl.fma(row[first + k], tl.full((), TAPS[k], row[0].dtype), value)
-    return value
+def _times(value, weight: tl.constexpr):
+    return value if weight == 1 else value * tl.full((), weight, value.dtype)
 
 
 @triton.jit
-def _along(row, TAPS: tl.constexpr, PIXELS: tl.constexpr):
-    """The windowed means of a row and of its squares, for each of a thread's pixels.
-
-    They are taken about a pixel in the middle, so that rounding is in proportion to what changes inside the window, and
-    none at all where nothing does.
-    """
-    MIDDLE: tl.constexpr = len(TAPS) // 2
-    centre = row[MIDDLE]
-    off, squares = (), ()
-    for k in tl.static_range(len(row)):
-        off = off + (row[k] - centre,)
-        squares = squares + (off[k] * off[k],)
-    means, means_of_squares = (), ()
-    for p in tl.static_range(PIXELS):
-        mean = _weighed(off, p, MIDDLE, TAPS)
-        of_squares = tl.fma(centre + centre, mean, _weighed(squares, p, MIDDLE, TAPS))
-        means = means + (centre + mean,)
-        means_of_squares = means_of_squares + (tl.fma(centre, centre, of_squares),)
-    return means, means_of_squares
-
-
-@triton.jit
-def _down(pending, row, STEPS: tl.constexpr):
-    """A row more for the windowed means of the columns: the mean that it completes, and what is pending after it.
-
-    A mean is its middle row and the weighed steps from each row to the next. Pending are the means that have begun,
-    the oldest first, and the last row.
-    """
-    LAST: tl.constexpr = len(STEPS) - 1
-    step = row - pending[LAST]
-    complete = tl.fma(step, tl.full((), STEPS[LAST], row.dtype), pending[0])
-    begun = ()
-    for k in tl.static_range(1, LAST + 1):
-        if k < LAST:
-            mean = tl.fma(step, tl.full((), STEPS[LAST - k], row.dtype), pending[k])
-        else:
-            mean = step * tl.full((), STEPS[0], row.dtype)
-        if LAST - k == LAST // 2:
-            mean += row  # this row is its middle one
-        begun = begun + (mean,)
-    return complete, begun + (row,)
-
-
-@triton.jit
-def _back_along(row, first: tl.constexpr, TAPS: tl.constexpr):
-    """The adjoint of a filter along the row, which needs no differences: what it sums is not subtracted from."""
-    value = row[first] * tl.full((), TAPS[0], row[first].dtype)
-    for k in tl.static_range(1, len(TAPS)):
-        value = tl.fma(row[first + k], tl.full((), TAPS[k], value.dtype), value)
-    return value
-
-
-@triton.jit
-def _back_down(pending, row, TAPS: tl.constexpr):
-    """The adjoint of a filter down the columns: the row of the gradient that is complete, and what is pending."""
+def _along(row, first: tl.constexpr, TAPS: tl.constexpr):
+    """The weighed sum of row[first], row[first + 1], …, from the outermost to the middle one, which rounds least."""
     LAST: tl.constexpr = len(TAPS) - 1
-    complete = tl.fma(row, tl.full((), TAPS[0], row.dtype), pending[0])
+    value = _times(row[first] + row[first + LAST], TAPS[0])
+    for k in tl.static_range(1, LAST // 2):
+        weight = tl.full((), TAPS[k], value.dtype)
+        value = tl.fma(row[first + LAST - k], weight, tl.fma(row[first + k], weight, value))
+    value = tl.fma(row[first + LAST // 2], tl.full((), TAPS[LAST // 2], value.dtype), value)
+    return value
+
+
+@triton.jit
+def _down(pending, row, TAPS: tl.constexpr):
+    """A row more for the weighed sums down the columns: the sum that it completes, and what is pending after it.
+
+    Pending are the sums that have begun, the oldest first.
+    """
+    LAST: tl.constexpr = len(TAPS) - 1
+    complete = pending[0] + row if TAPS[0] == 1 else tl.fma(row, tl.full((), TAPS[0], row.dtype), pending[0])
     begun = ()
     for k in tl.static_range(1, LAST):
         begun = begun + (tl.fma(row, tl.full((), TAPS[k], row.dtype), pending[k]),)
-    return complete, begun + (row * tl.full((), TAPS[LAST], row.dtype),)
+    begun = begun + (_times(row, TAPS[0]),)
+    return complete, begun
 
 
 @triton.jit
@@ -144,72 +115,86 @@ def _positive(value):
 
 
 @triton.jit
-def _similarity(moments, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr):
-    """The map of cs, or of l cs, at one position, and half its derivatives to s, d, E[s²] twice and E[d²] twice.
+def _similarity(
+    moments, bases, valid, shifts, limits, luminance, TOTAL: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr
+):  # fmt: skip
+    """Half of what cs, or l cs, lacks of 1 at one position, and its derivatives.
 
-    RECTIFY: negative covariances count as zero. GUARD: C1 or C2 may be zero, and a denominator with it.
-    s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², so that equal images, whose d is
-    zero, give exactly 1.
+    Half of those to E[s²] and to E[d²] are told, and a quarter of those to the means of x and of y. RECTIFY: negative
+    covariances count as zero. GUARD: C1 or C2 may be zero, and a denominator with it. The moments are about the bases,
+    and TOTAL times too large; the derivatives are so many times too small.
+
+    s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². So 1 - cs is 2 σd² by the
+    denominator: nothing at all where images are equal.
     """
-    mean_s, squares_s, mean_d, squares_d = moments
-    c1, c2, zero, rounding1, rounding2 = limits
-    variance_s = _positive(squares_s - mean_s * mean_s)
-    variance_d = _positive(squares_d - mean_d * mean_d)
-    covariance4 = variance_s - variance_d
-    cut = covariance4 < -_UNSIGNED  # what is negative by rounding alone keeps its gradient
-    if RECTIFY:
-        covariance4 = _positive(covariance4)
-    denominator = variance_s + variance_d + c2
-    flat = denominator <= zero + rounding2 * (squares_s + squares_d)
+    sum_s, squares_s, sum_d, squares_d = moments
+    c1, c2, zero, zero_of_squares, rounding1, rounding2 = limits
+    mean_s = sum_s * tl.full((), 1 / TOTAL, sum_s.dtype)
+    mean_d = sum_d * tl.full((), 1 / TOTAL, sum_d.dtype)
+    variance_s = _positive(tl.fma(-mean_s, sum_s, squares_s))
+    variance_d = _positive(tl.fma(-mean_d, sum_d, squares_d))
+    mean_s += bases[0]
+    mean_d += bases[1]
+    both = variance_s + variance_d
+    denominator = both + c2
+    flat = denominator <= zero_of_squares + rounding2 * (squares_s + squares_d)
     if GUARD:
         denominator = tl.where(flat, 1.0, denominator)
-    value, inverse = _divided(covariance4 + c2, denominator)
-    counts = valid
-    if GUARD:
-        value = tl.where(flat, 1.0, value)
-        counts = counts & (flat == 0)
-    inverse = tl.where(counts, inverse, 0.0)
-    by_sum = -value * inverse
-    by_difference = tl.where(cut, 0.0, inverse) if RECTIFY else inverse
-    to_s = tl.zeros_like(value)
-    to_d = tl.zeros_like(value)
+    inverse = tl.where(valid & (flat == 0) if GUARD else valid, _inverse(denominator), 0.0)
+    if RECTIFY:
+        covariance4 = variance_s - variance_d
+        lacking = tl.where(covariance4 < 0, 0.5 * both, variance_d) * inverse
+        # What is negative by rounding alone keeps its gradient.
+        cut = tl.where(covariance4 < -_UNSIGNED * TOTAL, 0.5 * inverse, 0.0)
+        to_squares_s = lacking * inverse
+        to_squares_d = to_squares_s - (inverse - cut)
+        to_squares_s -= cut
+    else:
+        lacking = variance_d * inverse
+        to_squares_s = lacking * inverse
+        to_squares_d = to_squares_s - inverse
+    through_d = mean_d * to_squares_d
+    to_x = tl.fma(-mean_s, to_squares_s, -through_d)
+    to_y = tl.fma(-mean_s, to_squares_s, through_d)
     if luminance:
         light_s = mean_s + shifts[0]
         light_d = mean_d + shifts[1]
-        product4 = light_s * light_s - light_d * light_d
-        dark = product4 < 0
-        if RECTIFY:
-            product4 = tl.where(dark, 0.0, product4)
-        energy = light_s * light_s + light_d * light_d + c1
+        of_s = light_s * light_s
+        of_d = light_d * light_d
+        energy = of_s + of_d + c1
         black = energy <= zero + rounding1 * (shifts[0] * shifts[0] + shifts[1] * shifts[1])
         if GUARD:
             energy = tl.where(black, 1.0, energy)
-        ratio, inverse = _divided(product4 + c1, energy)
-        factor = tl.where(valid, value * inverse, 0.0)
-        if GUARD:
-            factor = tl.where(black, 0.0, factor)
-        gain = tl.where(dark, 0.0, factor) if RECTIFY else factor
-        to_s = light_s * (gain - ratio * factor)
-        to_d = -light_d * (gain + ratio * factor)
-        value = ratio * value
-        if GUARD:
-            value = tl.where(black, 1.0, value)
-            ratio = tl.where(black, 0.0, ratio)
-        by_sum *= ratio
-        by_difference *= ratio
-    to_squares_s = by_sum + by_difference
-    to_squares_d = by_sum - by_difference
-    to_s = tl.fma(-mean_s, to_squares_s, to_s)
-    to_d = tl.fma(-mean_d, to_squares_d, to_d)
-    return value, to_s, to_d, to_squares_s, to_squares_d
+        inverse = _inverse(energy)
+        dim = of_d * inverse  # half of what l lacks of 1
+        cut = tl.zeros_like(dim)
+        if RECTIFY:
+            dark = of_s < of_d
+            dim = tl.where(dark, 0.5 * (of_s + of_d) * inverse, dim)
+            cut = tl.where(dark, 0.5, 0.0)
+        counts = valid & (black == 0) if GUARD else valid
+        factor = tl.where(counts, tl.fma(lacking, -2.0, 1.0) * inverse, 0.0) * tl.full((), 1 / TOTAL, inverse.dtype)
+        to_mean_s = light_s * (factor * (dim - cut))
+        to_mean_d = light_d * (factor * (dim - (1 - cut)))
+        ratio = tl.where(counts, tl.fma(dim, -2.0, 1.0), 0.0)
+        to_squares_s *= ratio
+        to_squares_d *= ratio
+        to_x = tl.fma(to_x, ratio, to_mean_s + to_mean_d)
+        to_y = tl.fma(to_y, ratio, to_mean_s - to_mean_d)
+        lacking = tl.where(counts, tl.fma(lacking, ratio, dim), 0.0)
+    return lacking, to_squares_s, to_squares_d, to_x, to_y
 
 
 @triton.jit
-def _divided(numerator, denominator):
-    """The quotient, exactly 1 where the two are equal, and the inverse of the denominator, by one division."""
-    inverse = 1 / denominator
-    quotient = numerator * inverse
-    return tl.fma(tl.fma(-quotient, denominator, numerator), inverse, quotient), inverse
+def _inverse(value):
+    """1 / value, for which float32 has a quicker way than to divide."""
+    if value.dtype == tl.float64:
+        inverse = 1 / value
+    else:
+        root = tl.rsqrt(value)
+        near = root * root
+        inverse = tl.fma(near, tl.fma(-value, near, 1.0), near)
+    return inverse
 
 
 @triton.jit
@@ -339,43 +324,98 @@ def _peak(image, place, size, rows, like, HALO: tl.constexpr, LEAD: tl.constexpr
 
 
 @triton.jit
-def _moments_row(fields, moments, TAPS: tl.constexpr, STEPS: tl.constexpr, PIXELS: tl.constexpr):
-    """A row of s and d into the moments: those that are pending, and the row of moments that is complete."""
-    pending, complete = _repeat((), PIXELS), _repeat((), PIXELS)
+def _moments_row(fields, bases, moments, TAPS: tl.constexpr, PIXELS: tl.constexpr):
+    """A row of s and d into the moments: those that are pending, and the row of moments that is complete.
+
+    And what the row itself comes to along the first pixel's window: sums and squares of s and of d about the bases.
+    """
+    pending, complete, latest = _repeat((), PIXELS), _repeat((), PIXELS), ()
     for f in tl.static_range(2):
-        rows = _along(fields[f], TAPS, PIXELS)
+        off, squares = (), ()
+        for k in tl.static_range(len(fields[f])):
+            off = off + (fields[f][k] - bases[f],)
+            squares = squares + (off[k] * off[k],)
         for power in tl.static_range(2):
             begun, finished = (), ()
             for p in tl.static_range(PIXELS):
-                mean, rest = _down(moments[p][2 * f + power], rows[power][p], STEPS)
+                row = _along(squares if power else off, p, TAPS)
+                if p == 0:
+                    latest = latest + (row,)
+                moment, rest = _down(moments[p][2 * f + power], row, TAPS)
                 begun = begun + (pending[p] + (rest,),)
-                finished = finished + (complete[p] + (mean,),)
+                finished = finished + (complete[p] + (moment,),)
             pending, complete = begun, finished
-    return pending, complete
+    return pending, complete, latest
+
+
+@triton.jit
+def _about_others(moments, bases, latest, within_image, ALONG: tl.constexpr, PARTS: tl.constexpr, PIXELS: tl.constexpr):
+    """The pending moments about other bases: the means of the latest row where most of it is near them.
+
+    What a moment loses by this is what rounding leaves of the squared distance. All that is pending holds the latest
+    row, so that it has a variance of that order itself, unless a few pixels far from all others have made the mean.
+    """
+    steps, others = (), ()
+    for f in tl.static_range(2):
+        row = latest[2 * f]
+        near = within_image & (latest[2 * f + 1] * ALONG < 2 * row * row)
+        other = tl.where(near, _bounded(bases[f] + row / ALONG), bases[f])
+        steps = steps + (other - bases[f],)
+        others = others + (other,)
+    changed = ()
+    for p in tl.static_range(PIXELS):
+        pending = ()
+        for f in tl.static_range(2):
+            sums, squares = (), ()
+            for k in tl.static_range(len(PARTS)):
+                part = tl.full((), PARTS[k], steps[f].dtype)
+                of_squares = tl.fma(-2 * steps[f], moments[p][2 * f][k], moments[p][2 * f + 1][k])
+                squares = squares + (tl.fma(steps[f] * steps[f], part, of_squares),)
+                sums = sums + (tl.fma(-steps[f], part, moments[p][2 * f][k]),)
+            pending = pending + (sums, squares)
+        changed = changed + (pending,)
+    return changed, others
+
+
+@triton.jit
+def _bounded(base):
+    """As far as images within their range need it, lest what is beyond takes their precision; a number for NaN."""
+    return tl.minimum(tl.maximum(base, -_FARTHEST), _FARTHEST)
+
+
+@triton.jit
+def _bases(image, row, column, size, scale, near, HALO: tl.constexpr):
+    """A constant for each of s and d, from four pixels of a thread's first window."""
+    x, y, x_h, x_w, y_h, y_w = image
+    height, width = size
+    j = tl.minimum(tl.maximum(column + HALO // 2, 0), width - 1).to(tl.int64)
+    s, d = scale * 0, scale * 0
+    for k in tl.static_range(4):
+        i = tl.minimum(tl.maximum(row + HALO * k // 3, 0), height - 1).to(tl.int64)
+        here = _sum_and_difference(tl.load(x + i * x_h + j * x_w), tl.load(y + i * y_h + j * y_w), scale, near)
+        s += here[0] * 0.25
+        d += here[1] * 0.25
+    return _bounded(s), _bounded(d)
 
 
 @triton.jit
 def _map_row(
-    complete, derivatives, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
-    TAPS: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
+    complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    TAPS: tl.constexpr, ALONG: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
-    """A row of the map: its values, the derivatives that are pending, and those that are filtered down to the end."""
-    values, pending, finished = (), (), _repeat((), MAPS)
+    """A row of the map: what it lacks, the derivatives that are pending, and those that are filtered to the end."""
+    lacking, pending, finished = (), (), _repeat((), MAPS)
     for p in tl.static_range(PIXELS):
-        value, to_s, to_d, to_squares_s, to_squares_d = _similarity(
-            complete[p], valid[p], shifts, limits, luminance, RECTIFY, GUARD
-        )
-        values = values + (value,)
+        here = _similarity(complete[p], bases, valid[p], shifts, limits, luminance, ALONG * ALONG, RECTIFY, GUARD)
+        lacking = lacking + (here[0],)
         begun, rows = (), ()
-        if MAPS:
-            maps = (to_squares_s, to_squares_d, to_s + to_d, to_s - to_d)
-            for m in tl.static_range(MAPS):
-                row, rest = _back_down(derivatives[p][m], maps[m], TAPS)
-                rows = rows + (finished[m] + (row,),)
-                begun = begun + (rest,)
+        for m in tl.static_range(MAPS):
+            row, rest = _down(derivatives[p][m], here[1 + m], TAPS)
+            rows = rows + (finished[m] + (row,),)
+            begun = begun + (rest,)
         finished = rows
         pending = pending + (begun,)
-    return values, pending, finished
+    return lacking, pending, finished
 
 
 @triton.jit
@@ -388,17 +428,17 @@ def _gradient_row(
     PIXELS: tl.constexpr = len(owned)
     lines = _heard(derivatives, -HALO // PIXELS, MAPS, HALO, PIXELS, SIZE)
     x, y, x_w, y_w = image
-    double = scale + scale
+    four = 4 * scale
     for p in tl.static_range(PIXELS):
         mask = owned[p] & there
         pixel_x = tl.load(x + p * x_w, mask=mask, other=0)
         pixel_y = tl.load(y + p * y_w, mask=mask, other=0)
         s, d = _sum_and_difference(pixel_x, pixel_y, scale, near)
-        through_s = s * _back_along(lines[0], p, TAPS)
-        through_d = d * _back_along(lines[1], p, TAPS)
-        tl.store(to_x + p, double * (_back_along(lines[2], p, TAPS) + (through_s + through_d)), mask=mask)
+        through_s = _along(lines[0], p, TAPS)
+        through_d = _along(lines[1], p, TAPS)
+        tl.store(to_x + p, four * tl.fma(s, through_s, tl.fma(d, through_d, _along(lines[2], p, TAPS))), mask=mask)
         if MAPS == 4:
-            tl.store(to_y + p, double * (_back_along(lines[3], p, TAPS) + (through_s - through_d)), mask=mask)
+            tl.store(to_y + p, four * tl.fma(s, through_s, tl.fma(-d, through_d, _along(lines[3], p, TAPS))), mask=mask)
 
 
 @triton.jit
@@ -432,10 +472,10 @@ def _place(program, lanes, rows, height, width, LOST: tl.constexpr, PIXELS: tl.c
 @triton.jit
 def _stream(
     image, targets, lines, place, size, rows, constants, scale, luminance,
-    TAPS: tl.constexpr, STEPS: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
-    RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
+    TAPS: tl.constexpr, PARTS: tl.constexpr, ALONG: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr,
+    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Down the rows once: the sum of each thread's part of the map, what was lost of it, the largest of |s| and |d|.
+    """Down the rows once: what each thread's part of the map lacks, what was lost of that, the largest of |s| and |d|.
 
     Row i of the image completes row i - HALO of the map and, with gradients, as many rows above that of the gradient.
     What threads tell each other, s and d and the derivatives of the row before, changes places at each row: one barrier
@@ -446,6 +486,7 @@ def _stream(
     SIZE: tl.constexpr = place[1].shape[0]
     LINE: tl.constexpr = SIZE * PIXELS  # of one field
     READ: tl.constexpr = 2 if DOWN else PIXELS
+    BLOCK: tl.constexpr = 4  # pairs of rows that are told about the same bases
     x, y, x_h, x_w, y_h, y_w = image
     first, top, left, within, active, across = place
     height, width = size
@@ -485,11 +526,24 @@ def _stream(
     moments = _repeat(_repeat(_repeat(nil, HALO), 4), PIXELS)
     derivatives = _repeat(_repeat(_repeat(nil, HALO), MAPS), PIXELS)
     derived = lines + 4 * LINE
+    below_x = x + x_h
+    below_y = y + y_h
+    seen_x = x - (HALO + 1) * x_h
+    seen_y = y - (HALO + 1) * y_h
     of_x, of_y = _pixels(x + x_at, y + y_at, x_w, y_w, row, height, inside, READ)
+    bases = (nil, nil) if GUARD else _bases(image, row, column, size, scale, near, HALO)
+    latest = (nil, nil, nil, nil)
     for pair in range((rows + HALO + LEAD) // 2):
+        if 2 * pair == HALO + LEAD:  # the windows before this row are of the programs above
+            total, lost = nil, nil
+        if not GUARD:  # which tells rounding from contrast by squares about one constant
+            if pair % BLOCK == 0:
+                within_image = _between(row - 1, height)
+                moments, bases = _about_others(moments, bases, latest, within_image, ALONG, PARTS, PIXELS)
+        gain = -lost
         for odd in tl.static_range(2):
             # This takes its time, which is that of a row.
-            ahead_x, ahead_y = _pixels(x + (x_at + x_h), y + (y_at + y_h), x_w, y_w, row + 1, height, inside, READ)
+            ahead_x, ahead_y = _pixels(below_x + x_at, below_y + y_at, x_w, y_w, row + 1, height, inside, READ)
             s, d = (), ()
             for p in tl.static_range(PIXELS):
                 total_of_two, difference = _sum_and_difference(of_x[p], of_y[p], scale, near)
@@ -514,39 +568,41 @@ def _stream(
                 if 2 * pair + odd > 2 * HALO:
                     before = derived + (1 - odd) * (MAPS * LINE)
                     here = row - 1 - HALO < end
-                    seen = (x + (x_at - (HALO + 1) * x_h), y + (y_at - (HALO + 1) * y_h), x_w, y_w)
+                    seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
                     _gradient_row(
                         before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE
                     )
             there = _between(row - HALO, height - HALO)  # windows that have not all rows yet are above all that counts
-            counted = _between(row - HALO - top, rows)
             valid = ()
             for p in tl.static_range(PIXELS):
                 valid = valid + (there & whole[p],)
-            moments, complete = _moments_row(_heard(line, 0, 2, HALO, PIXELS, SIZE), moments, TAPS, STEPS, PIXELS)
-            values, derivatives, finished = _map_row(
-                complete, derivatives, valid, shifts, limits, luminance, RECTIFY, GUARD, TAPS, MAPS, PIXELS
-            )
+            fields = _heard(line, 0, 2, HALO, PIXELS, SIZE)
+            moments, complete, latest = _moments_row(fields, bases, moments, TAPS, PIXELS)
+            lacking, derivatives, finished = _map_row(
+                complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY, GUARD, TAPS, ALONG, MAPS,
+                PIXELS,
+            )  # fmt: skip
             if MAPS:
                 _tell(derived + odd * (MAPS * LINE), finished)
-            gain = -lost
             for p in tl.static_range(PIXELS):
-                gain += tl.where(valid[p] & counted & owned[p], values[p], 0.0)
-            new = total + gain  # Kahan's sum
-            lost = (new - total) - gain
-            total = new
+                gain += lacking[p]
             of_x, of_y = ahead_x, ahead_y
             x_at += x_h
             y_at += y_h
             to += width
             row += 1
+        new = total + gain  # Kahan's sum
+        lost = (new - total) - gain
+        total = new
     if MAPS:
         tl.debug_barrier()
         before = derived + MAPS * LINE
         here = row - 1 - HALO < end
-        seen = (x + (x_at - (HALO + 1) * x_h), y + (y_at - (HALO + 1) * y_h), x_w, y_w)
+        seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
         _gradient_row(before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE)
-    return total, lost, worst
+    # Of a thread's two columns either both are its own or none, as windows have odd sides; what lacks where there is no
+    # window is zero.
+    return tl.where(owned[0], total, 0.0), tl.where(owned[0], lost, 0.0), worst
 
 
 @triton.jit(
@@ -563,9 +619,9 @@ def sweep(
     x_n: tl.int64, x_c: tl.int64, x_h: tl.int64, x_w, y_n: tl.int64, y_c: tl.int64, y_h: tl.int64, y_w,
     planes, channels, height, width, levels, rows, lanes: tl.int64, slots,
     pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64,
-    TAPS: tl.constexpr, STEPS: tl.constexpr, FINEST: tl.constexpr, COARSE: tl.constexpr, DOWN: tl.constexpr,
-    MAPS: tl.constexpr, PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
-    SIZE: tl.constexpr,
+    TAPS: tl.constexpr, PARTS: tl.constexpr, ALONG: tl.constexpr, FINEST: tl.constexpr, COARSE: tl.constexpr,
+    DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    WIDE: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     """The sums over some rows and columns of one plane at one scale; the gradient there, and the next scale's pixels.
 
@@ -592,6 +648,7 @@ def sweep(
     plane = (number // programs).to(tl.int64)
     program = number % programs
     place = _place(program, power, rows, height, width, LOST, PIXELS, SIZE)
+    rows = tl.minimum(rows, (height - place[0] + 1) // 2 * 2)  # as many as there are, a pair at a time
     partial = partials + (plane * levels + level) * slots + program
     unit = _number(unit_bits, dtype)
     if FINEST:
@@ -627,16 +684,20 @@ def sweep(
     scale = 1 / unit
     total = tl.zeros([SIZE], dtype)
     lost = total
+    luminance = False if DOWN else level == levels - 1
     attempts = 2
     while attempts > 0:
         change = (scale * unit) * (scale * unit)
-        limits = (c1 * change, c2 * change, tl.full((), zero, dtype), rounding1, rounding2)
-        if not GUARD:  # what scaling leaves of the constants may be zero
-            limits = (tl.maximum(c1 * change, zero), tl.maximum(c2 * change, zero)) + limits[2:]
+        limits = (c1 * change, c2 * change)
+        if not GUARD:  # what scaling leaves of the constants may be zero, or more than can be multiplied
+            limits = (
+                tl.minimum(tl.maximum(c1 * change, zero), _LARGEST), tl.minimum(tl.maximum(c2 * change, zero), _LARGEST)
+            )  # fmt: skip
+        limits = (limits[0], limits[1] * (ALONG * ALONG), zero, zero * (ALONG * ALONG), rounding1, rounding2)
         constants = (origin, near, limits)
         total, lost, worst = _stream(
-            image, targets, scratch, place, (height, width), rows, constants, scale, level == levels - 1, TAPS, STEPS,
-            DOWN, MAPS, PIXELS, RECTIFY, GUARD, WIDE,
+            image, targets, scratch, place, (height, width), rows, constants, scale, luminance, TAPS, PARTS,
+            ALONG, DOWN, MAPS, PIXELS, RECTIFY, GUARD, WIDE,
         )  # fmt: skip
         attempts -= 1
         if tl.max(tl.where(worst < _SUSPICIOUS, 0, 1), 0) == 0:
@@ -753,7 +814,7 @@ def mean(
     total = tl.zeros([SIZE], tl.float64)
     for i in range(0, count, SIZE):
         total += tl.load(partials + at * slots + i + lane, mask=i + lane < count, other=0)
-    tl.store(means + at, tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
+    tl.store(means + at, 1 - 2 * tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
 
 
 @triton.jit
