@@ -44,9 +44,9 @@ By Triton 3.7, without it, as tests/ahead_of_time.py counts:
     264  bases that follow the rows, the outermost taps 1, what is lacking of 1 instead of the map, no division
    (242  the same about one constant of the plane: gradients of golden pairs, simulated, are ten times as far off)
    (287  no map where no window is complete yet: registers are copied about)
-In float32 the loop spills nothing for one gradient up to a window of 11, and 6 loads and stores a pixel for two, at
-coarse scales; in float64 2, with a window of 31 some 40. Banded matrices by tl.dot at IEEE precision spend 32
-multiply-adds on an output of 16 columns where 11 would do; tl.gather has two barriers for each column that it moves.
+In float32 the loop spills nothing for one gradient up to a window of 11, and 5 loads and stores a pixel for two, at
+coarse scales; in float64 2 (8 on sm_80), with a window of 31 some 45. Banded matrices by tl.dot at IEEE precision spend
+32 multiply-adds on an output of 16 columns where 11 would do; tl.gather has two barriers for each column that it moves.
 """
 
 # ruff: noqa: RUF005, SIM102 - Triton's language unpacks no tuples inside others, and has no `and` for tensors.
