@@ -42,7 +42,7 @@ something to that before it, but for those in brackets. By Triton 3.9, with what
 By Triton 3.7, without it, as tests/ahead_of_time.py counts:
     292  the same
     264  bases that follow the rows, the outermost taps 1, what is lacking of 1 instead of the map, no division
-   (242  the same about one constant of the plane: gradients of golden pairs, simulated, are ten times as far off)
+   (242  the same about one constant of the plane, which rounds too much where areas are flat)
    (287  no map where no window is complete yet: registers are copied about)
 In float32 the loop spills nothing for one gradient up to a window of 11, and 5 loads and stores a pixel for two, at
 coarse scales; in float64 2 (8 on sm_80), with a window of 31 some 45. Banded matrices by tl.dot at IEEE precision spend
@@ -57,7 +57,7 @@ import triton.language as tl
 _EXTREME: tl.constexpr = tl.constexpr(2.0**40)  # pixels beyond this many units are scaled down to
 _TAMED: tl.constexpr = tl.constexpr(2.0**20)  # this many, lest their squares overflow
 _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond this may come of such pixels
-_LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares of pixels
+_LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares, and can be multiplied
 _FARTHEST: tl.constexpr = tl.constexpr(4.0)  # s and d are at most so many units where images are within their range
 _UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
 
@@ -350,7 +350,7 @@ def _moments_row(fields, bases, moments, TAPS: tl.constexpr, PIXELS: tl.constexp
 
 @triton.jit
 def _about_others(moments, bases, latest, within_image, ALONG: tl.constexpr, PARTS: tl.constexpr, PIXELS: tl.constexpr):
-    """The pending moments about other bases: the means of the latest row where most of it is near them.
+    """The pending moments about other bases, and these: the means of the latest row, unless its pixels scatter more.
 
     What a moment loses by this is what rounding leaves of the squared distance. All that is pending holds the latest
     row, so that it has a variance of that order itself, unless a few pixels far from all others have made the mean.
@@ -358,8 +358,8 @@ def _about_others(moments, bases, latest, within_image, ALONG: tl.constexpr, PAR
     steps, others = (), ()
     for f in tl.static_range(2):
         row = latest[2 * f]
-        near = within_image & (latest[2 * f + 1] * ALONG < 2 * row * row)
-        other = tl.where(near, _bounded(bases[f] + row / ALONG), bases[f])
+        follows = within_image & (latest[2 * f + 1] * ALONG < 2 * row * row)
+        other = tl.where(follows, _bounded(bases[f] + row / ALONG), bases[f])
         steps = steps + (other - bases[f],)
         others = others + (other,)
     changed = ()
@@ -689,11 +689,10 @@ def sweep(
     while attempts > 0:
         change = (scale * unit) * (scale * unit)
         limits = (c1 * change, c2 * change)
-        if not GUARD:  # what scaling leaves of the constants may be zero, or more than can be multiplied
-            limits = (
-                tl.minimum(tl.maximum(c1 * change, zero), _LARGEST), tl.minimum(tl.maximum(c2 * change, zero), _LARGEST)
-            )  # fmt: skip
-        limits = (limits[0], limits[1] * (ALONG * ALONG), zero, zero * (ALONG * ALONG), rounding1, rounding2)
+        if not GUARD:  # what scaling leaves of the constants may be zero
+            limits = (tl.maximum(limits[0], zero), tl.maximum(limits[1], zero))
+        limits = (tl.minimum(limits[0], _LARGEST), tl.minimum(limits[1], _LARGEST) * (ALONG * ALONG))
+        limits = limits + (zero, zero * (ALONG * ALONG), rounding1, rounding2)
         constants = (origin, near, limits)
         total, lost, worst = _stream(
             image, targets, scratch, place, (height, width), rows, constants, scale, luminance, TAPS, PARTS,
