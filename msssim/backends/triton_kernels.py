@@ -171,7 +171,7 @@ def _similarity(
         if RECTIFY:
             dark = of_s < of_d
             dim = tl.where(dark, 0.5 * (of_s + of_d) * inverse, dim)
-            cut = tl.where(dark, 0.5, 0.0)
+            cut = tl.where(dark, cut + 0.5, cut)
         counts = valid & (black == 0) if GUARD else valid
         factor = tl.where(counts, tl.fma(lacking, -2.0, 1.0) * inverse, 0.0) * tl.full((), 1 / TOTAL, inverse.dtype)
         to_mean_s = light_s * (factor * (dim - cut))
