@@ -1,8 +1,7 @@
 """Compile the kernels of the Triton backend for GPUs that need not be here; print what they are made of.
 
-python tests/ahead_of_time.py                        every case, in some minutes
-python tests/ahead_of_time.py "float32 window 11"    those whose description matches
-python tests/ahead_of_time.py --twice                whether a call launches the same when it is made again
+python -m tests.ahead_of_time                        every case, in some minutes
+python -m tests.ahead_of_time "float32 window 11"    those whose description matches
 
 Each case is a call of the backend as it is on a GPU, except that nothing is launched: as for a large image, whose
 finest scale is a launch of its own, or for a small one, whose scales are one launch. Of sweep(), which does nearly all
@@ -13,7 +12,6 @@ counts a quarter, and what the coarsest scale alone does counts nothing: some 30
 
 import argparse
 import contextlib
-import functools
 import io
 import math
 import os
@@ -27,10 +25,10 @@ os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="triton-")  # what is f
 
 import torch
 import triton
-from triton.backends.compiler import GPUTarget
 
 from msssim import multiscale, window
 from msssim.backends import triton_backend
+from validation import no_gpu
 
 CAPABILITIES = (80, 90)
 NEEDS = {"no gradient": (False, False), "one gradient": (True, False), "two gradients": (True, True)}
@@ -45,22 +43,6 @@ CASES = [
     (torch.float32, 31, "one gradient", 128, "large"),
 ]
 ARITHMETIC = ("FFMA", "FADD", "FMUL", "DFMA", "DADD", "DMUL")
-
-
-class NoDevice:
-    """As much of a driver as compiling asks for."""
-
-    def __init__(self, capability):
-        self.target = GPUTarget("cuda", capability, 32)
-
-    def get_current_target(self):
-        return self.target
-
-    def get_current_device(self):
-        return self.target.arch  # what is compiled is kept for each device
-
-    def get_current_stream(self, device):
-        return 0
 
 
 def compiled(call):
@@ -135,25 +117,6 @@ def _arithmetic(instructions):
     return sum(map(instructions.count, ARITHMETIC))
 
 
-def launched(call):
-    """The grid and the arguments of all launches of a call, as a GPU's launcher would take them; tensors' shapes."""
-    taken = []
-
-    def take(self, *arguments):
-        arguments = (*arguments[:3], *arguments[9:])  # between them are the stream, the function and what profilers ask
-        taken.append([tuple(each.shape) if isinstance(each, torch.Tensor) else each for each in arguments])
-
-    def load(self):
-        self._run, self.module, self.function = functools.partial(take, self), True, True
-
-    prepare, triton.compiler.CompiledKernel._init_handles = triton.compiler.CompiledKernel._init_handles, load
-    try:
-        call()
-    finally:
-        triton.compiler.CompiledKernel._init_handles = prepare
-    return taken
-
-
 def example(dtype, win_size, needs, threads, size):
     """A call of the backend on images of no content: three scales, so that all that it has to launch is launched."""
     triton_backend.SIZES, triton_backend._SMALL = (threads,), 0 if size == "large" else math.inf
@@ -168,24 +131,15 @@ def example(dtype, win_size, needs, threads, size):
 
 
 def main():
-    """Print one line for each kernel, case and GPU; or whether a call launches the same twice."""
+    """Print one line for each kernel, case and GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="regular expression (default: every case)")
-    parser.add_argument("--twice", action="store_true", help="make a call twice and compare what it launches")
     arguments = parser.parse_args()
-    if arguments.twice:
-        triton.runtime.driver.set_active(NoDevice(CAPABILITIES[-1]))
-        for size in ("large", "small"):
-            triton_backend._call.cache_clear()
-            call = functools.partial(example, torch.float32, 7, "two gradients", 128, size)
-            first, again = launched(call), launched(call)
-            print(f"{size}: {len(first)} launches, {'the same' if first == again else 'not the same'} again")
-        return
     line = "{:6} {:53} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
     columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
-        triton.runtime.driver.set_active(NoDevice(capability))
+        triton.runtime.driver.set_active(no_gpu.Driver(capability))
         for case in CASES:
             dtype, win_size, needs, threads, size = case
             name = f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")

@@ -1,22 +1,12 @@
 """Fixtures that the tests share: image pairs, a second implementation to compare with, the backends."""
 
-import importlib.util
 import math
-import os
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import msssim
-
-if importlib.util.find_spec("triton") and not torch.cuda.is_available():
-    # Triton's functions are interpreted or compiled as the variable says while they are defined, and torch.compile
-    # imports Triton too: whoever comes first decides for the whole process.
-    os.environ["TRITON_INTERPRET"] = "1"
-    import msssim.backends.triton_backend
-
-    del os.environ["TRITON_INTERPRET"]
 
 
 @pytest.fixture(params=msssim.available_backends())

@@ -1,41 +1,50 @@
 """The fused kernel for GPUs: as right as the plain backend at every dtype, window, mode and layout.
 
-Where there is no GPU, Triton's interpreter runs it on the CPU, at small sizes: the same kernels, line by line.
+Where there is no GPU, what Triton compiles for one runs on the CPU, see validation/ptx.py; or, with TRITON_INTERPRET=1,
+Triton's interpreter runs the kernels line by line, which takes a minute where the compiled ones take a second.
 """
 
+import contextlib
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
-import types
 
 import pytest
 import torch
 
 import datasets
 import msssim
-from msssim import backends, window
-from msssim.backends import operator, torch_backend
+from msssim import window
+from msssim.backends import torch_backend
 from reference import golden
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip('triton is not installed: python -m pip install "triton>=3.4"', allow_module_level=True)
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 triton_backend = pytest.importorskip("msssim.backends.triton_backend", exc_type=ImportError)
+from validation import no_gpu  # noqa: E402 - it needs triton
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy's, under the interpreter
+
+ROOT = pathlib.Path(__file__).parent.parent
+compiled = pytest.mark.skipif(GPU or INTERPRETED, reason="is for compiled kernels without a GPU")
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
 
 
 @pytest.fixture(autouse=True)
-def interpreted(monkeypatch):
-    """Under the interpreter a program of four times the size takes little longer, and there are fewer of them."""
-    if not GPU:
-        monkeypatch.setenv("TRITON_INTERPRET", "1")
-        _set_plan(monkeypatch, SIZES=(512,))
-    yield
+def launches(monkeypatch):
+    """What is launched, where the kernels for a GPU run on the CPU."""
+    with contextlib.ExitStack() as stack:
+        if not GPU and INTERPRETED:
+            stack.enter_context(no_gpu.on_the_cpu())
+            # A program of four times the size takes little longer, and there are fewer of them.
+            _set_plan(monkeypatch, SIZES=(512,))
+        yield stack.enter_context(no_gpu.standing_in(90)) if not GPU and not INTERPRETED else None
     _forget_plans()
 
 
@@ -301,25 +310,14 @@ def test_without_constants_flat_and_black_windows_count_as_alike(pair, K1, K2):
     _compare(x, y, K1=K1, K2=K2, needs=(False, False), rtol=2e-5)
 
 
-@pytest.fixture
-def fused_index(monkeypatch):
-    """A function: msssim(), or another, through these kernels."""
-    if not GPU:
-        monkeypatch.setattr(operator, "_kernels", lambda device: triton_backend)
-
-    def index(x, y, function=msssim.msssim, **options):
-        if GPU:
-            return function(x.to(DEVICE), y.to(DEVICE), backend="triton", **options)
-        with monkeypatch.context() as patch:
-            patch.setattr(backends, "choose", lambda *_, **__: operator)
-            return function(x, y, **options)
-
-    return index
+def fused_index(x, y, function=msssim.msssim, **options):
+    """msssim(), or another, through these kernels."""
+    return function(x.to(DEVICE), y.to(DEVICE), backend="triton", **options)
 
 
 @pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
 @pytest.mark.parametrize("method", ["product", "wtd_sum"])
-def test_every_mode_and_method(pair, fused_index, normalize, method):
+def test_every_mode_and_method(pair, normalize, method):
     x, y = pair(1, 1, 23, 24, dtype=torch.float64, noise=0.7)
     options = dict(normalize=normalize, method=method, weights=(0.4, 0.6))
     results = []
@@ -337,14 +335,14 @@ def _golden(dataset, name):
     return [torch.as_tensor(image)[None, None].double() for image in (found.reference, found.distorted)]
 
 
-def test_what_the_matlab_code_returned(fused_index):
+def test_what_the_matlab_code_returned():
     value, terms = fused_index(*_golden("golden", "grass-257x191-quantised"), data_range=255.0, scales=True)
     expected = golden.values()["grass-257x191-quantised"]
     assert abs(value.item() - expected.msssim_product.real) < 1e-11
     assert terms.flatten().tolist()[:-1] == pytest.approx(expected.cs[:-1], abs=1e-11)
 
 
-def test_the_gradient_of_the_matlab_code(fused_index):
+def test_the_gradient_of_the_matlab_code():
     x, y = _golden("golden-gradients", "coffee-179x193-noisy")
     expected = golden.gradients()["coffee-179x193-noisy"]
     (gradient,) = torch.autograd.grad(fused_index(x, y.requires_grad_(), data_range=255.0), y)
@@ -352,16 +350,12 @@ def test_the_gradient_of_the_matlab_code(fused_index):
     assert abs(sampled - expected.msssim_product).max() < 1e-6 * abs(expected.msssim_product).max()
 
 
-def _ahead_of_time(*arguments):
-    command = [sys.executable, str(pathlib.Path(__file__).with_name("ahead_of_time.py")), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions_at_the_default_window():
+    command = [sys.executable, "-m", "tests.ahead_of_time", "float32 window 11 one gradient 128 threads"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert not done.returncode, done.stderr
     print(done.stdout)
-    return done.stdout.splitlines()
-
-
-def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions_at_the_default_window():
-    rows = [line.split() for line in _ahead_of_time("float32 window 11 one gradient 128 threads")[1:]]
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
     assert {row[0] for row in rows} == {"sm_80", "sm_90"}
     assert {row[-6] for row in rows} == {"sweep", "halve", "mean", "pool", "spread"}
     loops = [[float(each) for each in row[-3:]] for row in rows if row[-6] == "sweep"]
@@ -372,48 +366,48 @@ def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions
     assert all(row[-4] == "0" for row in rows if row[-6] != "sweep")
 
 
-def test_a_call_launches_the_same_when_it_is_made_again():
-    assert _ahead_of_time("--twice") == ["large: 7 launches, the same again", "small: 6 launches, the same again"]
+@compiled
+@pytest.mark.usefixtures("size")
+def test_a_call_launches_the_same_when_it_is_made_again(pair, launches):
+    x, y = pair(1, 1, 29, 28)
+    for _ in range(2):
+        _means_and_gradients(fused_means, x, y, (True, True), **_options(levels=3, win_size=7))
+    half = len(launches) // 2
+    assert half >= 5
+    assert launches[:half] == launches[half:]
 
 
-def _image(device="cuda", dtype=torch.float32):
-    return types.SimpleNamespace(device=torch.device(device), dtype=dtype)
+@compiled
+def test_the_order_of_threads_changes_no_bit(pair):
+    x, y = pair(1, 2, 45, 91, dtype=torch.float32)
+    results = []
+    for lot in (1, 2, 3):
+        with no_gpu.standing_in(90, lot=lot):
+            results.append(_means_and_gradients(fused_means, x, y, **_options(levels=3)))
+    for again in results[1:]:
+        assert all(torch.equal(*each) for each in zip(results[0], again, strict=True))
 
 
-def test_auto_takes_the_kernel_for_a_gpu_and_leaves_to_the_plain_backend_what_it_lacks(monkeypatch):
-    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
-    assert backends.choose("auto", _image(), 11) is backends.operator
-    assert backends.choose("triton", _image(), 31) is backends.operator
-    assert backends.choose("auto", _image(), 33) is torch_backend
-    assert backends.choose("auto", _image(dtype=torch.int32), 11) is torch_backend
-    assert backends.choose("auto", _image("meta"), 11) is torch_backend
-    monkeypatch.setattr(backends, "_AVAILABLE", ("numba", "torch"))
-    assert backends.choose("auto", _image(), 11) is torch_backend
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_every_value_of_the_matlab_code(dtype):
+    expected = golden.values()
+    for found in datasets.load("golden"):
+        x, y = (torch.as_tensor(image)[None, None].to(dtype) for image in (found.reference, found.distorted))
+        terms = fused_index(x, y, data_range=255.0, normalize="relu", scales=True)[1]
+        cs, ssim = terms.flatten().tolist()[:-1], terms.flatten().tolist()[-1]
+        allowed = 1e-5 if dtype == torch.float32 else 1e-11
+        assert [*cs, ssim] == pytest.approx([*expected[found.name].cs[:-1], expected[found.name].ssim[-1]], abs=allowed)
 
 
-@pytest.mark.parametrize(
-    "image, win_size, maps, words",
-    [
-        (_image("cpu"), 11, False, '"triton" computes on a GPU, images on cpu came'),
-        (_image(), 33, False, "win_size=31, 33 came"),
-        (_image(), 11, True, "full=True came"),
-        (_image(dtype=torch.int32), 11, False, "int32 came"),
-    ],
-)
-def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(monkeypatch, image, win_size, maps, words):
-    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "torch"))
-    with pytest.raises(ValueError, match=words):
-        backends.choose("triton", image, win_size, maps)
-
-
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, pair):
-    monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
-    x, y = pair(1, 1, 16, 16)
-    with pytest.raises(ImportError, match=r'python -m pip install "triton>=3\.4"'):
-        msssim.ssim(x, y, backend="triton")
-
-
-@pytest.mark.parametrize("version, fits", [("3.3.1", False), ("3.4.0", True), ("4.0.0+git1", True)])
-def test_the_version_that_kernels_need(monkeypatch, version, fits):
-    monkeypatch.setattr("importlib.metadata.version", lambda distribution: version)
-    assert backends._new_enough_triton() is fits
+@pytest.mark.skipif(GPU or INTERPRETED, reason="is run by it")
+def test_the_interpreter_computes_the_same():
+    # By a process of its own: Triton asks whether it is to interpret while it is imported.
+    tests = (
+        "means_and_both_gradients or windows_of_every_size or matlab_code_returned or the_gradient_of or many_planes"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", tests, __file__, "tests/test_pool.py"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    print(done.stdout)
+    assert not done.returncode and " passed" in done.stdout

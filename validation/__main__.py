@@ -3,12 +3,14 @@
 python -m validation                          the library against every oracle: golden, colour and synthetic pairs
 python -m validation --dataset kodak          the same on the Kodak images, found through MSSSIM_DATA
 python -m validation --backend torch --device cuda
+python -m validation --device sm_90           the kernels for such a GPU where there is none: their PTX, run on the CPU
 python -m validation --peers                  how far other implementations are from Wang, and why
 python -m validation --human                  the index against the opinion of people: LIVE, TID2013, CSIQ ...
 torchrun --nproc-per-node 8 -m validation --human kadid-10k
 """
 
 import argparse
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -22,6 +24,9 @@ import msssim
 from . import accuracy, conformance, human, machine, report
 from .options import positive
 
+# GPUs that need not be here, by their compute capability.
+SIMULATED = {"sm_80": 80, "sm_90": 90}
+
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
 # of `section.Section`, and may add lines on what it measured to the dictionary `about`.
@@ -32,26 +37,20 @@ def main(arguments=None):
     """Run the validation and return the exit code: 0, or 1 when a budget is broken."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.backend is None:
-        elsewhere = {"cpu": "triton", "cuda": "numba"}.get(options.device.split(":")[0])
-        options.backend = tuple(name for name in msssim.available_backends() if name != elsewhere)
     about = {
         "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
         **machine.describe(options.device),
         "device": options.device,
     }
     start, sections = time.monotonic(), []
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        parser.error(str(error))
     # An option that takes names is asked for by the empty list too.
     asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
-    try:
-        for name in asked:
-            sections += QUESTIONS[name].sections(options, about)
-    except datasets.DatasetMissing as error:
-        parser.error(str(error))
+    with _device(parser, options, about):
+        try:
+            for name in asked:
+                sections += QUESTIONS[name].sections(options, about)
+        except datasets.DatasetMissing as error:
+            parser.error(str(error))
     about["took"] = f"{time.monotonic() - start:.0f} s"
     if options.limit is not None:
         about["limit"] = f"at most {options.limit} images of each kind: not a full run"
@@ -61,6 +60,33 @@ def main(arguments=None):
     return int(report.broken(sections))
 
 
+@contextlib.contextmanager
+def _device(parser, options, about):
+    """Make the device of the options one of PyTorch's, and the backends those that compute there."""
+    if options.device not in SIMULATED:
+        try:
+            torch.empty(0, device=options.device)
+        except (RuntimeError, AssertionError) as error:
+            parser.error(str(error))
+        elsewhere = {"cpu": "triton", "cuda": "numba"}.get(options.device.split(":")[0])
+        options.backend = options.backend or tuple(name for name in msssim.available_backends() if name != elsewhere)
+        yield
+        return
+    if options.backend:
+        parser.error(f"--device {options.device} is for the kernels of one backend, and takes no --backend")
+    try:
+        from . import no_gpu
+    except ImportError as error:
+        parser.error(f'{error}: --device {options.device} needs Triton: python -m pip install "triton>=3.4"')
+    with no_gpu.standing_in(SIMULATED[options.device]) as launches:
+        options.device, options.backend = "cpu", ("triton",)
+        yield
+    about["device"] = (
+        f"none: the kernels' PTX for {about['device']}, run on the CPU, {len(launches)} launches; threads in an order "
+        "drawn by lot, and every access to memory checked"
+    )
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m validation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -68,7 +94,11 @@ def _parser():
     available = msssim.available_backends()
     for question in QUESTIONS.values():
         question.arguments(parser)
-    parser.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help=f"torch device (default: cpu), or {' or '.join(SIMULATED)}, which need not be here",
+    )
     parser.add_argument(
         "--backend", nargs="+", choices=available, metavar="NAME",
         help=f"any of {', '.join(available)} (default: every one that computes on the device)",

@@ -12,6 +12,9 @@ from . import operator, torch_backend
 
 BACKENDS = ("triton", "numba", "torch")
 
+# Where the fused backends compute: the type of the device, and what people call it.
+_DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
+
 # What installs the package that a backend needs.
 INSTALL = {
     "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
@@ -98,7 +101,7 @@ def choose(name, image, win_size, maps=False):
 
 def _obstacle(name, image, win_size, maps):
     """Why a fused backend does not cover a call, or None where it does."""
-    device, place = ("cuda", "a GPU") if name == "triton" else ("cpu", "the CPU")
+    device, place = _DEVICES[name]
     if image.device.type != device:
         return f'"{name}" computes on {place}, images on {image.device} came'
     if image.dtype not in _FUSED_DTYPES:

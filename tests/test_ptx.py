@@ -1,0 +1,121 @@
+"""Compiled kernels on the CPU: that they compute, and that what is wrong with one is noticed."""
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("kernels are interpreted in this process", allow_module_level=True)
+
+import triton
+import triton.language as tl
+
+from validation import ptx
+from validation.no_gpu import Driver
+
+SIZE = 128
+
+
+@triton.jit
+def neighbours(x, lines, out, BARRIER: tl.constexpr, SIZE: tl.constexpr):
+    """The sum of each element and the next, which another thread has told."""
+    lane = tl.arange(0, SIZE)
+    tl.store(lines + lane, tl.load(x + lane) * 2)
+    if BARRIER:
+        tl.debug_barrier()
+    there = lane + 1 < SIZE
+    tl.store(out + lane, tl.load(lines + lane) + tl.load(lines + lane + 1, mask=there, other=0))
+
+
+@triton.jit
+def every_sum(x, out, ROWS: tl.constexpr, SIZE: tl.constexpr):
+    """The sum over rows and the largest of all: warps exchange registers, and threads shared memory."""
+    block = tl.load(x + tl.arange(0, ROWS)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]).to(tl.float32)
+    tl.store(out + tl.arange(0, ROWS), tl.sum(block, 1))
+    tl.store(out + ROWS, tl.max(tl.max(block, 1), 0))
+
+
+@triton.jit
+def spread_over(out, step, SIZE: tl.constexpr):
+    """What each program has to say, so many elements after the one before."""
+    lane = tl.arange(0, SIZE)
+    tl.store(out + tl.program_id(0) * step + lane, tl.program_id(0).to(tl.float32) + lane)
+
+
+@triton.jit
+def counted(out):
+    """One more."""
+    tl.atomic_add(out, 1)
+
+
+@pytest.fixture(autouse=True, params=[80, 90])
+def driver(request):
+    triton.runtime.driver.set_active(Driver(request.param))
+
+
+def _run(kernel, grid, *arguments, lot=1, watched=True, **constants):
+    compiled = kernel.warmup(*arguments, **constants, grid=grid)
+    return ptx.Kernel(compiled)(grid, (*arguments, *constants.values()), lot=lot, watched=watched)
+
+
+def _numbers(*shape, dtype=torch.float32):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@pytest.mark.parametrize("lot", [1, 2, 3])
+def test_threads_hear_what_others_have_told_before_a_barrier(lot):
+    x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
+    assert _run(neighbours, (1, 1), x, lines, out, lot=lot, BARRIER=True, SIZE=SIZE) == 0
+    torch.testing.assert_close(out[:-1], 2 * (x[:-1] + x[1:]))
+    assert out[-1] == 2 * x[-1]
+
+
+def test_without_the_barrier_what_is_heard_is_no_number():
+    x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
+    torn = _run(neighbours, (1, 1), x, lines, out, BARRIER=False, SIZE=SIZE)
+    assert torn > SIZE / 4
+    assert out.isnan().sum() == torn
+
+
+def test_what_nobody_watches_is_read_as_it_is():
+    x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
+    assert _run(neighbours, (1, 1), x, lines, out, watched=False, BARRIER=False, SIZE=SIZE) == 0
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_sums_over_threads_and_warps(dtype):
+    x, out = _numbers(4, SIZE, dtype=dtype), torch.zeros(5)
+    _run(every_sum, (1, 1), x, out, ROWS=4, SIZE=SIZE)
+    torch.testing.assert_close(out[:4], x.float().sum(1), rtol=1e-5, atol=0)
+    assert out[-1] == x.max()
+
+
+def test_programs_side_by_side():
+    out = torch.empty(3 * SIZE)
+    _run(spread_over, (3, 1), out, SIZE, SIZE=SIZE)
+    assert torch.equal(out.view(3, SIZE), torch.arange(3.0)[:, None] + torch.arange(SIZE))
+
+
+def test_programs_that_write_over_each_other_are_an_error():
+    with pytest.raises(RuntimeError, match=r"spread_over: a write over .* program 1, thread [\s\S]*st.global"):
+        _run(spread_over, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
+
+
+def test_an_access_outside_is_an_error():
+    with pytest.raises(RuntimeError, match=r"spread_over: an access outside .* program 2"):
+        _run(spread_over, (3, 1), torch.empty(2 * SIZE), SIZE, SIZE=SIZE)
+
+
+def test_an_access_that_is_not_aligned_is_an_error():
+    bytes_ = torch.zeros(4 * SIZE + 4, dtype=torch.uint8)
+    compiled = spread_over.warmup(torch.empty(SIZE), 0, SIZE=SIZE, grid=(1, 1))
+    with pytest.raises(RuntimeError, match="an access that is not aligned"):
+        ptx.Kernel(compiled)((1, 1), (bytes_[1:], 0, SIZE))
+
+
+def test_what_is_not_translated_is_refused():
+    with pytest.raises(ValueError, match=r"PTX that is not translated: .*atom"):
+        _run(counted, (1, 1), torch.zeros(1, dtype=torch.int32))

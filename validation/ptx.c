@@ -1,0 +1,198 @@
+/* What runs a kernel that ptx.py has translated: its program after its program, each thread until it has to wait.
+
+   Included by what ptx.py writes: REGISTERS, SHARED and the file STEP, which defines step(), are given on the command
+   line. The layout of `range` and `machine` is told to Python in ptx.py. */
+
+#include <stdint.h>
+#include <string.h>
+
+typedef union {
+    uint8_t pred, u8, b8;
+    int8_t s8;
+    uint16_t u16, b16;
+    int16_t s16;
+    uint32_t u32, b32;
+    int32_t s32;
+    uint64_t u64, b64;
+    int64_t s64;
+    float f32;
+    double f64;
+    _Float16 f16;
+} reg;
+
+typedef struct {
+    uint64_t begin, end;
+    uint64_t *written; /* for each byte, when and by which thread; or NULL, where nobody asks */
+} range;
+
+typedef struct {
+    uint32_t grid[2], threads, lot, count, fault, line, program, thread, torn;
+    uint64_t address, now, program_began;
+    uint64_t params[64];
+    range ranges[32];
+} machine;
+
+enum { RUNS, ENDED, AT_BARRIER, EXCHANGES, REDUCES };
+enum { NO_FAULT, OUTSIDE, NOT_ALIGNED, OVERWRITTEN, DEADLOCK };
+
+typedef struct {
+    int state, at; /* at which of the places where threads wait */
+    uint32_t value, lanes; /* what it exchanges, and how far away */
+    reg registers[REGISTERS];
+} thread;
+
+static int fault(machine *m, uint32_t kind, uint32_t line, uint32_t id, uint64_t address) {
+    if (!m->fault) {
+        m->fault = kind;
+        m->line = line;
+        m->thread = id;
+        m->address = address;
+    }
+    return 0;
+}
+
+/* Of another thread since the last barrier, or of another program of the launch: nothing says which comes first. */
+static int unordered(const machine *m, uint64_t written, uint64_t me) {
+    uint64_t when = written >> 16;
+    return written && written != me && (when == m->now || when < m->program_began);
+}
+
+enum { REFUSED, FINE, TORN };
+
+/* Whether so many bytes can be read, or written where a value is given. */
+static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uint32_t size, const void *value) {
+    if (address % size)
+        return fault(m, NOT_ALIGNED, line, id, address);
+    for (uint32_t k = 0; k < m->count; k++) {
+        const range *r = m->ranges + k;
+        if (address < r->begin || address + size > r->end)
+            continue;
+        if (!r->written)
+            return FINE;
+        int changes = value && memcmp(value, (const void *)address, size);
+        uint64_t me = m->now << 16 | id, *written = r->written + (address - r->begin);
+        for (uint32_t i = 0; i < size; i++) {
+            if (unordered(m, written[i], me) && !value) {
+                m->torn++;
+                return TORN;
+            }
+            if (unordered(m, written[i], me) && changes)
+                return fault(m, OVERWRITTEN, line, id, address);
+            if (value)
+                written[i] = me;
+        }
+        return FINE;
+    }
+    return fault(m, OUTSIDE, line, id, address);
+}
+
+/* As far off as NVIDIA allows, now above and now below. */
+static double roughly(double value, double most) {
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    return value * (1 + ((bits >> 33) & 1 ? most : -most));
+}
+
+static uint16_t to_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return value != value ? 0x7fff : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+
+static float from_bf16(uint16_t value) {
+    uint32_t bits = (uint32_t)value << 16;
+    float result;
+    memcpy(&result, &bits, 4);
+    return result;
+}
+
+static int step(machine *m, thread *t, reg *restrict r, uint32_t id, uint32_t program, uint8_t *shared);
+
+#include STEP
+
+static uint32_t draw(machine *m) {
+    m->lot ^= m->lot << 13;
+    m->lot ^= m->lot >> 17;
+    m->lot ^= m->lot << 5;
+    return m->lot;
+}
+
+/* Lets a warp go on that has come to the same place as a whole; whether it has. */
+static int exchange(thread *warp) {
+    uint32_t values[32];
+    int32_t most = INT32_MIN;
+    for (uint32_t lane = 0; lane < 32; lane++) {
+        if (warp[lane].state != warp->state || warp[lane].at != warp->at)
+            return 0;
+        values[lane] = warp[lane].value;
+        most = (int32_t)values[lane] > most ? (int32_t)values[lane] : most;
+    }
+    if (warp->state != EXCHANGES && warp->state != REDUCES)
+        return 0;
+    for (uint32_t lane = 0; lane < 32; lane++) {
+        warp[lane].value = warp[lane].state == EXCHANGES ? values[lane ^ warp[lane].lanes] : (uint32_t)most;
+        warp[lane].state = RUNS;
+    }
+    return 1;
+}
+
+static int run_program(machine *m, uint32_t program, thread *threads, uint8_t *shared) {
+    uint32_t order[1024];
+    m->program = program;
+    m->program_began = ++m->now;
+    for (uint32_t i = 0; i < m->threads; i++) {
+        threads[i].state = RUNS;
+        threads[i].at = 0;
+        order[i] = i;
+    }
+    for (;;) {
+        uint32_t moved = 0, ended = 0, at_barrier = 0;
+        for (uint32_t i = m->threads; i > 1; i--) {
+            uint32_t other = draw(m) % i, last = order[i - 1];
+            order[i - 1] = order[other];
+            order[other] = last;
+        }
+        for (uint32_t i = 0; i < m->threads; i++) {
+            thread *t = threads + order[i];
+            if (t->state != RUNS)
+                continue;
+            t->state = step(m, t, t->registers, order[i], program, shared);
+            moved = 1;
+            if (m->fault)
+                return m->fault;
+        }
+        for (uint32_t i = 0; i < m->threads; i += 32)
+            moved |= exchange(threads + i);
+        for (uint32_t i = 0; i < m->threads; i++) {
+            ended += threads[i].state == ENDED;
+            at_barrier += threads[i].state == AT_BARRIER;
+        }
+        if (ended == m->threads)
+            return NO_FAULT;
+        if (at_barrier && ended + at_barrier == m->threads) {
+            m->now++;
+            for (uint32_t i = 0; i < m->threads; i++)
+                if (threads[i].state == AT_BARRIER)
+                    threads[i].state = RUNS;
+        } else if (!moved) {
+            fault(m, DEADLOCK, 0, 0, 0);
+            return m->fault;
+        }
+    }
+}
+
+/* The first of the ranges is the memory that the threads of a program share: what another has left there is noise. */
+int run(machine *m, thread *threads) {
+    uint8_t *shared = (uint8_t *)m->ranges[0].begin;
+    for (uint32_t program = 0; program < m->grid[0] * m->grid[1]; program++) {
+        memset(shared, 255, SHARED);
+        if (m->ranges[0].written)
+            memset(m->ranges[0].written, 0, SHARED * sizeof(uint64_t));
+        if (run_program(m, program, threads, shared))
+            break;
+    }
+    return m->fault;
+}
+
+uint64_t size_of_thread(void) { return sizeof(thread); }
+uint64_t size_of_machine(void) { return sizeof(machine); }
