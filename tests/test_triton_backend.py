@@ -179,6 +179,15 @@ def test_flat_areas_of_many_levels_keep_their_precision():
     _assert_precise(x, y, value=1e-7, gradient=5e-6)
 
 
+def test_black_and_white_keep_the_digits_of_next_to_nothing():
+    x, y = torch.zeros(1, 1, 23, 24), torch.ones(1, 1, 23, 24)
+    ours, of_ours = _means_and_gradients(fused_means, x, y, **_options(levels=2))
+    exact, of_exact = _means_and_gradients(torch_backend.pyramid_means, x.double(), y.double(), **_options(levels=2))
+    torch.testing.assert_close(ours, exact, rtol=1e-6, atol=0)
+    assert exact[..., -1] < 1e-3
+    assert (of_ours - of_exact).abs().max() < 1e-6 * of_exact.abs().max()
+
+
 @pytest.mark.parametrize("bright", [100.0, 1e4])
 def test_a_pixel_far_beyond_the_range_takes_no_precision_from_others(pair, bright):
     x, y = pair(1, 1, 46, 30)

@@ -16,8 +16,9 @@ five launches for a small image, and six for a large one. Sums are Kahan's in a 
 order that is always the same: no atomics, no matrix units, no TF32.
 
 s² and d² hold what x² + y² and xy do, at fewer operations, and equal images give exactly 1 by themselves: what a window
-lacks of 1 is twice its variance of d over its denominator, and it is this that is summed. Taps are divided by the
-outermost one, which saves an operation on each sum; constants that meet these sums are scaled alike.
+lacks of 1 is twice its variance of d over its denominator, and it is this that is summed. Not so at the last scale, for
+luminance may be next to nothing, as of black and white, and the product of the scales tells that to seven digits. Taps
+are divided by the outermost one, which saves an operation on each sum; constants that meet these sums are scaled alike.
 
 Moments are about two constants of a thread, its bases, since E[s²] - E[s]² loses to rounding some 1e-7 of the squared
 distance between base and mean. Every eighth row the bases become the means, along the thread's window, of s and of d in
@@ -118,7 +119,7 @@ def _positive(value):
 def _similarity(
     moments, bases, valid, shifts, limits, luminance, TOTAL: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr
 ):  # fmt: skip
-    """Half of what cs, or l cs, lacks of 1 at one position, and its derivatives.
+    """Half of what cs lacks of 1 at one position, or half of -l cs, and its derivatives.
 
     Half of those to E[s²] and to E[d²] are told, and a quarter of those to the means of x and of y. RECTIFY: negative
     covariances count as zero. GUARD: C1 or C2 may be zero, and a denominator with it. The moments are about the bases,
@@ -167,21 +168,27 @@ def _similarity(
             energy = tl.where(black, 1.0, energy)
         inverse = _inverse(energy)
         dim = of_d * inverse  # half of what l lacks of 1
+        light = of_s - of_d  # 4 μx μy
         cut = tl.zeros_like(dim)
         if RECTIFY:
-            dark = of_s < of_d
+            dark = light < 0
             dim = tl.where(dark, 0.5 * (of_s + of_d) * inverse, dim)
+            light = _positive(light)
             cut = tl.where(dark, cut + 0.5, cut)
         counts = valid & (black == 0) if GUARD else valid
         factor = tl.where(counts, tl.fma(lacking, -2.0, 1.0) * inverse, 0.0) * tl.full((), 1 / TOTAL, inverse.dtype)
         to_mean_s = light_s * (factor * (dim - cut))
         to_mean_d = light_d * (factor * (dim - (1 - cut)))
-        ratio = tl.where(counts, tl.fma(dim, -2.0, 1.0), 0.0)
+        # Of the two ways to l each rounds little where the other rounds much.
+        ratio = tl.where(dim < 0.25, tl.fma(dim, -2.0, 1.0), (light + c1) * inverse)
+        ratio = tl.where(counts, ratio, 0.0)
         to_squares_s *= ratio
         to_squares_d *= ratio
         to_x = tl.fma(to_x, ratio, to_mean_s + to_mean_d)
         to_y = tl.fma(to_y, ratio, to_mean_s - to_mean_d)
-        lacking = tl.where(counts, tl.fma(lacking, ratio, dim), 0.0)
+        lacking = (lacking - 0.5) * ratio
+        if GUARD:
+            lacking = tl.where(valid & black, -0.5, lacking)
     return lacking, to_squares_s, to_squares_d, to_x, to_y
 
 
@@ -813,7 +820,8 @@ def mean(
     total = tl.zeros([SIZE], tl.float64)
     for i in range(0, count, SIZE):
         total += tl.load(partials + at * slots + i + lane, mask=i + lane < count, other=0)
-    tl.store(means + at, 1 - 2 * tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
+    whole = tl.where(level < levels - 1, 1.0, 0.0)  # of cs is summed what it lacks
+    tl.store(means + at, whole - 2 * tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
 
 
 @triton.jit
