@@ -118,7 +118,7 @@ class _Call:
         self.sizes = {"coarse": (2, planes, coarser), "partials": (planes, levels, slots), "origins": (planes, 2)}
         names, weights = ("TAPS", "PARTS", "ALONG"), _weights(taps, self.dtype == torch.float64)
         constants = dict(zip(names, weights, strict=True), MAPS=maps, PIXELS=columns, RECTIFY=rectify)
-        constants["GUARD"] = min(c1, c2) == 0
+        constants["EXACT"] = c1 == 0, c2 == 0
         units = coarser, *(_bits(value) for value in (c1 / unit**2, c2 / unit**2, unit))
         self.sweeps = []
         for part, (plan, grid) in enumerate(zip(plans, grids, strict=True)):

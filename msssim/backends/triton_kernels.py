@@ -117,12 +117,12 @@ def _positive(value):
 
 @triton.jit
 def _similarity(
-    moments, bases, valid, shifts, limits, luminance, TOTAL: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr
+    moments, bases, valid, shifts, limits, luminance, TOTAL: tl.constexpr, RECTIFY: tl.constexpr, EXACT: tl.constexpr
 ):  # fmt: skip
     """Half of what cs lacks of 1 at one position, or half of -l cs, and its derivatives.
 
     Half of those to E[s²] and to E[d²] are told, and a quarter of those to the means of x and of y. RECTIFY: negative
-    covariances count as zero. GUARD: C1 or C2 may be zero, and a denominator with it. The moments are about the bases,
+    covariances count as zero. EXACT: which of C1 and C2 are zero, and a denominator may be. The moments are about the bases,
     and TOTAL times too large; the derivatives are so many times too small.
 
     s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². So 1 - cs is 2 σd² by the
@@ -139,9 +139,9 @@ def _similarity(
     both = variance_s + variance_d
     denominator = both + c2
     flat = denominator <= zero_of_squares + rounding2 * (squares_s + squares_d)
-    if GUARD:
+    if EXACT[1]:
         denominator = tl.where(flat, 1.0, denominator)
-    inverse = tl.where(valid & (flat == 0) if GUARD else valid, _inverse(denominator), 0.0)
+    inverse = tl.where(valid & (flat == 0) if EXACT[1] else valid, _inverse(denominator), 0.0)
     if RECTIFY:
         covariance4 = variance_s - variance_d
         lacking = tl.where(covariance4 < 0, 0.5 * both, variance_d) * inverse
@@ -164,7 +164,7 @@ def _similarity(
         of_d = light_d * light_d
         energy = of_s + of_d + c1
         black = energy <= zero + rounding1 * (shifts[0] * shifts[0] + shifts[1] * shifts[1])
-        if GUARD:
+        if EXACT[0]:
             energy = tl.where(black, 1.0, energy)
         inverse = _inverse(energy)
         dim = of_d * inverse  # half of what l lacks of 1
@@ -175,7 +175,7 @@ def _similarity(
             dim = tl.where(dark, 0.5 * (of_s + of_d) * inverse, dim)
             light = _positive(light)
             cut = tl.where(dark, cut + 0.5, cut)
-        counts = valid & (black == 0) if GUARD else valid
+        counts = valid & (black == 0) if EXACT[0] else valid
         factor = tl.where(counts, tl.fma(lacking, -2.0, 1.0) * inverse, 0.0) * tl.full((), 1 / TOTAL, inverse.dtype)
         to_mean_s = light_s * (factor * (dim - cut))
         to_mean_d = light_d * (factor * (dim - (1 - cut)))
@@ -187,7 +187,7 @@ def _similarity(
         to_x = tl.fma(to_x, ratio, to_mean_s + to_mean_d)
         to_y = tl.fma(to_y, ratio, to_mean_s - to_mean_d)
         lacking = (lacking - 0.5) * ratio
-        if GUARD:
+        if EXACT[0]:
             lacking = tl.where(valid & black, -0.5, lacking)
     return lacking, to_squares_s, to_squares_d, to_x, to_y
 
@@ -407,13 +407,13 @@ def _bases(image, row, column, size, scale, near, HALO: tl.constexpr):
 
 @triton.jit
 def _map_row(
-    complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY: tl.constexpr, EXACT: tl.constexpr,
     TAPS: tl.constexpr, ALONG: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     """A row of the map: what it lacks, the derivatives that are pending, and those that are filtered to the end."""
     lacking, pending, finished = (), (), _repeat((), MAPS)
     for p in tl.static_range(PIXELS):
-        here = _similarity(complete[p], bases, valid[p], shifts, limits, luminance, ALONG * ALONG, RECTIFY, GUARD)
+        here = _similarity(complete[p], bases, valid[p], shifts, limits, luminance, ALONG * ALONG, RECTIFY, EXACT)
         lacking = lacking + (here[0],)
         begun, rows = (), ()
         for m in tl.static_range(MAPS):
@@ -480,7 +480,7 @@ def _place(program, lanes, rows, height, width, LOST: tl.constexpr, PIXELS: tl.c
 def _stream(
     image, targets, lines, place, size, rows, constants, scale, luminance,
     TAPS: tl.constexpr, PARTS: tl.constexpr, ALONG: tl.constexpr, DOWN: tl.constexpr, MAPS: tl.constexpr,
-    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr, WIDE: tl.constexpr,
+    PIXELS: tl.constexpr, RECTIFY: tl.constexpr, EXACT: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Down the rows once: what each thread's part of the map lacks, what was lost of that, the largest of |s| and |d|.
 
@@ -538,12 +538,12 @@ def _stream(
     seen_x = x - (HALO + 1) * x_h
     seen_y = y - (HALO + 1) * y_h
     of_x, of_y = _pixels(x + x_at, y + y_at, x_w, y_w, row, height, inside, READ)
-    bases = (nil, nil) if GUARD else _bases(image, row, column, size, scale, near, HALO)
+    bases = (nil, nil) if EXACT[1] else _bases(image, row, column, size, scale, near, HALO)
     latest = (nil, nil, nil, nil)
     for pair in range((rows + HALO + LEAD) // 2):
         if 2 * pair == HALO + LEAD:  # the windows before this row are of the programs above
             total, lost = nil, nil
-        if not GUARD:  # which tells rounding from contrast by squares about one constant
+        if not EXACT[1]:  # where rounding is told from contrast by squares about one constant
             if pair % BLOCK == 0:
                 within_image = _between(row - 1, height)
                 moments, bases = _about_others(moments, bases, latest, within_image, ALONG, PARTS, PIXELS)
@@ -586,7 +586,7 @@ def _stream(
             fields = _heard(line, 0, 2, HALO, PIXELS, SIZE)
             moments, complete, latest = _moments_row(fields, bases, moments, TAPS, PIXELS)
             lacking, derivatives, finished = _map_row(
-                complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY, GUARD, TAPS, ALONG, MAPS,
+                complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY, EXACT, TAPS, ALONG, MAPS,
                 PIXELS,
             )  # fmt: skip
             if MAPS:
@@ -627,7 +627,7 @@ def sweep(
     planes, channels, height, width, levels, rows, lanes: tl.int64, slots,
     pixels: tl.int64, coarse_pixels: tl.int64, c1_bits: tl.int64, c2_bits: tl.int64, unit_bits: tl.int64,
     TAPS: tl.constexpr, PARTS: tl.constexpr, ALONG: tl.constexpr, FINEST: tl.constexpr, COARSE: tl.constexpr,
-    DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr, RECTIFY: tl.constexpr, GUARD: tl.constexpr,
+    DOWN: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr, RECTIFY: tl.constexpr, EXACT: tl.constexpr,
     WIDE: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     """The sums over some rows and columns of one plane at one scale; the gradient there, and the next scale's pixels.
@@ -696,14 +696,16 @@ def sweep(
     while attempts > 0:
         change = (scale * unit) * (scale * unit)
         limits = (c1 * change, c2 * change)
-        if not GUARD:  # what scaling leaves of the constants may be zero
-            limits = (tl.maximum(limits[0], zero), tl.maximum(limits[1], zero))
+        if not EXACT[0]:  # what scaling leaves of a constant may be zero
+            limits = (tl.maximum(limits[0], zero), limits[1])
+        if not EXACT[1]:
+            limits = (limits[0], tl.maximum(limits[1], zero))
         limits = (tl.minimum(limits[0], _LARGEST), tl.minimum(limits[1], _LARGEST) * (ALONG * ALONG))
         limits = limits + (zero, zero * (ALONG * ALONG), rounding1, rounding2)
         constants = (origin, near, limits)
         total, lost, worst = _stream(
             image, targets, scratch, place, (height, width), rows, constants, scale, luminance, TAPS, PARTS,
-            ALONG, DOWN, MAPS, PIXELS, RECTIFY, GUARD, WIDE,
+            ALONG, DOWN, MAPS, PIXELS, RECTIFY, EXACT, WIDE,
         )  # fmt: skip
         attempts -= 1
         if tl.max(tl.where(worst < _SUSPICIOUS, 0, 1), 0) == 0:
