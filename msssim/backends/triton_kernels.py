@@ -122,8 +122,8 @@ def _similarity(
     """Half of what cs lacks of 1 at one position, or half of -l cs, and its derivatives.
 
     Half of those to E[s²] and to E[d²] are told, and a quarter of those to the means of x and of y. RECTIFY: negative
-    covariances count as zero. EXACT: which of C1 and C2 are zero, and a denominator may be. The moments are about the bases,
-    and TOTAL times too large; the derivatives are so many times too small.
+    covariances count as zero. EXACT: whether C1 and C2 are zero, and a denominator may be. The moments are about the
+    bases, and TOTAL times too large; the derivatives are so many times too small.
 
     s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². So 1 - cs is 2 σd² by the
     denominator: nothing at all where images are equal.
