@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import datasets
+import msssim
 from reference import oracles
 from validation import __main__ as command
 from validation import accuracy_sections, budgets, gradients, library, readme, rows, stability, values
@@ -96,6 +97,17 @@ def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
             assert part in text, (name, part)
 
 
+def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(stability, "work", lambda limit: [])
+    monkeypatch.setattr(gradients, "SMALL", [])
+    assert command.main(["--device", "sm_90", "--dataset", "synthetic", "--limit", "1", "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "rows.csv")
+    assert set(table.backend.dropna()) == {"triton"} and (table.verdict == rows.PASS).any()
+    assert "the kernels' PTX for sm_90, run on the CPU" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "triton" not in msssim.available_backends() or torch.cuda.is_available()
+
+
 @pytest.mark.parametrize("wrong_by", [1e-3, math.nan])
 def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by):
     from msssim.backends import torch_backend
@@ -117,6 +129,8 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
         (["--limit", "0"], "at least 1"),
         (["--dataset", "kodak"], "MSSSIM_DATA"),
         (["--device", "nothing"], "nothing"),
+        (["--device", "sm_90", "--backend", "torch"], "takes no --backend"),
+        (["--device", "sm_90", "--human"], "for one process"),
     ],
 )
 def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, monkeypatch, capsys):

@@ -74,6 +74,8 @@ def _device(parser, options, about):
         return
     if options.backend:
         parser.error(f"--device {options.device} is for the kernels of one backend, and takes no --backend")
+    if options.human is not None:
+        parser.error(f"--device {options.device} is for one process, and --human starts more")
     try:
         from . import no_gpu
     except ImportError as error:
