@@ -265,6 +265,8 @@ class _Translation:
             return kind, f"{{2.u32}} >= {kind[1:]} ? ({beyond}) : {shifted}"
         if first in ("add", "sub") and kind[0] == "s":
             kind = "u" + kind[1:]  # which wraps around
+        if name[1:] == ["full", "f32"]:
+            return kind, f"roughly({_VALUES['div.f32']}, 0x1p-22)"
         return kind, _VALUES.get(f"{first}.{kind}") or _VALUES[first]
 
     def _wait(self, state):
