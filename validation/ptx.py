@@ -57,7 +57,7 @@ _VALUES = {
     "mul.f32": "{1} * {2}", "mul.f64": "{1} * {2}", "abs": "{1} < 0 ? -{1} : {1}",
     "abs.f32": "__builtin_fabsf({1})", "abs.f64": "__builtin_fabs({1})",
     "fma.f32": "__builtin_fmaf({1}, {2}, {3})", "fma.f64": "__builtin_fma({1}, {2}, {3})",
-    "div": "{2} ? {1} / {2} : -1", "div.f32": "{1} / {2}", "div.f64": "{1} / {2}",
+    "div": "{2} ? {1} / {2} : -1", "rem": "{2} ? {1} % {2} : {1}", "div.f32": "{1} / {2}", "div.f64": "{1} / {2}",
     "bfe": "({1} >> {2.u32}) & ((1u << {3.u32}) - 1)",
     "rsqrt": "roughly(1 / __builtin_sqrt((double){1}), 0x1p-22)", "rcp": "roughly(1 / (double){1}, 0x1p-20)",
 }  # fmt: skip
