@@ -58,7 +58,8 @@ _VALUES = {
     "abs.f32": "__builtin_fabsf({1})", "abs.f64": "__builtin_fabs({1})",
     "fma.f32": "__builtin_fmaf({1}, {2}, {3})", "fma.f64": "__builtin_fma({1}, {2}, {3})",
     "div": "{2} ? {1} / {2} : -1", "rem": "{2} ? {1} % {2} : {1}", "div.f32": "{1} / {2}", "div.f64": "{1} / {2}",
-    "bfe": "({1} >> {2.u32}) & ((1u << {3.u32}) - 1)",
+    "bfe.u32": "({1} >> {2.u32}) & ((1u << {3.u32}) - 1)",
+    "bfe.s32": "{1} << (32 - {2.u32} - {3.u32}) >> (32 - {3.u32})",  # of a part that is not empty
     "rsqrt": "roughly(1 / __builtin_sqrt((double){1}), 0x1p-22)", "rcp": "roughly(1 / (double){1}, 0x1p-20)",
 }  # fmt: skip
 
