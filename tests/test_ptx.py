@@ -1,6 +1,7 @@
 """Compiled kernels on the CPU: that they compute, and that what is wrong with one is noticed."""
 
 import os
+import types
 
 import pytest
 import torch
@@ -119,3 +120,72 @@ def test_an_access_that_is_not_aligned_is_an_error():
 def test_what_is_not_translated_is_refused():
     with pytest.raises(ValueError, match=r"PTX that is not translated: .*atom"):
         _run(counted, (1, 1), torch.zeros(1, dtype=torch.int32))
+
+
+_PTX = """
+.visible .entry one(.param .u64 one_param_0, .param .u64 one_param_1)
+{
+    ld.param.b64 %rd1, [one_param_0];
+    ld.param.b64 %rd2, [one_param_1];
+    mov.u32 %r9, %tid.x;
+    setp.ne.b32 %p9, %r9, 0;
+    @%p9 bra $L__end;
+    ld.global.v2.b32 {%r1, %r2}, [%rd1];
+    INSTRUCTIONS
+    st.global.b32 [%rd2+4], %r3;
+$L__end:
+    ret;
+}
+// -- End function
+"""
+_NAN, _ONE, _TWO, _MINUS_ONE = 0x7FC00000, 0x3F800000, 0x40000000, 0xBF800000
+_PICK = "selp.b32 %r3, 1, 0, %p1;"
+
+
+# As NVIDIA describes each in "Parallel Thread Execution ISA", the chapter on its instructions.
+@pytest.mark.parametrize(
+    "instructions, a, b, expected",
+    [
+        ("bfe.u32 %r3, %r1, 1, 1;", 2, 0, 1),
+        ("bfe.s32 %r3, %r1, 1, 1;", 2, 0, -1),
+        ("shr.s32 %r3, %r1, 33;", -5, 0, -1),
+        ("shr.u32 %r3, %r1, %r2;", -1, 31, 1),
+        ("shl.b32 %r3, %r1, %r2;", 1, 32, 0),
+        ("div.s32 %r3, %r1, %r2;", -7, 2, -3),
+        ("rem.s32 %r3, %r1, %r2;", -7, 2, -1),
+        ("mul.lo.s32 %r3, %r1, %r2;", 1 << 30, 6, -(1 << 31)),
+        ("mul.wide.s32 %rd3, %r1, %r2; shr.u64 %rd4, %rd3, 32; cvt.u32.u64 %r3, %rd4;", -2, 3, -1),
+        ("mad.wide.u32 %rd3, %r1, %r2, %rd9; shr.u64 %rd4, %rd3, 32; cvt.u32.u64 %r3, %rd4;", -1, 2, 1),
+        ("mov.b64 %rd3, {%r1, %r2}; mov.b64 {_, %r3}, %rd3;", 5, 7, 7),
+        ("max.s32 %r3, %r1, %r2;", -1, 1, 1),
+        ("min.u32 %r3, %r1, %r2;", -1, 1, 1),
+        (f"setp.lt.s32 %p1, %r1, %r2; {_PICK}", -1, 1, 1),
+        (f"setp.lt.u32 %p1, %r1, %r2; {_PICK}", -1, 1, 0),
+        (f"setp.ne.f32 %p1, %r1, %r2; {_PICK}", _NAN, _ONE, 0),
+        (f"setp.neu.f32 %p1, %r1, %r2; {_PICK}", _NAN, _ONE, 1),
+        (f"setp.lt.f32 %p1, %r1, %r2; {_PICK}", _NAN, _ONE, 0),
+        (f"setp.geu.f32 %p1, %r1, %r2; {_PICK}", _NAN, _ONE, 1),
+        (f"setp.nan.f32 %p1, %r1, %r2; {_PICK}", _ONE, _NAN, 1),
+        (f"mov.pred %p2, -1; setp.eq.b32 %p3, %r1, %r2; xor.pred %p1, %p2, %p3; {_PICK}", 4, 4, 0),
+        (f"setp.eq.b32 %p3, %r1, %r2; not.pred %p1, %p3; {_PICK}", 4, 5, 1),
+        ("max.f32 %r3, %r1, %r2;", _NAN, _ONE, _ONE),
+        ("max.NaN.f32 %r3, %r1, %r2;", _ONE, _NAN, _NAN),
+        ("fma.rn.f32 %r3, %r1, %r2, 0f3F800000;", _TWO, _MINUS_ONE, -0x40800000),
+        ("abs.f32 %r3, %r1;", _MINUS_ONE, 0, _ONE),
+        ("sub.rn.f32 %r3, %r1, %r2;", _TWO, _ONE, _ONE),
+        ("cvt.rn.f32.s32 %r3, %r1;", -1, 0, -0x40800000),
+        ("cvt.rmi.f32.f32 %r3, %r1;", 0x3FC00000, 0, _ONE),
+        ("cvt.rn.bf16.f32 %rs1, %r1; cvt.f32.bf16 %r3, %rs1;", _ONE + 0x8001, 0, _ONE + 0x10000),
+        ("mov.b64 %rd3, 0; @!%p9 bra $L__one; mov.b64 %rd3, 9;\n$L__one:\n cvt.u32.u64 %r3, %rd3;", 0, 0, 0),
+    ],
+)  # fmt: skip
+def test_an_instruction(instructions, a, b, expected):
+    compiled = types.SimpleNamespace(
+        name="one",
+        asm={"ptx": _PTX.replace("INSTRUCTIONS", instructions)},
+        metadata=types.SimpleNamespace(shared=0, num_warps=1),
+        src=types.SimpleNamespace(signature={"x": "*i32", "out": "*i32"}),
+    )
+    x, out = torch.tensor([a, b]).to(torch.int32), torch.zeros(2, dtype=torch.int32)
+    ptx.Kernel(compiled)((1, 1), (x, out))
+    assert out.tolist() == [0, expected]

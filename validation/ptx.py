@@ -212,7 +212,8 @@ class _Translation:
             return str(8 * int(parameter[1]))
         if bits := re.fullmatch(r"0[fFdD]([0-9A-Fa-f]+)", text):
             return f"(((reg){{.b{4 * len(bits[1])} = 0x{bits[1]}ull}}).{kind})"
-        return f"(({c_type}){int(text.rstrip('U'), 0)}ll)"
+        number = int(text.rstrip("U"), 0)
+        return f"(({c_type}){int(number != 0) if kind == 'pred' else number}ll)"
 
     def _code(self, name, operands):
         first, kind = name[0], name[-1]
@@ -224,7 +225,7 @@ class _Translation:
             return "return ENDED;"
         if name[:2] == ["bar", "sync"]:
             return self._wait("AT_BARRIER")
-        if name[:3] == ["shfl", "sync", "bfly"]:
+        if name[:3] == ["shfl", "sync", "bfly"] and operands[3:] == ["31", "-1"]:  # among all threads of a warp
             return self._exchanged("EXCHANGES", operands, f"t->lanes = {self._operand(operands[2], 'u32')}; ")
         if name == ["redux", "sync", "max", "s32"]:
             return self._exchanged("REDUCES", operands)
