@@ -13,8 +13,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 import triton
 import triton.language as tl
 
-from validation import ptx
-from validation.no_gpu import Driver
+from validation import no_gpu, ptx
 
 SIZE = 128
 
@@ -52,8 +51,10 @@ def counted(out):
 
 
 @pytest.fixture(autouse=True, params=[80, 90])
-def driver(request):
-    triton.runtime.driver.set_active(Driver(request.param))
+def capability(request):
+    """Of the GPU that is compiled for."""
+    with no_gpu.compiling_for(request.param):
+        yield request.param
 
 
 def _run(kernel, grid, *arguments, lot=1, watched=True, **constants):

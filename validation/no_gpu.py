@@ -36,6 +36,17 @@ class Driver:
 
 
 @contextlib.contextmanager
+def compiling_for(capability):
+    """Let Triton compile for GPUs of this capability."""
+    triton.runtime.driver.set_active(Driver(capability))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # where there is no other
+            triton.runtime.driver.reset_active()
+
+
+@contextlib.contextmanager
 def launching(capability, launch):
     """Compile for GPUs of this capability, and call launch(kernel, grid, arguments) in the place of any launch."""
 
@@ -47,14 +58,11 @@ def launching(capability, launch):
 
     if not isinstance(triton_kernels.sweep, triton.JITFunction):
         raise RuntimeError("kernels are interpreted in this process: TRITON_INTERPRET was set when they were imported")
-    triton.runtime.driver.set_active(Driver(capability))
     _forget()
     try:
-        with mock.patch.object(CompiledKernel, "_init_handles", prepare):
+        with compiling_for(capability), mock.patch.object(CompiledKernel, "_init_handles", prepare):
             yield
     finally:
-        with contextlib.suppress(RuntimeError):  # where there is no other
-            triton.runtime.driver.reset_active()
         _forget()
 
 
