@@ -1,7 +1,7 @@
-/* What runs a kernel that ptx.py has translated: its program after its program, each thread until it has to wait.
+/* What runs a kernel that ptx.py has translated: one program after another, each thread on to where it has to wait.
 
-   Included by what ptx.py writes: REGISTERS, SHARED and the file STEP, which defines step(), are given on the command
-   line. The layout of `range` and `machine` is told to Python in ptx.py. */
+   ptx.py compiles this with REGISTERS, SHARED and STEP, a file that defines step(). It has the layout of `range` and
+   `machine` too. */
 
 #include <stdint.h>
 #include <string.h>
