@@ -202,6 +202,16 @@ for number in (1, 1, 2, 2):
     assert _run(code).stdout.split()[1:] == ["0", "1", "0"]  # imports of the first call may start some of their own
 
 
+def test_a_process_may_end_while_a_thread_still_works():
+    _run("""
+import functools, torch
+from msssim.backends import numba_threads
+work = functools.partial(torch.mm, torch.ones(2000, 2000), torch.ones(2000, 2000))
+for _ in range(10):
+    numba_threads._helpers.ask(work, 1)
+""")
+
+
 CALL = """
 import logging
 from numba.core import caching

@@ -5,6 +5,7 @@ until it sleeps, and it is woken faster than any other. After a fork the child h
 for ever; threads of Python's it can have.
 """
 
+import atexit
 import ctypes
 import functools
 import logging
@@ -82,23 +83,31 @@ def on_team(typingctx, team, number, function, arguments):
 
 
 class _Helpers:
-    """Threads that wait for work all their life and end with the process."""
+    """Threads that wait for work all their life, until the process ends."""
 
     def __init__(self):
-        self._asked, self._threads, self._starting = queue.SimpleQueue(), 0, threading.Lock()
+        self._asked, self._threads, self._starting = queue.SimpleQueue(), [], threading.Lock()
 
     def ask(self, work, number):
-        if self._threads < number:
+        if len(self._threads) < number:
             with self._starting:
-                while self._threads < number:
-                    threading.Thread(target=self._serve, name=f"msssim_{self._threads}", daemon=True).start()
-                    self._threads += 1
+                while len(self._threads) < number:
+                    name = f"msssim_{len(self._threads)}"
+                    thread = threading.Thread(target=self._serve, name=name, daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
         for _ in range(number):
             self._asked.put(work)
 
+    def end(self):
+        """Wait until each has done its work: what still runs when Python goes down takes the process with it."""
+        for _ in self._threads:
+            self._asked.put(None)
+        for thread in self._threads:
+            thread.join()
+
     def _serve(self):
-        while True:
-            work = self._asked.get()
+        while (work := self._asked.get()) is not None:
             try:
                 work()
             except BaseException:  # an error that the thread which asked has as well, or gets by without
@@ -115,5 +124,6 @@ def _start_anew():
     _helpers, _forked = _Helpers(), True
 
 
+atexit.register(lambda: _helpers.end())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
