@@ -139,15 +139,15 @@ def main():
     columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
-        triton.runtime.driver.set_active(no_gpu.Driver(capability))
-        for case in CASES:
-            dtype, win_size, needs, threads, size = case
-            name = f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")
-            if re.search(arguments.pattern, name):
-                triton_backend._plan.cache_clear()
-                triton_backend._call.cache_clear()
-                for told in compiled(lambda case=case: example(*case)):
-                    print(line.format(f"sm_{capability}", name, *told), flush=True)
+        with no_gpu.compiling_for(capability):
+            for case in CASES:
+                dtype, win_size, needs, threads, size = case
+                name = f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")
+                if re.search(arguments.pattern, name):
+                    triton_backend._plan.cache_clear()
+                    triton_backend._call.cache_clear()
+                    for told in compiled(lambda case=case: example(*case)):
+                        print(line.format(f"sm_{capability}", name, *told), flush=True)
 
 
 if __name__ == "__main__":

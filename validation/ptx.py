@@ -296,8 +296,8 @@ class _Translation:
             value = f"from_bf16({value})"
         elif to[0] == source[0] == "f" and {"rmi", "rpi", "rzi"} & set(how):
             value = f"__builtin_{'floor' if 'rmi' in how else 'ceil' if 'rpi' in how else 'trunc'}({value})"
-        elif source[0] == "f" and to[0] != "f" and to != "bf16":
-            {"rzi": "as in C"}[how[0]]
+        elif source[0] == "f" and to[0] != "f" and to != "bf16" and "rzi" not in how:  # which is how C converts
+            raise KeyError(how)
         if to == "bf16":
             return f"{self._operand(result, 'b16')} = to_bf16({value});"
         return f"{self._operand(result, to)} = ({_C_TYPES[to]}){value};"
@@ -310,6 +310,7 @@ class _Translation:
             wide = kind[0] + "64" if parts.startswith("%rd") else kind
             index = f"{self._operand(base, 'u64')} / 8"
             return f"{self._operand(parts, wide)} = ({_C_TYPES[kind]})m->params[{index}];"
+        kind = "b" + kind[1:]  # what is torn is all ones, whatever its type
         parts = _listed(parts)
         start = {"global": "0", "shared": "(uint64_t)shared"}[space]
         address = f"(uint64_t){self._operand(base, 'u32' if space == 'shared' else 'u64')} + {offset} + {start}"
