@@ -41,3 +41,11 @@ def unit_of_range(data_range):
     """
     exponent = math.frexp(data_range)[1] - 1
     return 2.0 ** min(max(exponent, -120), 120)  # whose reciprocal float32 still has
+
+
+def gradient_scale(unit):
+    """The power of two that gradients are multiplied by where they are kept: 1, but for a unit next to nothing.
+
+    In such units a mean over many positions may be a number of float32 where the sum is none.
+    """
+    return min(1.0, unit * 2.0**60)

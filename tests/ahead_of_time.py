@@ -127,7 +127,7 @@ def example(dtype, win_size, needs, threads, size):
     value, slopes = triton_backend.pool(terms, pooling, needs != "no gradient")
     for gradient in kept:
         if gradient.numel():
-            triton_backend.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, dtype)
+            triton_backend.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, 1.0, dtype)
 
 
 def main():

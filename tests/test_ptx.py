@@ -50,11 +50,11 @@ def counted(out):
     tl.atomic_add(out, 1)
 
 
-@pytest.fixture(autouse=True, params=[80, 90])
-def capability(request):
-    """Of the GPU that is compiled for."""
+@pytest.fixture(params=[75, 80, 90, 100])
+def run(request):
+    """What compiles a kernel for a GPU and runs it."""
     with no_gpu.compiling_for(request.param):
-        yield request.param
+        yield _run
 
 
 def _run(kernel, grid, *arguments, lot=1, watched=True, **constants):
@@ -67,60 +67,60 @@ def _numbers(*shape, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("lot", [1, 2, 3])
-def test_threads_hear_what_others_have_told_before_a_barrier(lot):
+def test_threads_hear_what_others_have_told_before_a_barrier(run, lot):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
-    assert _run(neighbours, (1, 1), x, lines, out, lot=lot, BARRIER=True, SIZE=SIZE) == 0
+    assert run(neighbours, (1, 1), x, lines, out, lot=lot, BARRIER=True, SIZE=SIZE) == 0
     torch.testing.assert_close(out[:-1], 2 * (x[:-1] + x[1:]))
     assert out[-1] == 2 * x[-1]
 
 
-def test_without_the_barrier_what_is_heard_is_no_number():
+def test_without_the_barrier_what_is_heard_is_no_number(run):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
-    torn = _run(neighbours, (1, 1), x, lines, out, BARRIER=False, SIZE=SIZE)
+    torn = run(neighbours, (1, 1), x, lines, out, BARRIER=False, SIZE=SIZE)
     assert torn > SIZE / 4
     assert out.isnan().sum() == torn
 
 
-def test_what_nobody_watches_is_read_as_it_is():
+def test_what_nobody_watches_is_read_as_it_is(run):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
-    assert _run(neighbours, (1, 1), x, lines, out, watched=False, BARRIER=False, SIZE=SIZE) == 0
+    assert run(neighbours, (1, 1), x, lines, out, watched=False, BARRIER=False, SIZE=SIZE) == 0
     assert out.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
-def test_sums_over_threads_and_warps(dtype):
+def test_sums_over_threads_and_warps(run, dtype):
     x, out = _numbers(4, SIZE, dtype=dtype), torch.zeros(5)
-    _run(every_sum, (1, 1), x, out, ROWS=4, SIZE=SIZE)
+    run(every_sum, (1, 1), x, out, ROWS=4, SIZE=SIZE)
     torch.testing.assert_close(out[:4], x.float().sum(1), rtol=1e-5, atol=0)
     assert out[-1] == x.max()
 
 
-def test_programs_side_by_side():
+def test_programs_side_by_side(run):
     out = torch.empty(3 * SIZE)
-    _run(spread_over, (3, 1), out, SIZE, SIZE=SIZE)
+    run(spread_over, (3, 1), out, SIZE, SIZE=SIZE)
     assert torch.equal(out.view(3, SIZE), torch.arange(3.0)[:, None] + torch.arange(SIZE))
 
 
-def test_programs_that_write_over_each_other_are_an_error():
+def test_programs_that_write_over_each_other_are_an_error(run):
     with pytest.raises(RuntimeError, match=r"spread_over: a write over .* program 1, thread [\s\S]*st.global"):
-        _run(spread_over, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
+        run(spread_over, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
 
 
-def test_an_access_outside_is_an_error():
+def test_an_access_outside_is_an_error(run):
     with pytest.raises(RuntimeError, match=r"spread_over: an access outside .* program 2"):
-        _run(spread_over, (3, 1), torch.empty(2 * SIZE), SIZE, SIZE=SIZE)
+        run(spread_over, (3, 1), torch.empty(2 * SIZE), SIZE, SIZE=SIZE)
 
 
-def test_an_access_that_is_not_aligned_is_an_error():
+def test_an_access_that_is_not_aligned_is_an_error(run):
     bytes_ = torch.zeros(4 * SIZE + 4, dtype=torch.uint8)
     compiled = spread_over.warmup(torch.empty(SIZE), 0, SIZE=SIZE, grid=(1, 1))
     with pytest.raises(RuntimeError, match="an access that is not aligned"):
         ptx.Kernel(compiled)((1, 1), (bytes_[1:], 0, SIZE))
 
 
-def test_what_is_not_translated_is_refused():
+def test_what_is_not_translated_is_refused(run):
     with pytest.raises(ValueError, match=r"PTX that is not translated: .*atom"):
-        _run(counted, (1, 1), torch.zeros(1, dtype=torch.int32))
+        run(counted, (1, 1), torch.zeros(1, dtype=torch.int32))
 
 
 _PTX = """
@@ -140,6 +140,8 @@ $L__end:
 // -- End function
 """
 _NAN, _ONE, _TWO, _MINUS_ONE = 0x7FC00000, 0x3F800000, 0x40000000, 0xBF800000
+_PAIR = "mov.b64 %rd3, {%r1, %r2}; mov.b64 %rd4, {%r2, %r1};"
+_FIRST, _SECOND = "mov.b64 {%r3, _}, %rd5;", "mov.b64 {_, %r3}, %rd5;"
 _PICK = "selp.b32 %r3, 1, 0, %p1;"
 
 
@@ -171,7 +173,16 @@ _PICK = "selp.b32 %r3, 1, 0, %p1;"
         (f"setp.eq.b32 %p3, %r1, %r2; not.pred %p1, %p3; {_PICK}", 4, 5, 1),
         ("max.f32 %r3, %r1, %r2;", _NAN, _ONE, _ONE),
         ("max.NaN.f32 %r3, %r1, %r2;", _ONE, _NAN, _NAN),
+        ("max.f32 %r3, %r1, %r2, 0f40000000;", _NAN, _ONE, _TWO),
+        ("min.NaN.f32 %r3, %r1, %r2, 0f7FC00000;", _TWO, _ONE, _NAN),
+        ("cvt.u16.u32 %rs1, %r1; add.rn.f32.f16 %r3, %rs1, %r2;", 0x3C00, _ONE, _TWO),
+        ("cvt.u16.u32 %rs1, %r1; fma.rn.f32.bf16 %r3, %rs1, %rs1, %r2;", _ONE >> 16, _ONE, _TWO),
         ("fma.rn.f32 %r3, %r1, %r2, 0f3F800000;", _TWO, _MINUS_ONE, -0x40800000),
+        (f"{_PAIR} fma.rn.f32x2 %rd5, %rd3, %rd4, %rd3; {_FIRST}", _TWO, _ONE, 0x40800000),
+        (f"{_PAIR} fma.rn.f32x2 %rd5, %rd3, %rd4, %rd3; {_SECOND}", _TWO, _ONE, 0x40400000),
+        (f"{_PAIR} mul.rn.f32x2 %rd5, %rd3, %rd4; {_SECOND}", _TWO, -(1 << 31), -(1 << 31)),
+        (f"{_PAIR} add.rn.f32x2 %rd5, %rd3, %rd4; {_FIRST}", _TWO, _ONE, 0x40400000),
+        (f"{_PAIR} sub.rn.f32x2 %rd5, %rd3, %rd4; {_FIRST}", _TWO, _ONE, _ONE),
         ("abs.f32 %r3, %r1;", _MINUS_ONE, 0, _ONE),
         ("sub.rn.f32 %r3, %r1, %r2;", _TWO, _ONE, _ONE),
         ("cvt.rn.f32.s32 %r3, %r1;", -1, 0, -0x40800000),
@@ -181,12 +192,87 @@ _PICK = "selp.b32 %r3, 1, 0, %p1;"
     ],
 )  # fmt: skip
 def test_an_instruction(instructions, a, b, expected):
-    compiled = types.SimpleNamespace(
-        name="one",
-        asm={"ptx": _PTX.replace("INSTRUCTIONS", instructions)},
-        metadata=types.SimpleNamespace(shared=0, num_warps=1),
-        src=types.SimpleNamespace(signature={"x": "*i32", "out": "*i32"}),
-    )
     x, out = torch.tensor([a, b]).to(torch.int32), torch.zeros(2, dtype=torch.int32)
-    ptx.Kernel(compiled)((1, 1), (x, out))
+    _written(_PTX.replace("INSTRUCTIONS", instructions))((1, 1), (x, out))
     assert out.tolist() == [0, expected]
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        "add.f32 %r3, %r1, %r2, %r2",
+        "add.rn.f16.f32 %r3, %r1, %r2",
+        "add.rn.bf16 %rs3, %rs1, %rs2",
+        "bar.sync 1",
+        "cvt.rni.s32.f32 %r3, %r1",
+        "cvt.s32.f32 %r3, %r1",
+        "shfl.sync.up.b32 %r3, %r1, 2, 0, -1",
+        "sin.approx.f32 %r3, %r1",
+    ],
+)
+def test_an_instruction_that_is_not_translated_is_refused(instruction):
+    with pytest.raises(ValueError, match="PTX that is not translated: " + instruction):
+        _written(_PTX.replace("INSTRUCTIONS", instruction + ";"))
+
+
+_WARP = """
+.visible .entry one(.param .u64 one_param_0, .param .u64 one_param_1)
+{
+    ld.param.b64 %rd1, [one_param_0];
+    ld.param.b64 %rd2, [one_param_1];
+    mov.u32 %r9, %tid.x;
+    shl.b32 %r8, %r9, 2;
+    cvt.u64.u32 %rd3, %r8;
+    add.s64 %rd4, %rd1, %rd3;
+    add.s64 %rd5, %rd2, %rd3;
+    ld.global.b32 %r1, [%rd4];
+    INSTRUCTIONS
+    st.global.b32 [%rd5], %r3;
+    ret;
+}
+// -- End function
+"""
+
+
+@pytest.mark.parametrize(
+    "instructions, expected",
+    [
+        ("shfl.sync.bfly.b32 %r3, %r1, 2, 31, -1;", lambda x: x.view(8, 2, 2).flip(1).flatten()),
+        ("redux.sync.max.s32 %r3, %r1, -1;", lambda x: x.max().expand(32)),
+        # A matrix of eight rows of 16 bytes, from the last to the first.
+        (
+            "st.shared.b32 [%r8], %r1; bar.sync 0; sub.s32 %r7, 7, %r9; and.b32 %r7, %r7, 7; shl.b32 %r7, %r7, 4; "
+            "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r3}, [%r7];",
+            lambda x: x.view(8, 4).flip(0).flatten(),
+        ),
+        (
+            "sub.s32 %r7, 7, %r9; and.b32 %r7, %r7, 7; shl.b32 %r7, %r7, 4; "
+            "stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r7], {%r1}; bar.sync 0; ld.shared.b32 %r3, [%r8];",
+            lambda x: x.view(8, 4).flip(0).flatten(),
+        ),
+    ],
+)
+def test_what_a_warp_does_together(instructions, expected):
+    x, out = torch.randperm(32, generator=torch.Generator().manual_seed(0)).to(torch.int32), torch.zeros(32).int()
+    _written(_WARP.replace("INSTRUCTIONS", instructions))((1, 1), (x, out))
+    assert torch.equal(out, expected(x))
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_the_largest_number_of_a_warp(negative):
+    x, out = -_numbers(32) if negative else _numbers(32), torch.zeros(32)
+    x[3] = torch.nan
+    _written(_WARP.replace("INSTRUCTIONS", "redux.sync.max.f32 %r3, %r1, -1;"))((1, 1), (x, out))
+    assert (out == x[x == x].max()).all()
+
+
+def _written(text):
+    """A kernel of two pointers, by its PTX."""
+    return ptx.Kernel(
+        types.SimpleNamespace(
+            name="one",
+            asm={"ptx": text},
+            metadata=types.SimpleNamespace(shared=128, num_warps=1),
+            src=types.SimpleNamespace(signature={"x": "*i32", "out": "*i32"}),
+        )
+    )

@@ -45,16 +45,11 @@ def launches(monkeypatch):
             # A program of four times the size takes little longer, and there are fewer of them.
             _set_plan(monkeypatch, SIZES=(512,))
         yield stack.enter_context(no_gpu.standing_in(90)) if not GPU and not INTERPRETED else None
-    _forget_plans()
-
-
-def _forget_plans():
-    for remembered in (triton_backend._plan, triton_backend._call):
-        getattr(remembered, "cache_clear", lambda: None)()
+    no_gpu.forget()
 
 
 def _set_plan(monkeypatch, **names):
-    _forget_plans()
+    no_gpu.forget()
     for name, value in names.items():
         monkeypatch.setattr(triton_backend, name, value)
 
@@ -85,7 +80,7 @@ class Fused(torch.autograd.Function):
     def backward(ctx, upstream):
         size, dtype = ctx.image.shape[-2:], ctx.image.dtype
         halo = len(ctx.options["taps"]) - 1
-        arguments = (*size, ctx.options["levels"], halo, dtype)
+        arguments = (*size, ctx.options["levels"], halo, ctx.options["unit"], dtype)
         return *(
             triton_backend.gradient(upstream, None, kept, *arguments) if kept.numel() else None for kept in ctx.kept
         ), None
@@ -397,6 +392,15 @@ def test_the_order_of_threads_changes_no_bit(pair):
             results.append(_means_and_gradients(fused_means, x, y, **_options(levels=3)))
     for again in results[1:]:
         assert all(torch.equal(*each) for each in zip(results[0], again, strict=True))
+
+
+@compiled
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("capability", [60, 75, 100, 120])
+def test_the_kernels_for_gpus_old_and_new(pair, capability, dtype):
+    x, y = pair(1, 1, 45, 47, dtype=dtype)
+    with no_gpu.standing_in(capability):
+        _compare(x, y, (True, False), levels=3, win_size=7, rtol=2e-5 if dtype == torch.float32 else 2**-8)
 
 
 @compiled

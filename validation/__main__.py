@@ -24,8 +24,8 @@ import msssim
 from . import accuracy, conformance, human, machine, report
 from .options import positive
 
-# GPUs that need not be here, by their compute capability.
-SIMULATED = {"sm_80": 80, "sm_90": 90}
+# GPUs that need not be here, by the name that compilers have for them: their compute capability.
+SIMULATED = {f"sm_{capability}": capability for capability in (60, 70, 75, 80, 86, 89, 90, 100, 120)}
 
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
@@ -99,7 +99,7 @@ def _parser():
     parser.add_argument(
         "--device",
         default="cpu",
-        help=f"torch device (default: cpu), or {' or '.join(SIMULATED)}, which need not be here",
+        help=f"torch device (default: cpu), or a GPU that need not be here: {', '.join(SIMULATED)}",
     )
     parser.add_argument(
         "--backend", nargs="+", choices=available, metavar="NAME",

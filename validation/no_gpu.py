@@ -13,7 +13,8 @@ from triton.compiler import CompiledKernel
 from msssim import backends
 from msssim.backends import operator, triton_backend, triton_kernels
 
-PROCESSORS = {80: 108, 90: 132}  # of an A100 and an H200, by compute capability
+# By compute capability, of a P100, V100, T4, A100, RTX 3090, RTX 4090, H200, B200 and RTX 5090.
+PROCESSORS = {60: 56, 70: 80, 75: 40, 80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170}
 
 
 class Driver:
@@ -54,19 +55,21 @@ def launching(capability, launch):
         def run(*arguments):  # after the grid come the stream, the function and what profilers ask
             launch(self, arguments[:3], arguments[9:])
 
-        self._run = self.module = self.function = run
+        self.module = self.function = run
+        setattr(self, "_run" if hasattr(type(self), "run") else "run", run)  # by the version of Triton
 
     if not isinstance(triton_kernels.sweep, triton.JITFunction):
         raise RuntimeError("kernels are interpreted in this process: TRITON_INTERPRET was set when they were imported")
-    _forget()
+    forget()
     try:
         with compiling_for(capability), mock.patch.object(CompiledKernel, "_init_handles", prepare):
             yield
     finally:
-        _forget()
+        forget()
 
 
-def _forget():
+def forget():
+    """Let calls be planned anew: what is planned is kept for a device."""
     for remembered in (triton_backend._call, triton_backend._plan, triton_backend._pool, triton_backend._spread):
         getattr(remembered, "cache_clear", lambda: None)()  # a test may have put another in its place
 
@@ -91,8 +94,8 @@ def standing_in(capability, *, lot=1, watched=True):
 
     Parameters
     ----------
-    capability : {80, 90}
-        Compute capability of the GPU, 90 for sm_90.
+    capability : int
+        Compute capability of the GPU, 90 for sm_90; any of PROCESSORS.
     lot, watched
         As of :class:`ptx.Kernel`.
 

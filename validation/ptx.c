@@ -13,7 +13,7 @@ typedef union {
     int16_t s16;
     uint32_t u32, b32;
     int32_t s32;
-    uint64_t u64, b64;
+    uint64_t u64, b64, f32x2; /* f32x2: two float32 */
     int64_t s64;
     float f32;
     double f64;
@@ -32,12 +32,13 @@ typedef struct {
     range ranges[32];
 } machine;
 
-enum { RUNS, ENDED, AT_BARRIER, EXCHANGES, REDUCES };
+enum { RUNS, ENDED, AT_BARRIER, EXCHANGES, REDUCES, REDUCES_F32, GATHERS };
 enum { NO_FAULT, OUTSIDE, NOT_ALIGNED, OVERWRITTEN, DEADLOCK };
 
 typedef struct {
     int state, at; /* at which of the places where threads wait */
     uint32_t value, lanes; /* what it exchanges, and how far away */
+    uint32_t rows[4]; /* of matrices, where they are: as many lanes told one each */
     reg registers[REGISTERS];
 } thread;
 
@@ -106,6 +107,24 @@ static float from_bf16(uint16_t value) {
     return result;
 }
 
+/* Whether a is larger than b, or a number where b is none. */
+static int larger_f32(uint32_t a, uint32_t b) {
+    float x, y;
+    memcpy(&x, &a, 4);
+    memcpy(&y, &b, 4);
+    return x > y || (y != y && x == x);
+}
+
+static uint64_t fma2(uint64_t a, uint64_t b, uint64_t c) {
+    union {
+        uint64_t b64;
+        float f32[2];
+    } x = {a}, y = {b}, z = {c};
+    for (int k = 0; k < 2; k++)
+        z.f32[k] = __builtin_fmaf(x.f32[k], y.f32[k], z.f32[k]);
+    return z.b64;
+}
+
 static int step(machine *m, thread *t, reg *restrict r, uint32_t id, uint32_t program, uint8_t *shared);
 
 #include STEP
@@ -119,18 +138,20 @@ static uint32_t draw(machine *m) {
 
 /* Lets a warp go on that has come to the same place as a whole; whether it has. */
 static int exchange(thread *warp) {
-    uint32_t values[32];
-    int32_t most = INT32_MIN;
+    uint32_t values[32], most;
     for (uint32_t lane = 0; lane < 32; lane++) {
         if (warp[lane].state != warp->state || warp[lane].at != warp->at)
             return 0;
         values[lane] = warp[lane].value;
-        most = (int32_t)values[lane] > most ? (int32_t)values[lane] : most;
+        if (!lane || (warp->state == REDUCES_F32 ? larger_f32(values[lane], most) : (int32_t)values[lane] > (int32_t)most))
+            most = values[lane];
     }
-    if (warp->state != EXCHANGES && warp->state != REDUCES)
+    if (warp->state < EXCHANGES)
         return 0;
     for (uint32_t lane = 0; lane < 32; lane++) {
-        warp[lane].value = warp[lane].state == EXCHANGES ? values[lane ^ warp[lane].lanes] : (uint32_t)most;
+        for (uint32_t k = 0; k < 4; k++)
+            warp[lane].rows[k] = values[8 * k + lane / 4];
+        warp[lane].value = warp[lane].state == EXCHANGES ? values[lane ^ warp[lane].lanes] : most;
         warp[lane].state = RUNS;
     }
     return 1;

@@ -27,7 +27,7 @@ _FAULTS = (
 )  # fmt: skip
 
 _C_TYPES = {
-    "pred": "uint8_t", "f16": "_Float16", "f32": "float", "f64": "double",
+    "pred": "uint8_t", "f16": "_Float16", "f32": "float", "f64": "double", "f32x2": "uint64_t",
     **{f"s{bits}": f"int{bits}_t" for bits in (8, 16, 32, 64)},
     **{f"{kind}{bits}": f"uint{bits}_t" for kind in "bu" for bits in (8, 16, 32, 64)},
 }  # fmt: skip
@@ -44,12 +44,15 @@ _COMPARED = {
 }  # fmt: skip
 _KNOWN = {
     *_C_TYPES, *_COMPARED, "bf16", "global", "shared", "param", "v2", "v4", "sync", "bfly", "uni", "max", "lo", "wide",
-    "rn", "rmi", "rpi", "rzi", "ftz", "approx", "full", "NaN",
+    "rn", "rmi", "rpi", "rzi", "ftz", "approx", "full", "NaN", "aligned", "m8n8", "x1", "x2", "x4",
 }  # fmt: skip
+_NUMBERS = {*_C_TYPES, "bf16"}
 _LARGER = {
     "number": "{a} != {a} ? {b} : {b} != {b} ? {a} : {a} {sign} {b} ? {a} : {b}",
     "NaN": "{a} != {a} ? {a} : {b} != {b} ? {b} : {a} {sign} {b} ? {a} : {b}",
 }
+# float32 and float16 or bfloat16, which is {0}, and {1} where it comes twice.
+_MIXED = {"add": "{0} + {{2.f32}}", "sub": "{0} - {{2.f32}}", "fma": "__builtin_fmaf({0}, {1}, {{3.f32}})"}
 # What an instruction puts into its first operand {0}, by its name, or its name and type.
 _VALUES = {
     "mov": "{1}", "neg": "-{1}", "add": "{1} + {2}", "sub": "{1} - {2}", "and": "{1} & {2}", "or": "{1} | {2}",
@@ -60,6 +63,8 @@ _VALUES = {
     "div": "{2} ? {1} / {2} : -1", "rem": "{2} ? {1} % {2} : {1}", "div.f32": "{1} / {2}", "div.f64": "{1} / {2}",
     "bfe.u32": "({1} >> {2.u32}) & ((1u << {3.u32}) - 1)",
     "bfe.s32": "{1} << (32 - {2.u32} - {3.u32}) >> (32 - {3.u32})",  # of a part that is not empty
+    "fma.f32x2": "fma2({1}, {2}, {3})", "mul.f32x2": "fma2({1}, {2}, 0x8000000080000000)",
+    "add.f32x2": "fma2({1}, 0x3f8000003f800000, {2})", "sub.f32x2": "fma2({2}, 0xbf800000bf800000, {1})",
     "rsqrt": "roughly(1 / __builtin_sqrt((double){1}), 0x1p-22)", "rcp": "roughly(1 / (double){1}, 0x1p-20)",
 }  # fmt: skip
 
@@ -217,26 +222,32 @@ class _Translation:
 
     def _code(self, name, operands):
         first, kind = name[0], name[-1]
-        if not _KNOWN.issuperset(name[1:]) or (kind == "bf16" and first not in ("max", "min", "cvt")):
+        if not _KNOWN.issuperset(name[1:]) or (
+            kind == "bf16" and first not in ("max", "min", "cvt") and "f32" not in name
+        ):
             raise KeyError(name)
         if first == "bra":
             return f"goto {operands[0].lstrip('$')};"
         if first == "ret":
             return "return ENDED;"
-        if name[:2] == ["bar", "sync"]:
+        if name == ["bar", "sync"] and operands == ["0"]:  # for all threads of a program
             return self._wait("AT_BARRIER")
         if name[:3] == ["shfl", "sync", "bfly"] and operands[3:] == ["31", "-1"]:  # among all threads of a warp
             return self._exchanged("EXCHANGES", operands, f"t->lanes = {self._operand(operands[2], 'u32')}; ")
-        if name == ["redux", "sync", "max", "s32"]:
-            return self._exchanged("REDUCES", operands)
+        if name in (["redux", "sync", "max", "s32"], ["redux", "sync", "max", "f32"]):
+            return self._exchanged("REDUCES" if kind == "s32" else "REDUCES_F32", operands)
+        if first in ("ldmatrix", "stmatrix"):
+            return self._matrices(first == "ldmatrix", *operands)
         if first in ("ld", "st"):
             return self._memory(name, operands)
         if first == "mov" and "{" in operands[0] + operands[1]:
             return self._parts(int(kind[1:]) // 2, *operands)
         if first == "cvt":
             return self._converted(name[1:-2], *name[-2:], *operands)
+        to, value = self._value(name, kind, len(operands))
+        if {int(number) for number in re.findall(r"\{(\d)", value)} != set(range(1, len(operands))):
+            raise KeyError(operands)
         stored = "b16" if kind == "bf16" else kind
-        to, value = self._value(name, kind, [self._operand(each, stored) for each in operands[1:3]])
 
         def operand(found):
             return self._operand(operands[int(found[1])], found[2] or stored)
@@ -245,17 +256,23 @@ class _Translation:
         return f"{self._operand(operands[0], to)} = {value};"
 
     @staticmethod
-    def _value(name, kind, two):
+    def _value(name, kind, count):
         """The type and the value of a result, with the operands' numbers in braces."""
-        first, pair = name[0], dict(zip("ab", two, strict=False))
+        first = name[0]
+        if _NUMBERS.intersection(name[1:-1]):
+            if name[-2] != "f32" or kind not in ("f16", "bf16"):
+                raise KeyError(name)
+            widened = "from_bf16({%d.b16})" if kind == "bf16" else "(float){%d.f16}"
+            return "f32", _MIXED[first].format(widened % 1, widened % 2)
         if first == "setp":
-            return "pred", _COMPARED[name[1]].format(**pair)
+            return "pred", _COMPARED[name[1]].format(a="{1}", b="{2}")
         if first in ("max", "min"):
-            sign = ">" if first == "max" else "<"
-            if kind == "bf16":
-                pair = {key: f"from_bf16({each})" for key, each in pair.items()}
-                return "b16", "to_bf16(" + _LARGER["number"].format(sign=sign, **pair) + ")"
-            return kind, _LARGER["NaN" if "NaN" in name else "number"].format(sign=sign, **pair)
+            number, to = ("from_bf16({%d})", "b16") if kind == "bf16" else ("{%d}", kind)
+            value = number % 1
+            for k in range(2, count):
+                larger = _LARGER["NaN" if "NaN" in name else "number"]
+                value = f"({larger.format(a=value, b=number % k, sign='>' if first == 'max' else '<')})"
+            return to, f"to_bf16({value})" if kind == "bf16" else value
         if first in ("mul", "mad") and kind[0] != "f":
             wide = kind[0] + str(int(kind[1:]) * 2) if name[1] == "wide" else "u" + kind[1:]
             taken = kind if name[1] == "wide" else wide
@@ -278,6 +295,15 @@ class _Translation:
     def _exchanged(self, state, operands, more=""):
         value, result = self._operand(operands[1], "u32"), self._operand(operands[0], "u32")
         return f"t->value = {value}; {more}{self._wait(state)} {result} = t->value;"
+
+    def _matrices(self, loads, *operands):
+        """Of each 8 × 8 matrix of halves, whose rows are where eight lanes tell, two neighbours a lane."""
+        parts, place = operands if loads else operands[::-1]
+        code = f"t->value = {self._operand(place.strip('[ ]'), 'u32')}; {self._wait('GATHERS')}"
+        for k, part in enumerate(_listed(parts)):
+            address = f"(uint64_t)shared + t->rows[{k}] + id % 4 * 4"
+            code += self._access(loads, "b32", [self._operand(part, "b32")], address)
+        return code
 
     def _parts(self, bits, to, source):
         """Two registers put together in one, or one that is taken apart."""
@@ -314,8 +340,13 @@ class _Translation:
         parts = _listed(parts)
         start = {"global": "0", "shared": "(uint64_t)shared"}[space]
         address = f"(uint64_t){self._operand(base, 'u32' if space == 'shared' else 'u64')} + {offset} + {start}"
-        values = [self._operand(each, {"b8": "b16"}.get(kind, kind)) for each in parts]
-        size = int(kind[1:]) // 8 * len(parts)
+        return self._access(
+            loads, kind, [self._operand(each, {"b8": "b16"}.get(kind, kind)) for each in parts], address
+        )
+
+    def _access(self, loads, kind, values, address):
+        """So many values from an address, or there."""
+        size = int(kind[1:]) // 8 * len(values)
         if not loads:
             return (
                 f"{{ {_C_TYPES[kind]} values[] = {{{', '.join(values)}}}; uint64_t a = {address}; "

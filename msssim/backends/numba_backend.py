@@ -17,6 +17,7 @@ import numba
 import numpy as np
 import torch
 
+from .. import window
 from . import numba_pool
 from .numba_blocks import ROWS
 from .numba_spread import spread
@@ -55,7 +56,7 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
     """The terms of every plane, (N, C, levels), and the gradients of each scale's sum with respect to its own image.
 
     The gradients, (N, C, pixels of all scales) or, where not needed, (N, C, 0), are those of the images as given (what
-    the scaling contributes is in them); sum, not mean: gradient() divides.
+    the scaling contributes is in them), times gradient_scale(); sum, not mean: gradient() divides.
     """
     if need2 and not need1:
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
@@ -81,13 +82,13 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
         extreme = (peak > unit * _EXTREME) & np.isfinite(peak)
         if extreme.any():
             tamed = np.ldexp(_TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
-            scales = _scales(np.where(extreme, tamed, 1 / unit), c1, c2, problem.dtype, rectify)
+            scales = _scales(np.where(extreme, tamed, 1 / unit), c1, c2, unit, problem.dtype, rectify)
             _sweep(images, means, kept, plan, problem._replace(scales=scales, careful=True))
     return means
 
 
-def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
-    """The gradient with respect to an image, (N, C, H, W), as far as `dtype` goes.
+def gradient(upstream, slopes, kept, height, width, levels, halo, unit, dtype):
+    """The gradient with respect to an image, (N, C, H, W): no further than `dtype` goes, for what is finite.
 
     `upstream` is for the mean of each scale, (N, C, levels); or, with the slopes of pool(), for the value, () or (N,).
     """
@@ -97,9 +98,11 @@ def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
     plan = _plan(batch * channels, height, width, levels, halo, True)
     out = _empty((batch, channels, height, width), kept.dtype)
     upstream, kept = upstream.double().contiguous(), kept.contiguous()
+    weight = 1 / window.gradient_scale(unit)
     info = np.array((upstream.data_ptr(), kept.data_ptr(), out.data_ptr(), batch * channels, halo), np.int64)
-    state, limit, like = np.zeros(3, np.int64), torch.finfo(dtype).max, _LIKE[out.dtype]
-    arguments = (like, BYTES // like.itemsize, info, plan.shapes, limit, state)
+    state, like = np.zeros(3, np.int64), _LIKE[out.dtype]
+    limits = torch.finfo(dtype).max, torch.finfo(out.dtype).max
+    arguments = (like, BYTES // like.itemsize, info, plan.shapes, weight, limits, state)
     _ready(spread, (out.dtype,), (0, 1, *arguments))
     on_threads(spread, arguments, _threads(out.numel()), (upstream, kept, out))
     return out if dtype == out.dtype else out.to(dtype)
@@ -220,20 +223,24 @@ class _Problem(NamedTuple):
 def _problem(planes, taps, c1, c2, unit, rectify, dtype):
     computed = _dtype_of_computation(dtype)
     like = _LIKE[computed]
-    scales = _scales(np.full(planes, 1 / unit), c1, c2, computed, rectify)
+    scales = _scales(np.full(planes, 1 / unit), c1, c2, unit, computed, rectify)
     careful = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
     typed = tuple(like.dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
     return _Problem(_LIKE[dtype], like, computed, typed, scales, careful)
 
 
-def _scales(scale, c1, c2, dtype, rectify):
-    """For each plane: the scale, 2 C1 and 2 C2 in working units, and what decides which denominators are zero."""
+def _scales(scale, c1, c2, unit, dtype, rectify):
+    """For each plane: the scale, 2 C1 and 2 C2 in working units, what decides which denominators are zero.
+
+    And what gradients are multiplied by that are to s or d.
+    """
     eps = _ROUNDING * torch.finfo(dtype).eps
-    table = np.empty((len(scale), 8))
+    table = np.empty((len(scale), 9))
     table[:, 0] = scale
     table[:, 1] = 2 * c1 * scale**2
     table[:, 2] = 2 * c2 * scale**2
-    table[:, 3:] = 2 * _UNSIGNED, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
+    table[:, 3:8] = 2 * _UNSIGNED, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
+    table[:, 8] = 2 * window.gradient_scale(unit) * scale
     return table
 
 

@@ -65,10 +65,12 @@ def _row(gradient, share, coarse, weight, out, count, alone, lanes, limit, like)
 
 
 @exact
-def _take_strips(like, lanes, info, shapes, limit, state):
+def _take_strips(like, lanes, info, shapes, weight, limits, state):
     """One thread's part of the backward pass, strip after strip; then what the others do is waited for.
 
-    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel stands alone.
+    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel stands alone. Everything
+    is multiplied by `weight`. What comes of finite numbers stays within the limits, of the image's type and of the one
+    that is computed with.
     """
     T, size = like.dtype.type, like.itemsize
     upstream, kept, out, planes, halo = info
@@ -83,21 +85,22 @@ def _take_strips(like, lanes, info, shapes, limit, state):
         if k >= planes * strips:
             break
         plane, top = k // strips, k % strips * high
-        bottom = min(height, top + high)
+        bottom, finite = min(height, top + high), True
         for level in range(levels - 1, -1, -1):
             rows, columns, offset = shapes[level, 0], shapes[level, 1], shapes[level, 2]
             first, end, above = top >> level, ((bottom - 1) >> level) + 1, (columns + 1) // 2
-            share = T(shares[plane * levels + level] / ((rows - halo) * (columns - halo)))
-            most = T(limit) if level == 0 else T(np.inf)
+            share = T(weight * shares[plane * levels + level] / ((rows - halo) * (columns - halo)))
+            finite = finite and np.isfinite(share)
+            most = T(limits[min(level, 1)]) if finite else T(np.inf)
             source = pointer(kept + (plane * pixels + offset) * size, like)
             target = pointer(out + plane * height * width * size, like)
             coarser, alone = beyond(scratch, (level + 1) % 2 * half), level == levels - 1
             result = beyond(target, first * columns) if level == 0 else beyond(scratch, level % 2 * half)
             for i in range(first, end):
-                weight = T(0.5) if i == rows - 1 and rows % 2 == 1 else T(0.25)
+                part = T(0.5) if i == rows - 1 and rows % 2 == 1 else T(0.25)
                 coarse = beyond(coarser, ((i >> 1) - (first >> 1)) * above)
                 _row(
-                    beyond(source, i * columns), share, coarse, weight, beyond(result, (i - first) * columns), columns,
+                    beyond(source, i * columns), share, coarse, part, beyond(result, (i - first) * columns), columns,
                     alone, lanes, most, like,
                 )  # fmt: skip
         if count_up(state, _FINISHED) == planes * strips - 1:
@@ -108,9 +111,9 @@ def _take_strips(like, lanes, info, shapes, limit, state):
 
 
 @compiled_for_keeps
-def spread(team, number, like, lanes, info, shapes, limit, state):
+def spread(team, number, like, lanes, info, shapes, weight, limits, state):
     """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0."""
     if team != 0:
-        on_team(team, number, _take_strips, (like, lanes, info, shapes, limit, state))
+        on_team(team, number, _take_strips, (like, lanes, info, shapes, weight, limits, state))
     if state[_DONE] == 0:  # and where none of the team had the memory that it needs, this raises the error
-        _take_strips(like, lanes, info, shapes, limit, state)
+        _take_strips(like, lanes, info, shapes, weight, limits, state)

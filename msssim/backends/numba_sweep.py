@@ -188,7 +188,8 @@ def _strip(
             old_x, old_y = shift_x, shift_y
             x_here = (x[0] + (p * x[2] + at * x[1]) * source.itemsize, x[1], x[2])
             y_here = (y[0] + (p * y[2] + at * y[1]) * source.itemsize, y[1], y[2])
-            if count > 0:
+            # Where flat is told from rounding by squares about a constant, C2 being 0, nothing is brought to another.
+            if count > 0 and (h == 0 or limits[6] == 0):
                 shift_x, shift_y = near_means(source, like, x_here, y_here, rows_in, count, scale)
             changes = ((shift_x - old_x) + (shift_y - old_y), (shift_x - old_x) - (shift_y - old_y))
             if h > 0:
@@ -300,7 +301,7 @@ def _take_strips(source, like, info, shapes, tasks, scales, taps, sides, careful
         if level == 0:
             _strip(
                 source, like, last, x, y, (T(0), T(0), origin_x, origin_y), lines, (height, width), targets, memory,
-                values, taps, scale, scale + scale, limits, sides, careful,
+                values, taps, scale, T(scales[n, 8]), limits, sides, careful,
             )  # fmt: skip
         else:
             while np.int64(read(state, SCALES + n * levels + level - 1)) < shapes[level - 1, 3]:
@@ -309,7 +310,7 @@ def _take_strips(source, like, info, shapes, tasks, scales, taps, sides, careful
             x, y = (pyramid_x + at, np.int64(1), width), (pyramid_y + at, np.int64(1), width)
             _strip(
                 like, like, last, x, y, (origin_x, origin_y, origin_x, origin_y), lines, (height, width), targets,
-                memory, values, taps, T(1), scale + scale, limits, sides, careful,
+                memory, values, taps, T(1), T(scales[n, 8]), limits, sides, careful,
             )  # fmt: skip
         _collect(values, n, level, slot, sums)
         count_up(state, SCALES + n * levels + level)

@@ -128,8 +128,9 @@ def _means_by(device, img1, img2, taps, c1, c2, unit, levels, rectify, need1, ne
 
 
 def _gradient_by(device, upstream, slopes, kept, image, options):
-    taps, *_, levels, _ = options
-    return _kernels(device).gradient(upstream, slopes, kept, *image.shape[-2:], levels, len(taps) - 1, image.dtype)
+    taps, _, _, unit, levels, _ = options
+    size, halo = image.shape[-2:], len(taps) - 1
+    return _kernels(device).gradient(upstream, slopes, kept, *size, levels, halo, unit, image.dtype)
 
 
 def _gradient_of_operator(device, upstream, kept, img1, img2, *options_and_which):

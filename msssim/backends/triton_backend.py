@@ -13,6 +13,7 @@ import typing
 
 import torch
 
+from .. import window
 from . import triton_kernels as kernels
 
 SIZES = (128, 256)  # threads of a program of sweep(); each follows one column, or two, down the rows
@@ -27,7 +28,7 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
     """The terms of every plane, (N, C, levels), and the gradients of each scale's sum with respect to its own image.
 
     The gradients, (N, C, pixels of all scales) or, where not needed, (N, C, 0), are those of the images as given (what
-    the scaling contributes is in them); sum, not mean: gradient() divides.
+    the scaling contributes is in them), times gradient_scale(); sum, not mean: gradient() divides.
     """
     if need2 and not need1:
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
@@ -50,8 +51,8 @@ def pool(terms, pooling, sloped):
     return value, slopes
 
 
-def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
-    """The gradient with respect to an image, (N, C, H, W), within the dtype's range.
+def gradient(upstream, slopes, kept, height, width, levels, halo, unit, dtype):
+    """The gradient with respect to an image, (N, C, H, W): no further than `dtype` goes, for what is finite.
 
     `upstream` is for the mean of each scale, (N, C, levels); or, with the slopes of pool(), for the value, () or (N,).
     """
@@ -59,7 +60,8 @@ def gradient(upstream, slopes, kept, height, width, levels, halo, dtype):
     kept = kept.contiguous()  # vmap may have moved dimensions
     out = kept.new_empty((n, channels, height, width), dtype=dtype)
     steps = upstream.stride() if slopes is None else (*upstream.stride(), 0, 0, 0)[:3]
-    launch = _spread(out.shape, steps, slopes is not None, upstream.dtype, kept.dtype, kept.device, levels, halo, dtype)
+    dtypes = upstream.dtype, kept.dtype, dtype
+    launch = _spread(out.shape, steps, slopes is not None, dtypes, kept.device, levels, halo, unit)
     with _device_of(kept):
         launch(upstream, upstream if slopes is None else slopes, kept, out)
     return out
@@ -190,16 +192,17 @@ def _pool(shape, device, pooling, sloped):
 
 
 @functools.lru_cache(maxsize=256)
-def _spread(shape, steps, sloped, upstream, kept, device, levels, halo, dtype):
+def _spread(shape, steps, sloped, dtypes, device, levels, halo, unit):
     """The launch for gradient()."""
     n, channels, height, width = shape
     rows, columns = _TILE
     across = -(-width // (2 * columns))
     tiles = across * -(-height // (2 * rows))
     pixels = sum(h * w for h, w in _shapes(height, width, levels))
+    weight, limits = _bits(1 / window.gradient_scale(unit)), (torch.finfo(dtypes[2]).max, torch.finfo(dtypes[1]).max)
     return _Launch(
-        kernels.spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across), 128,
-        SLOPED=sloped, LEVELS=levels, LIMIT=torch.finfo(dtype).max, ROWS=rows, COLUMNS=columns,
+        kernels.spread, (n * channels * tiles,), (*steps, channels, pixels, height, width, halo, tiles, across, weight),
+        128, SLOPED=sloped, LEVELS=levels, LIMITS=limits, ROWS=rows, COLUMNS=columns,
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ _TAMED: tl.constexpr = tl.constexpr(2.0**20)  # this many, lest their squares ov
 _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond this may come of such pixels
 _LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares, and can be multiplied
 _FARTHEST: tl.constexpr = tl.constexpr(4.0)  # s and d are at most so many units where images are within their range
+_NEXT_TO_NOTHING: tl.constexpr = tl.constexpr(2.0**60)  # as window.gradient_scale()
 _UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
 
 
@@ -427,7 +428,7 @@ def _map_row(
 
 @triton.jit
 def _gradient_row(
-    derivatives, image, to_x, to_y, owned, there, scale, near, TAPS: tl.constexpr, MAPS: tl.constexpr,
+    derivatives, image, to_x, to_y, owned, there, scale, four, near, TAPS: tl.constexpr, MAPS: tl.constexpr,
     SIZE: tl.constexpr,
 ):  # fmt: skip
     """A row of the gradients, from its pixels and the derivatives that have been filtered back down the columns."""
@@ -435,7 +436,6 @@ def _gradient_row(
     PIXELS: tl.constexpr = len(owned)
     lines = _heard(derivatives, -HALO // PIXELS, MAPS, HALO, PIXELS, SIZE)
     x, y, x_w, y_w = image
-    four = 4 * scale
     for p in tl.static_range(PIXELS):
         mask = owned[p] & there
         pixel_x = tl.load(x + p * x_w, mask=mask, other=0)
@@ -497,7 +497,7 @@ def _stream(
     x, y, x_h, x_w, y_h, y_w = image
     first, top, left, within, active, across = place
     height, width = size
-    origins, nears, limits = constants
+    origins, nears, limits, four = constants
     gradient_x, gradient_y, next_x, next_y = targets
     column = left + within - LEAD
     row = top - LEAD
@@ -577,7 +577,18 @@ def _stream(
                     here = row - 1 - HALO < end
                     seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
                     _gradient_row(
-                        before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE
+                        before,
+                        seen,
+                        gradient_x + to,
+                        gradient_y + to,
+                        owned,
+                        here,
+                        scale,
+                        four,
+                        near,
+                        TAPS,
+                        MAPS,
+                        SIZE,
                     )
             there = _between(row - HALO, height - HALO)  # windows that have not all rows yet are above all that counts
             valid = ()
@@ -606,7 +617,7 @@ def _stream(
         before = derived + MAPS * LINE
         here = row - 1 - HALO < end
         seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
-        _gradient_row(before, seen, gradient_x + to, gradient_y + to, owned, here, scale, near, TAPS, MAPS, SIZE)
+        _gradient_row(before, seen, gradient_x + to, gradient_y + to, owned, here, scale, four, near, TAPS, MAPS, SIZE)
     # Of a thread's two columns either both are its own or none, as windows have odd sides; what lacks where there is no
     # window is zero.
     return tl.where(owned[0], total, 0.0), tl.where(owned[0], lost, 0.0), worst
@@ -702,7 +713,7 @@ def sweep(
             limits = (limits[0], tl.maximum(limits[1], zero))
         limits = (tl.minimum(limits[0], _LARGEST), tl.minimum(limits[1], _LARGEST) * (ALONG * ALONG))
         limits = limits + (zero, zero * (ALONG * ALONG), rounding1, rounding2)
-        constants = (origin, near, limits)
+        constants = (origin, near, limits, 4 * scale * tl.minimum(unit * _NEXT_TO_NOTHING, 1))
         total, lost, worst = _stream(
             image, targets, scratch, place, (height, width), rows, constants, scale, luminance, TAPS, PARTS,
             ALONG, DOWN, MAPS, PIXELS, RECTIFY, EXACT, WIDE,
@@ -881,27 +892,36 @@ def pool(
 
 
 @triton.jit
-def _share(upstream, slope, height, width, halo, SLOPED: tl.constexpr, dtype: tl.constexpr):
-    """What each position of the window has of what comes from above."""
-    share = tl.load(upstream).to(tl.float64)
+def _share(upstream, slope, weight, height, width, halo, SLOPED: tl.constexpr, dtype: tl.constexpr):
+    """What each position of the window has of what comes from above, times a weight."""
+    share = tl.load(upstream).to(tl.float64) * weight
     if SLOPED:
         share *= tl.load(slope)
     return share.to(dtype) / ((height - halo).to(dtype) * (width - halo).to(dtype))
 
 
+@triton.jit
+def _within(value, finite, LIMIT: tl.constexpr):
+    """Nothing beyond the limit, but NaN, and what came of what is not finite."""
+    value = tl.where(finite & (value > LIMIT), LIMIT, value)
+    return tl.where(finite & (value < -LIMIT), -LIMIT, value)
+
+
 @triton.jit(
     do_not_specialize=[
-        "step_n", "step_c", "step_level", "channels", "pixels", "height", "width", "halo", "tiles", "across"
+        "step_n", "step_c", "step_level", "channels", "pixels", "height", "width", "halo", "tiles", "across",
+        "weight_bits",
     ]
 )  # fmt: skip
 def spread(
     upstream, slopes, kept, out, step_n: tl.int64, step_c: tl.int64, step_level: tl.int64, channels, pixels: tl.int64,
-    height, width, halo, tiles, across, SLOPED: tl.constexpr, LEVELS: tl.constexpr, LIMIT: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    height, width, halo, tiles, across, weight_bits: tl.int64, SLOPED: tl.constexpr, LEVELS: tl.constexpr,
+    LIMITS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """One tile of the gradient of an image, from those of all scales: weighed and added, from coarse to fine.
 
-    SLOPED: what comes from above is for the value, which grows with the mean of each scale by its slope.
+    SLOPED: what comes from above is for the value, which grows with the mean of each scale by its slope. LIMITS: of
+    the image's type and of the one that is computed with.
 
     ROWS and COLUMNS are those of the second scale: what is coarse is added up once for four pixels.
     """
@@ -922,15 +942,19 @@ def spread(
         h, w, offset = sizes[level]
         sizes = sizes + (((h + 1) // 2, (w + 1) // 2, offset + h.to(tl.int64) * w),)
     total = tl.zeros([ROWS, COLUMNS], dtype)
+    weight = _number(weight_bits, tl.float64)
+    finite = plane >= 0
     for level in tl.static_range(LEVELS - 1, 0, -1):
         h, w, offset = sizes[level]
         i = (top + row) >> (level - 1)
         j = (left + column) >> (level - 1)
         first = kept + offset + (top >> (level - 1)).to(tl.int64) * w
         value = tl.load(first + ((i - (top >> (level - 1))) * w + j), mask=there, other=0)
-        share = _share(upstream + level * step_level, slopes + level, h, w, halo, SLOPED, dtype)
-        total = total * (_part(i, h) * _part(j, w)).to(dtype) + share * value
-    share = _share(upstream, slopes, height, width, halo, SLOPED, dtype)
+        share = _share(upstream + level * step_level, slopes + level, weight, h, w, halo, SLOPED, dtype)
+        finite = finite & (tl.abs(share) < float("inf"))
+        total = _within(total * (_part(i, h) * _part(j, w)).to(dtype) + share * value, finite, LIMITS[1])
+    share = _share(upstream, slopes, weight, height, width, halo, SLOPED, dtype)
+    finite = finite & (tl.abs(share) < float("inf"))
     begin = (2 * top).to(tl.int64) * width + 2 * left
     for quarter in tl.static_range(4):
         i = 2 * (top + row) + quarter // 2
@@ -940,6 +964,5 @@ def spread(
         value = share * tl.load(kept + at, mask=inside, other=0)
         if LEVELS > 1:
             value = total * (_part(i, height) * _part(j, width)).to(dtype) + value
-        value = tl.where(value > LIMIT, LIMIT, value)
-        value = tl.where(value < -LIMIT, -LIMIT, value)
+        value = _within(value, finite, LIMITS[0])
         tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
