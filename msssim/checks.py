@@ -14,6 +14,8 @@ DOWNSAMPLE = (None, "auto")
 
 # Wide of any image, and narrow enough that float32 holds C1 and C2 in units of data_range².
 _LEAST, _LARGEST, _LARGEST_K = 1e-50, 1e50, 1000
+_POSITIVE = f"a positive number ({_LEAST:g} to {_LARGEST:g})"
+_NOT_NEGATIVE = f"a number from 0 to {_LARGEST_K}"
 
 
 def images(img1, img2):
@@ -21,6 +23,9 @@ def images(img1, img2):
     for name, image in (("img1", img1), ("img2", img2)):
         if not isinstance(image, torch.Tensor):
             raise TypeError(f"{name}: a torch.Tensor is wanted, {type(image).__module__}.{type(image).__name__} came")
+        if image.layout != torch.strided or image.is_nested or image.is_quantized:
+            kind = "quantized" if image.is_quantized else "nested" if image.is_nested else image.layout
+            raise TypeError(f"{name}: a dense tensor is wanted, a tensor of {kind} came")
         if image.is_complex():
             raise TypeError(f"{name}: real values are wanted, {image.dtype} came; compare abs() or the two parts")
     if img1.shape != img2.shape:
@@ -67,33 +72,36 @@ def one_of(name, value, allowed):
 
 
 def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend):
-    """The options of ssim(), whatever the images."""
-    _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction)
+    """The options of ssim(), whatever the images; gives the first five, as numbers of Python's."""
+    numbers = _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction)
     _backend(backend)
+    return numbers
 
 
 def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
-    """The options of msssim(), whatever the images; the weights are returned as a tuple of floats."""
-    weights = _msssim_values(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction)
+    """The options of msssim(), whatever the images; gives the weights, and the numbers that ssim_options() gives."""
+    kinds = tuple(map(type, weights)) if type(weights) is tuple else ()  # True is no weight, and equal to one that is
+    known = _msssim_values(data_range, normalize, weights, kinds, method, win_size, sigma, K1, K2, small, reduction)
     _backend(backend)
-    return weights
+    return known
 
 
 @eager.remembered
 def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
-    _window(data_range, win_size, sigma, K1, K2)
+    numbers = _window(data_range, win_size, sigma, K1, K2)
     one_of("downsample", downsample, DOWNSAMPLE)
     one_of("reduction", reduction, REDUCTIONS)
+    return numbers
 
 
 @eager.remembered
-def _msssim_values(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction):
-    _window(data_range, win_size, sigma, K1, K2)
+def _msssim_values(data_range, normalize, weights, kinds, method, win_size, sigma, K1, K2, small, reduction):
+    numbers = _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    return _weights_known(weights)
+    return _weights_known(weights), numbers
 
 
 def _weights_known(weights):
@@ -101,7 +109,9 @@ def _weights_known(weights):
     if getattr(weights, "requires_grad", False):
         raise ValueError("weights: numbers are wanted, for no gradient reaches them; requires_grad=True came")
     values = weights.tolist() if hasattr(weights, "tolist") else weights
-    if not (isinstance(values, (tuple, list)) and values and all(_number(each) and each > 0 for each in values)):
+    if not (isinstance(values, (tuple, list)) and values and all(_number(each) and each > 0 for each in values)) or (
+        not sum(map(float, values)) < float("inf")
+    ):
         raise ValueError(f"weights: one positive number for each scale is wanted, {weights!r} came")
     return tuple(float(each) for each in values)
 
@@ -166,20 +176,27 @@ def _backend(name):
 
 
 def _window(data_range, win_size, sigma, K1, K2):
-    for name, value in (("data_range", data_range), ("sigma", sigma)):
-        if not (_number(value) and _LEAST <= value <= _LARGEST) and not (name == "data_range" and value is None):
-            or_none = " or None" if name == "data_range" else ""
-            raise ValueError(
-                f"{name}: a positive number ({_LEAST:g} to {_LARGEST:g}){or_none} is wanted, {value!r} came"
-            )
+    """The five as numbers of Python's: those of NumPy overflow and wrap around where these do not."""
+    if data_range is not None:
+        data_range = _between("data_range", data_range, _LEAST, _LARGEST, _POSITIVE + " or None")
+    sigma = _between("sigma", sigma, _LEAST, _LARGEST, _POSITIVE)
     if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
         raise ValueError(f"win_size: an odd integer of at least 3 is wanted, {win_size!r} came")
-    for name, value in (("K1", K1), ("K2", K2)):
-        if not (_number(value) and 0 <= value <= _LARGEST_K):
-            raise ValueError(f"{name}: a number from 0 to {_LARGEST_K} is wanted, {value!r} came")
+    K1, K2 = (_between(name, value, 0, _LARGEST_K, _NOT_NEGATIVE) for name, value in (("K1", K1), ("K2", K2)))
+    return data_range, win_size if type(win_size) is int else int(win_size), sigma, K1, K2
+
+
+def _between(name, value, least, most, wanted):
+    number = value if type(value) in (float, int) or not _number(value) else float(value)
+    if not (_number(number) and least <= number <= most):
+        raise ValueError(f"{name}: {wanted} is wanted, {value!r} came")
+    return number
 
 
 def _number(value):
-    # The type first: an abstract class takes ten times as long to ask.
-    real = type(value) is float or isinstance(value, numbers.Real)
-    return real and not isinstance(value, bool) and abs(value) < float("inf")
+    # The types first: an abstract class takes ten times as long to ask.
+    if type(value) not in (float, int):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False
+        value = float(value)
+    return abs(value) <= sys.float_info.max

@@ -5,11 +5,18 @@ import functools
 import torch
 from torch.autograd import forward_ad
 
+# Of an early torch.compile the question is an error.
+_CAN_BE_ASKED = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
+
 
 def transformed():
     """Whether torch.func or forward-mode differentiation works on the tensors."""
-    # torch.compile traces through the transforms itself.
     return not torch.compiler.is_compiling() and _transforming()
+
+
+def transformed_and_compiled():
+    """Whether torch.compile looks at a transform of torch.func, where it can be asked."""
+    return _CAN_BE_ASKED and torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def _transforming():

@@ -86,7 +86,9 @@ def ssim(
     >>> value.shape, map.shape
     (torch.Size([2]), torch.Size([2, 3, 54, 54]))
     """
-    checks.ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend)
+    data_range, win_size, sigma, K1, K2 = checks.ssim_options(
+        data_range, win_size, sigma, K1, K2, downsample, reduction, backend
+    )
     checks.images(img1, img2)
     data_range = checks.range_known(data_range, img1.dtype)
     checks.range_plausible(img1, img2, data_range)
@@ -207,7 +209,7 @@ def msssim(
     >>> bool(msssim.msssim(image, 1 - image, normalize="covariance") > 0)
     True
     """
-    weights = checks.msssim_options(
+    weights, (data_range, win_size, sigma, K1, K2) = checks.msssim_options(
         data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
     )
     if isinstance(normalize, bool):  # the original's older spelling

@@ -8,6 +8,9 @@ import torch
 # image, and the index with it.
 _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 
+# Of float64, and of what float32 does not hold.
+_WIDE = {torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64}
+
 
 def gaussian_taps(win_size, sigma):
     """The Gaussian window of one axis, sum 1, as Python floats; SSIM's window is its outer product with itself."""
@@ -29,8 +32,8 @@ def range_of_dtype(dtype):
 
 
 def dtype_of_computation(dtype):
-    """float64 for float64 and for the integers that float32 does not hold, float32 for every other dtype."""
-    return torch.float64 if dtype in (torch.float64, torch.int32, torch.int64) else torch.float32
+    """float64 for float64 and 32- and 64-bit integers, float32 for every other dtype."""
+    return torch.float64 if dtype in _WIDE else torch.float32
 
 
 def unit_of_range(data_range):

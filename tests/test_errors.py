@@ -20,6 +20,8 @@ IMAGES = [
     *case(TypeError, "img2", "builtins.NoneType", images=(IMAGE, None), wanted="torch.Tensor"),
     *case(TypeError, "img1", "torch.complex64", images=(IMAGE * 1j, IMAGE * 1j), wanted="real"),
     *case(TypeError, "img2", "torch.complex64", images=(IMAGE, IMAGE * 1j), wanted="real"),
+    *case(TypeError, "img1", "sparse_coo", images=(IMAGE[0, 0].to_sparse(), IMAGE), wanted="dense"),
+    *case(TypeError, "img2", "mkldnn", images=(IMAGE, IMAGE.to_mkldnn()), wanted="dense"),
     *case(ValueError, "img2", "(1, 1, 200, 100)", images=(IMAGE, SMALL), wanted="(1, 1, 200, 200)"),
     *case(ValueError, "img2", "(200, 200)", images=(IMAGE, IMAGE[0, 0]), wanted="(1, 1, 200, 200)"),
     *case(ValueError, "img1", "(200,)", images=(IMAGE[0, 0, 0], IMAGE[0, 0, 0]), wanted="(N, C, H, W)"),
@@ -44,6 +46,7 @@ OPTIONS = [
     *case(ValueError, "data_range", "inf", data_range=float("inf"), wanted="positive number"),
     *case(ValueError, "data_range", "1e+300", data_range=1e300, wanted="1e"),
     *case(ValueError, "data_range", "True", data_range=True, wanted="positive number"),
+    *case(ValueError, "data_range", "0.0", data_range=np.float32(0), wanted="positive number"),
     *case(ValueError, "data_range", "'255'", data_range="255", wanted="positive number"),
     *case(ValueError, "data_range", "tensor(255.)", data_range=torch.tensor(255.0), wanted="positive number"),
     *case(ValueError, "win_size", "10", win_size=10, wanted="odd"),
@@ -52,6 +55,8 @@ OPTIONS = [
     *case(ValueError, "win_size", "11.0", win_size=11.0, wanted="integer"),
     *case(ValueError, "win_size", "None", win_size=None, wanted="integer"),
     *case(ValueError, "sigma", "0", sigma=0, wanted="positive number"),
+    *case(ValueError, "sigma", "0.0", sigma=np.float32(0), wanted="positive number"),
+    *case(ValueError, "sigma", "1000", sigma=10**400, wanted="positive number"),
     *case(ValueError, "sigma", "'1.5'", sigma="1.5", wanted="positive number"),
     *case(ValueError, "sigma", "1e-300", sigma=1e-300, wanted="positive number"),
     *case(ValueError, "K1", "-0.01", K1=-0.01, wanted="0"),
@@ -78,6 +83,7 @@ OPTIONS = [
             (), [], "abc", "", None, 3, 1.0, (1.0, 0.0), [1.0, -0.5], (1.0, float("nan")), (1.0, None), [[1.0, 2.0]],
             iter((1.0, 2.0)), {1.0: 2.0}, np.array([0.5, -0.5]), np.array([]), torch.tensor([0.5, -0.5]),
             torch.tensor(0.5), torch.ones(2, 2), (True,),
+            [10**400], [1e308, 1e308],
         )
         for param in case(
             ValueError, "weights", repr(value), function="msssim", weights=value, wanted="number for each scale"
@@ -115,6 +121,27 @@ def test_options(error, argument, came, name, images, wanted, options):
     with pytest.raises(error) as raised:  # a module says so when it is made, not when it is first used
         getattr(msssim, name.upper())(**options)
     assert_clear(raised, argument, came, wanted)
+
+
+def test_a_weight_that_only_equals_one_is_refused_after_that_one():
+    msssim.msssim(IMAGE, IMAGE, weights=(1.0,))
+    with pytest.raises(ValueError, match=r"^weights: .* \(True,\) came"):
+        msssim.msssim(IMAGE, IMAGE, weights=(True,))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(data_range=np.float32(1)), dict(data_range=np.uint8(1)), dict(sigma=np.float32(1.5)),
+        dict(win_size=np.uint8(11)), dict(win_size=np.int8(11)), dict(K1=np.float16(0.01)), dict(K2=np.float32(0.03)),
+    ],
+)  # fmt: skip
+def test_numbers_of_numpy_are_what_they_say(options):
+    (name, value), target = next(iter(options.items())), 0.1 + IMAGE / 2
+    usual = {**options, name: int(value) if name == "win_size" else float(value)}
+    for index in (msssim.ssim, msssim.msssim):
+        assert torch.equal(index(IMAGE, target, **options), index(IMAGE, target, **usual))
 
 
 def test_weights_that_ask_for_a_gradient_are_refused():

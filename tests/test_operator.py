@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import msssim
-from msssim import window
+from msssim import eager, window
 
 pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
 
@@ -51,6 +51,16 @@ def test_torch_compile_without_a_break(pair, dynamic):
         expected.backward()
         torch.testing.assert_close(value, expected)
         torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.skipif(not eager._CAN_BE_ASKED, reason="this torch.compile does not say whether it sees a transform")
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+def test_torch_compile_of_a_transform(pair, transform):
+    torch._dynamo.reset()
+    x, y = pair(2, 3, 50, 49, dtype=torch.float32)
+    compiled = torch.compile(lambda x, y: transform(fused)(x, y), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, y), transform(fused)(x, y), rtol=1e-4, atol=1e-8)
 
 
 def test_autocast_changes_nothing(pair):

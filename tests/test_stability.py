@@ -108,6 +108,57 @@ def test_the_usual_weights_and_five_scales(dtype):
                 assert_finite(x, y, 0, msssim.msssim, normalize=normalize)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, *DTYPES], ids=str)
+@pytest.mark.parametrize("constants", [dict(K2=0.0), dict(K1=0.0, K2=0.0)], ids=str)
+def test_flat_areas_side_by_side_without_constants(backend, dtype, constants):
+    """Each so wide that windows inside it are next to no other: there cs is 1, and l cs is l."""
+    x, y = torch.full((70, 168), 16.0), torch.full((70, 168), 30.0)
+    x[:, 30:], y[:, 30:] = 235, 200
+    x[:, 130:], y[:, 130:] = 90, 90
+    x, y = (image.to(dtype)[None, None] for image in (x, y))
+    expected, _ = msssim.ssim(x.double(), y.double(), data_range=255.0, full=True, backend="torch", **constants)
+    if dtype.is_floating_point:
+        x.requires_grad_()
+    value = msssim.ssim(x, y, data_range=255, backend=backend, **constants)
+    assert value.item() == pytest.approx(expected.item(), abs=2e-4)  # where hardly any of a window sees an edge
+    if dtype.is_floating_point:
+        assert torch.autograd.grad(value, x)[0].isfinite().all()
+    for normalize, method in MODES:
+        index = msssim.msssim(
+            x, y, data_range=255, weights=(0.5, 0.5), normalize=normalize, method=method, backend=backend, **constants
+        )
+        assert index.isfinite()
+
+
+@pytest.mark.parametrize("data_range", [1e-30, 1e-37, 1e-38])
+@pytest.mark.parametrize("constants", [{}, dict(K1=0.0, K2=0.0)], ids=str)
+def test_gradients_in_a_range_next_to_nothing(backend, data_range, constants):
+    """Where the gradient of a mean over the map is a number of float32, and that of the sum may be none."""
+    noise = torch.rand(2, 1, 1, 45, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = (noise * data_range).float()
+    options = dict(weights=(0.3, 0.7), normalize="simple", data_range=data_range, **constants)
+    gradients = []
+    for dtype, name in ((torch.float32, backend), (torch.float64, "torch")):
+        images = [image.to(dtype).requires_grad_() for image in (x, y)]
+        gradients.append(torch.autograd.grad(msssim.msssim(*images, backend=name, **options), images))
+    for ours, exact in zip(*gradients, strict=True):
+        assert (ours.double() - exact).abs().max() < 1e-4 * exact.abs().max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_gradient_that_is_too_large_is_the_largest_number(backend, dtype):
+    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    limit = torch.finfo(dtype).max
+    for scale, largest in ((limit, limit), (float("inf"), None), (float("nan"), None)):
+        image = x.clone().requires_grad_()
+        value = msssim.ssim(image * 1e-3, (1 - x) * 1e-3, data_range=1e-3, backend=backend)
+        (gradient,) = torch.autograd.grad(value, image, torch.tensor(scale, dtype=value.dtype))
+        if largest is None:  # what is not finite from above is told on
+            assert not gradient.isfinite().any()
+        else:
+            assert gradient.isfinite().all()
+
+
 @st.composite
 def images(draw, dtype, size):
     """Few values of any magnitude that the dtype has, in blocks, stripes or scattered."""
