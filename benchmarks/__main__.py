@@ -15,13 +15,18 @@ import sys
 import time
 
 import torch
-from tqdm import tqdm
 
-from reference.peers import PEERS
-from validation import machine
-from validation.options import positive
+from validation.options import positive, writable
 
-from . import cases, compare, contestants, devices, report, rows, run
+try:
+    from tqdm import tqdm
+
+    from reference.peers import PEERS
+    from validation import machine
+
+    from . import cases, compare, contestants, devices, report, rows, run
+except ModuleNotFoundError as error:
+    sys.exit(f"python -m benchmarks: {error}: python -m pip install --group benchmarks")
 
 
 def main(arguments=None):
@@ -32,6 +37,7 @@ def main(arguments=None):
         old = rows.load(options.compare) if options.compare else None
     except (OSError, ValueError, KeyError) as error:
         parser.error(f"--compare: {error}")
+    writable(parser, options.out)
     about = _about(options, sys.argv[1:] if arguments is None else arguments)
     there = []
     for device in dict.fromkeys(options.device):
@@ -41,6 +47,8 @@ def main(arguments=None):
         else:
             about[f"skipped {device}"] = obstacle
             print(f"skipped {device}: {obstacle}", flush=True)
+    if not there:
+        parser.error(f"--device: none of {', '.join(options.device)} is there")
     peers = None if options.peers is None else [name for name in options.peers if name != "none"]
     plan = run.Plan(
         cases.MODES[options.mode], tuple(there), tuple(contestants.everyone(peers)), tuple(options.only or ()),
@@ -49,6 +57,8 @@ def main(arguments=None):
     start = time.monotonic()
     found, measured = run.go(plan, _progress)
     table = rows.frame(found)
+    if (table.kind == rows.CONTESTANT).all():
+        parser.error(f"--only: nothing that can be measured has {shlex.join(options.only or ())} in its name")
     about |= {"load after": _load(), "took": f"{time.monotonic() - start:.0f} s"}
     page = report.write(options.out, table, about, [each._asdict() for each in measured])
     print(report.terminal(table))
@@ -63,8 +73,9 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", dest="mode", action="store_const", const="quick", help="about a minute and a half")
-    parser.add_argument("--full", dest="mode", action="store_const", const="full", help="everything, for hours")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--quick", dest="mode", action="store_const", const="quick", help="about a minute and a half")
+    modes.add_argument("--full", dest="mode", action="store_const", const="full", help="everything, for hours")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="torch devices (default: cpu)")
     parser.add_argument(
         "--only", nargs="+", metavar="PATTERN",

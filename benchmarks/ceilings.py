@@ -5,7 +5,8 @@ CUDA, whose caches hold no image from one pass to the next, at every scale, and 
 and that of the image written: 8 bytes a pixel and scale in float32, and 20 with the gradient.
 Arithmetic: at every pixel of every scale four moments (μx, μy, E[x² + y²], E[xy]) go through two passes of an 11-tap
 window, 88 multiply-adds; the gradient to one image sends three more maps back through both, 66. Nothing else is
-counted, neither the map nor the pyramid, so that no implementation of this algorithm reaches it.
+counted, neither the map nor the pyramid. Both rates are of one moment, in which the machine may have been busy: a
+case that was measured in a better one can come out below its floor.
 """
 
 import time

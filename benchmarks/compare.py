@@ -23,12 +23,15 @@ FASTER, SLOWER, LESS, MORE, REGRESSION, LOST = "faster", "slower", "less", "more
 
 
 def changes(old, new, threshold=THRESHOLD):
-    """(rows of _HEAD for all that changed beyond the noise, the machine's own factor, how many were compared)."""
+    """(rows of _HEAD for all that changed beyond the noise, the machine's own factor, how many were compared).
+
+    The factor is None where too few times of peers tell.
+    """
     both = old.merge(new, on=list(rows.KEYS), suffixes=("_old", "_new"))
     green = both[both.verdict_old.isin(rows.GREEN) & both.verdict_new.isin(rows.GREEN)]
     timed = green[green.kind.isin(_TIMED) & (green.rounds_old >= _ENOUGH) & (green.rounds_new >= _ENOUGH)]
     drift = _drift(timed)
-    found = [_time(row, drift, threshold) for row in timed.itertuples()]
+    found = [_time(row, drift or 1.0, threshold) for row in timed.itertuples()]
     used = green[green.kind == rows.MEMORY]
     found += [_memory(row, threshold) for row in used.itertuples()]
     lost = both[both.verdict_old.isin(rows.GREEN) & both.verdict_new.isin((rows.WRONG, rows.REFUSED))]
@@ -49,14 +52,15 @@ def show(old, new, threshold=THRESHOLD):
     lost = sum(line[0] == REGRESSION for line in found)
     print(
         f"{len(found)} of {compared} figures changed beyond the noise, {lost} of them a regression by more than "
-        f"{threshold:.0%}; the peers' times are {drift - 1:+.1%} (median)"
+        f"{threshold:.0%}; "
+        + ("too few times of peers tell" if drift is None else f"the peers' times are {drift - 1:+.1%} (median)")
     )
     return int(lost > 0)
 
 
 def _drift(timed):
     peers = timed[(timed.group_old == "peer") & timed.kind.isin((rows.TIME, rows.THREADS))]
-    return float((peers.seconds_new / peers.seconds_old).median()) if len(peers) >= _PEERS_NEEDED else 1.0
+    return float((peers.seconds_new / peers.seconds_old).median()) if len(peers) >= _PEERS_NEEDED else None
 
 
 def _time(row, drift, threshold):

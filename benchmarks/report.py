@@ -21,10 +21,11 @@ _METHOD = (
     " faster than it."
 )
 _FLOOR = (
-    "The floor is the least time that this algorithm needs on this machine: the longer of reading every image and"
-    " writing every gradient once at the copying bandwidth (on CUDA at every scale, and the gradients there once more:"
-    " 8 bytes a pixel and scale in float32, 20 with a gradient), and 88 multiply-adds (154 with a gradient) for every"
-    " window position of every scale, at the rate of a product of matrices in float32. 100 % is the floor."
+    "The floor is what this algorithm would need at the rates that this machine showed: the longer of reading every"
+    " image and writing every gradient once at the copying bandwidth (on CUDA at every scale, and the gradients there"
+    " once more: 8 bytes a pixel and scale in float32, 20 with a gradient), and 88 multiply-adds (154 with a gradient)"
+    " for every window position of every scale, at the rate of a product of matrices in float32. 100 % is the floor;"
+    " more than that means that the machine was slower while its rates were measured than while the case was."
 )
 _PROCESSES = (
     "Each peak is of one call in a new process, above what was held before the call; that process made one call of"
@@ -67,7 +68,14 @@ def headline(table):
     return (
         f"The fastest peer takes {tables.ratio(fastest.ratio.median())} the library's time in the median of"
         f" {len(fastest)} cases, {least} at the least and {most} at the most; it is faster than the library in {lost}."
+        f" Peers under torch.compile were timed in {_compiled(table)} of these cases."
     )
+
+
+def _compiled(table):
+    """In how many cases a peer under torch.compile was timed."""
+    timed = tables.timed_peers(table)
+    return len(timed[timed.contestant.str.endswith(contestants.COMPILED)].drop_duplicates(tables.CASE))
 
 
 def sections(table, ceilings):

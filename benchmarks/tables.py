@@ -7,6 +7,7 @@ from validation.section import Table
 from . import cases, contestants, rows
 
 NAMES = {"ssim": "SSIM", "msssim": "MS-SSIM"}
+CASE = ["device", "metric", "mode", "batch", "channels", "height", "width", "dtype"]  # what tells one from another
 _USUAL = cases.size((1, 3, 512, 512))
 
 
@@ -214,6 +215,10 @@ def devices(table):
 
 def against_fastest(table):
     """Of each case in which a peer was timed beside the library, the row of the fastest peer."""
-    part = table[(table.kind == rows.TIME) & (table.group == contestants.PEER) & table.ratio.notna()]
-    keys = ["device", "metric", "mode", "batch", "channels", "height", "width", "dtype"]
-    return part.loc[part.groupby(keys, sort=False).ratio.idxmin()]
+    part = timed_peers(table)
+    return part.loc[part.groupby(CASE, sort=False).ratio.idxmin()]
+
+
+def timed_peers(table):
+    """Of each case the rows of all peers that were timed beside the library."""
+    return table[(table.kind == rows.TIME) & (table.group == contestants.PEER) & table.ratio.notna()]

@@ -36,7 +36,7 @@ def ssim(
     data_range : float, optional
         The distance between the least and the largest value that the images can have. By default that of the dtype:
         255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data;
-        floating-point images on a CPU that plainly exceed it get a warning.
+        two floating-point images on a CPU of which a sample plainly exceeds it get a warning.
     win_size : int, default 11
         Side of the window in pixels; odd, at least 3.
     sigma : float, default 1.5
@@ -56,7 +56,7 @@ def ssim(
     Returns
     -------
     value : Tensor, shape () or (N,)
-        In [-1, 1], 1 for identical images; float64 for float64 input, else float32.
+        In [-1, 1], 1 for identical images; float64 for what is computed in float64, else float32.
     map : Tensor, shape (..., H - win_size + 1, W - win_size + 1)
         Only with ``full=True``, with the leading axes of the input; of the reduced images if they were downsampled.
 
@@ -138,21 +138,24 @@ def msssim(
     data_range : float, optional
         The distance between the least and the largest value that the images can have. By default that of the dtype:
         255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data;
-        floating-point images on a CPU that plainly exceed it get a warning.
+        two floating-point images on a CPU of which a sample plainly exceeds it get a warning.
     normalize : {None, "relu", "simple", "covariance"}, default None
         What is done about a negative mean of cs, whose power is no real number.
 
         None
-            Nothing: Wang's value. A negative mean gives NaN, where the original gives a complex number.
+            Nothing: Wang's value. A negative mean (of cs, or of l cs at the coarsest scale) to the power of a weight
+            that is no integer gives NaN, where the original gives a complex number.
         "relu"
-            max(mean, 0) at each scale. A scale at 0 makes the index and its whole gradient 0.
+            max(mean, 0) at each scale. Of the product, a scale at 0 makes the index of its channel 0, and its gradient.
         "simple" or True
             (mean + 1) / 2 at each scale. Another number than MS-SSIM, with a gradient everywhere.
         "covariance"
-            max(σxy, 0) inside cs and max(μx μy, 0) inside l, which Wang advises for training. Equal to None where no
-            window is anti-correlated, and with a gradient where one is.
+            max(σxy, 0) inside cs and max(μx μy, 0) inside l, which Wang advises for training. Equal to None where in no
+            window σxy or μx μy is negative, and with a gradient where one is. (Images of both signs can have means of
+            opposite signs: add a constant to both where that is not meant.)
 
-        In every mode but None, value and gradients are finite for every finite input.
+        In every mode but None, value and gradients are finite for every finite input: a gradient beyond the range of
+        the images' dtype is its largest number.
     weights : sequence of float, default ``WEIGHTS``
         The exponent of each scale, finest first; as many scales as weights.
     method : {"product", "wtd_sum"}
@@ -177,7 +180,7 @@ def msssim(
     Returns
     -------
     value : Tensor, shape () or (N,)
-        At most 1, which identical images have; float64 for float64 input, else float32.
+        At most 1, which identical images have, but for rounding; float64 for what is computed in float64, else float32.
     terms : Tensor, shape (..., M)
         Only with ``scales=True``, with the leading axes of the input: mean cs of each scale, of the last mean l cs,
         before "relu" or "simple".

@@ -515,6 +515,10 @@ def test_compare_two_files(tmp_path, capsys):
     assert compare.main([str(old / "rows.json"), str(new / "rows.json")]) == 1
     printed = capsys.readouterr().out
     assert "CPU was x, is y" in printed and "REGRESSION" in printed and "+100.0%" in printed
+    assert "too few times of peers tell" not in printed
+    few = measured().query("contestant != 'a'")
+    compare.show((few, {}), (few, {}))
+    assert "too few times of peers tell" in capsys.readouterr().out
     assert compare.main([str(new / "rows.json"), str(old / "rows.json")]) == 0
 
 
@@ -624,9 +628,12 @@ def test_readme_without_markers_or_peers_is_refused(tmp_path, capsys):
 
 def test_headline_counts_what_was_lost():
     found = measured(a=0.5, b=2.0, c=4.0)
-    assert "0.50× (a, SSIM forward+backward" in report.headline(
-        found
-    ) and "faster than the library in 1" in report.headline(found)
+    assert "0.50× (a, SSIM forward+backward" in report.headline(found)
+    assert report.headline(found).endswith(
+        "faster than the library in 1. Peers under torch.compile were timed in 0 of these cases."
+    )
+    compiled = found.replace({"contestant": {"a": "a, compiled", "b": "b, compiled"}})
+    assert report.headline(compiled).endswith("in 1 of these cases.")
     assert report.headline(found.iloc[:1]) == "No peer was timed beside the library."
     summaries = {section.name: section.summary for section in report.sections(found.replace("ssim", "msssim"), [])}
     assert "faster than the library in 1" in summaries["time-cpu"]
@@ -642,9 +649,14 @@ def test_headline_counts_what_was_lost():
         (["--peers", "nobody"], "pytorch-msssim"),
         (["--threads", "0"], "at least 1"),
         (["--compare", "nowhere.json"], "nowhere.json"),
+        (["--quick", "--full"], "not allowed with"),
+        (["--device", "nothing"], "none of nothing is there"),
+        (["--only", "nothing", "--peers", "none", "--quick"], "nothing that can be measured has nothing in its name"),
+        (["--out", "/dev/null/folder"], "--out: "),
     ],
 )
-def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, capsys):
+def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit:
         command.main(arguments)
     assert exit.value.code == 2

@@ -132,6 +132,9 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
         (["--limit", "0"], "at least 1"),
         (["--dataset", "kodak"], "MSSSIM_DATA"),
         (["--device", "nothing"], "nothing"),
+        (["--device", "cuda:99"], "--device: "),
+        (["--out", "/dev/null/folder"], "--out: "),
+        (["--workers", "-1"], "at least 0"),
         (["--device", "sm_90", "--backend", "torch"], "takes no --backend"),
         (["--device", "sm_90", "--human"], "for one process"),
     ],
@@ -207,7 +210,7 @@ def test_readme_table(run, tmp_path):
     for _ in range(2):  # writing it again changes nothing
         assert readme.main([str(run[1] / "rows.json"), str(path)]) == 0
         text = path.read_text(encoding="utf-8")
-        assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity | against | dtype | torch: worst (median)")
+        assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity | against | dtype | pairs | torch: worst")
         assert text.endswith(f" |\n{readme.END}\nafter\n") and "old" not in text
         assert "| MS-SSIM | Wang's MATLAB code | float32 |" in text
 
@@ -215,8 +218,8 @@ def test_readme_table(run, tmp_path):
 def test_readme_table_names_backends_when_there_are_several():
     measurements = [_measurement(1e-7, backend=backend) for backend in ("torch", "numba")]
     head, _, line = readme.table(rows.summarize(rows.frame(measurements))).splitlines()
-    assert head.split(" | ")[3:5] == ["torch: worst (median)", "numba: worst (median)"]
-    assert line.split(" | ")[3:5] == ["1e-07 (1e-07)"] * 2
+    assert head.split(" | ")[4:6] == ["torch: worst (median)", "numba: worst (median)"]
+    assert line.split(" | ")[4:6] == ["1e-07 (1e-07)"] * 2
 
 
 def test_readme_without_markers_or_rows_is_refused(run, tmp_path, capsys):

@@ -21,8 +21,11 @@ import torch
 import datasets
 import msssim
 
-from . import accuracy, conformance, human, machine, report
-from .options import positive
+try:
+    from . import accuracy, conformance, human, machine, report
+except ModuleNotFoundError as error:
+    sys.exit(f"python -m validation: {error}: python -m pip install --group validation")
+from .options import positive, writable
 
 # GPUs that need not be here, by the name that compilers have for them: their compute capability.
 SIMULATED = {f"sm_{capability}": capability for capability in (60, 70, 75, 80, 86, 89, 90, 100, 120)}
@@ -37,6 +40,12 @@ def main(arguments=None):
     """Run the validation and return the exit code: 0, or 1 when a budget is broken."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.device not in SIMULATED:
+        try:
+            torch.empty(0, device=options.device)
+        except (RuntimeError, AssertionError) as error:
+            parser.error(f"--device: {error}")
+    writable(parser, options.out)
     about = {
         "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
         **machine.describe(options.device),
@@ -64,10 +73,6 @@ def main(arguments=None):
 def _device(parser, options, about):
     """Make the device of the options one of PyTorch's, and the backends those that compute there."""
     if options.device not in SIMULATED:
-        try:
-            torch.empty(0, device=options.device)
-        except (RuntimeError, AssertionError) as error:
-            parser.error(str(error))
         elsewhere = {"cpu": "triton", "cuda": "numba"}.get(options.device.split(":")[0])
         options.backend = options.backend or tuple(name for name in msssim.available_backends() if name != elsewhere)
         yield

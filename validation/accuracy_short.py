@@ -6,7 +6,7 @@ import pandas as pd
 
 from . import dtypes, gradients, library, values
 
-KEYS = ("quantity", "against", "dtype")
+KEYS = ("quantity", "against", "dtype", "pairs")
 # Of the golden pairs: (name in the table, section, quantity, dtypes).
 SHOWN = (
     ("MS-SSIM", values.MATLAB, library.PRODUCT, ("float64", "float32")),
@@ -15,6 +15,7 @@ SHOWN = (
     ("MS-SSIM", values.TENSORFLOW, library.RELU, ("float64",)),
     ("gradient of MS-SSIM, relative", gradients.MATLAB, f"{library.PRODUCT}, img2", ("float64",)),
     ("gradient of MS-SSIM, relative", gradients.FLOAT64, library.PRODUCT, ("float32",)),
+    ('the same, normalize="covariance"', gradients.FLOAT64, f"{library.PRODUCT}, covariance", ("float32",)),
     ("SSIM, uint8 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.WHOLE}", ("uint8",)),
     ("SSIM, bfloat16 images", dtypes.SECTION, f"{library.SSIM}, {dtypes.UNIT}", ("bfloat16",)),
 )
@@ -37,7 +38,8 @@ def frame(rows):
             if len(measured):
                 errors = [_errors(measured, backend) for backend in backends(rows)]
                 against = _AGAINST.get(source, source.removeprefix("Gradient: "))
-                lines.append([name, against, dtype, *sum(errors, ()), measured.budget_worst.max()])
+                pairs = int(measured.n.max())
+                lines.append([name, against, dtype, pairs, *sum(errors, ()), measured.budget_worst.max()])
     heads = [f"{backend}: {which}" for backend in backends(rows) for which in ("worst", "median")]
     return pd.DataFrame(lines, columns=[*KEYS, *heads, "budget"])
 

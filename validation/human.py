@@ -3,7 +3,6 @@
 Under torchrun each process scores its share, and the first one writes the report.
 """
 
-import argparse
 import sys
 
 import pandas as pd
@@ -12,6 +11,7 @@ import datasets
 from datasets import opinion, registry
 
 from . import accuracy, human_sections, scoring
+from .options import whole
 
 DATABASES = tuple(name for name, entry in registry.entries().items() if entry.kind == "opinion")
 
@@ -25,22 +25,13 @@ def arguments(parser):
     )  # fmt: skip
     parser.add_argument(
         "--workers",
-        type=_whole(0),
+        type=whole(0),
         default=0,
         help="for --human: processes that score beside each other (default: none)",
     )
     parser.add_argument(
-        "--resamples", type=_whole(1), default=1000, help="for --human: of the bootstrap intervals (default: 1000)"
+        "--resamples", type=whole(1), default=1000, help="for --human: of the bootstrap intervals (default: 1000)"
     )
-
-
-def _whole(least):
-    def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number, at least {least}, is wanted, {text} came")
-        return int(text)
-
-    return number
 
 
 def sections(options, about):

@@ -11,7 +11,8 @@ import torch
 
 _PACKAGES = (
     "torch", "numpy", "scikit-image", "tensorflow", "tensorflow-cpu", "numba", "triton", "pandas", "matplotlib",
-    "pillow",
+    "pillow", "pytorch-msssim", "torchmetrics", "piq", "piqa", "kornia", "monai", "pytorch-ignite", "fused-ssim",
+    "pyiqa", "opencv-contrib-python-headless",
 )  # fmt: skip
 
 

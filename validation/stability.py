@@ -55,15 +55,18 @@ def cases(dtype):
         "denormal against extreme": (one * denormal, other * extreme, {}),
         "tiny range": (one, other, {"data_range": 1e-50}),
         "huge range": (one, other, {"data_range": 1e50}),
+        "next to nothing, in its range": (one * 1e-37, other * 1e-37, {"data_range": 1e-37}),
+        "flat areas side by side": (torch.where(left, 0.9, black), torch.where(left, 0.7, white / 8), {}),
     }
     zeroed = (
         "identical", "anti-correlated", "flat, equal", "flat, different", "flat against noise", "black, both",
         "black against white", "black against noise", "half black, half anti-correlated", "half flat", "one pixel",
         "extreme", "extreme against black", "largest numbers", "denormal", "denormal against black",
+        "next to nothing, in its range", "flat areas side by side",
     )  # fmt: skip
     for name in zeroed:
-        x, y, _ = pairs[name]
-        pairs[f"K1 = K2 = 0: {name}"] = x, y, no_constants
+        x, y, options = pairs[name]
+        pairs[f"K1 = K2 = 0: {name}"] = x, y, options | no_constants
     return pairs
 
 
