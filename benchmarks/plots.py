@@ -62,7 +62,9 @@ def draw(table):
             drawn.append((f"time {device}", _figure(f"size-{end}", f"Size, {where}. {_OVER_SIZE}", over_size(singles))))
         both = part[part["mode"] == cases.BOTH]
         if len(both):
-            drawn.append((f"time {device}", _figure(f"bars-{end}", bars_title(both, where), bars(both))))
+            drawn.append(
+                (f"time {device}", _figure(f"bars-{end}", f"Forward and backward, {where}. {_BARS}", bars(both)))
+            )
         forward = _most_seen(part[part["mode"] == cases.FORWARD])
         if len(forward):
             title = f"Error and speed, {where}. {_SWITCH} {_size(forward)}."
@@ -97,13 +99,8 @@ def over_size(part):
         one.set_xticks(kept, [f"{np.sqrt(tick):.0f}²" for tick in kept])
         one.xaxis.set_minor_formatter(NullFormatter())
     axes[-1].set_xlabel("pixels of an image, height × width, as the square of a side")
-    _legend(figure, part, "--" if part.contestant.map(_is_compiled).any() else "")
+    _legend(figure, part)
     return figure
-
-
-def bars_title(part, where):
-    """The caption of `bars`."""
-    return f"Forward and backward, {where}. {_BARS}"
 
 
 def bars(part):
@@ -182,7 +179,7 @@ def _line(name):
     }  # fmt: skip
 
 
-def _legend(figure, part, floor=""):
+def _legend(figure, part):
     """Beside the picture, in the order of the last values."""
     last = part.sort_values(["height", "channels"]).drop_duplicates("contestant", keep="last")
     names = last.sort_values("ns_per_pixel", ascending=False).contestant

@@ -217,8 +217,10 @@ def parse(argv):
     options.mode = MODES[options.normalize or ("none" if options.metric == "ssim" else "covariance")]
     if options.size < LEAST_SIZE[options.metric]:
         parser.error(f"--size: at least {LEAST_SIZE[options.metric]} is wanted for {options.metric}")
-    if options.steps < 0 or options.lr <= 0:
-        parser.error("--steps, --lr: a number of steps from 0 on and a positive learning rate are wanted")
+    if options.steps < 0 or not 0 < options.lr < math.inf or not -1 <= options.goal <= 1:
+        parser.error(
+            "--steps, --lr, --goal: a number of steps from 0 on, a positive learning rate and an index are wanted"
+        )
     try:
         options.target = load_target(options.target, options.size)
     except (ValueError, OSError) as error:

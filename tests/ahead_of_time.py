@@ -1,6 +1,6 @@
 """Compile the kernels of the Triton backend for GPUs that need not be here; print what they are made of.
 
-python -m tests.ahead_of_time                        every case, in some minutes
+python -m tests.ahead_of_time                        every case, in some minutes: benchmarks/results/ahead-of-time.txt
 python -m tests.ahead_of_time "float32 window 11"    those whose description matches
 
 Each case is a call of the backend as it is on a GPU, except that nothing is launched: as for a large image, whose
@@ -135,19 +135,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="", help="regular expression (default: every case)")
     arguments = parser.parse_args()
+    named = {_name(*case): case for case in CASES}
+    chosen = {name: case for name, case in named.items() if re.search(arguments.pattern, name)}
+    if not chosen:
+        parser.error(f"pattern: a part of one of {', '.join(named)} is wanted, {arguments.pattern} came")
     line = "{:6} {:53} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
     columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
+    print(f"As compiled by Triton {triton.__version__}:")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
         with no_gpu.compiling_for(capability):
-            for case in CASES:
-                dtype, win_size, needs, threads, size = case
-                name = f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")
-                if re.search(arguments.pattern, name):
-                    triton_backend._plan.cache_clear()
-                    triton_backend._call.cache_clear()
-                    for told in compiled(lambda case=case: example(*case)):
-                        print(line.format(f"sm_{capability}", name, *told), flush=True)
+            for name, case in chosen.items():
+                no_gpu.forget()
+                for told in compiled(lambda case=case: example(*case)):
+                    print(line.format(f"sm_{capability}", name, *told), flush=True)
+
+
+def _name(dtype, win_size, needs, threads, size):
+    return f"{dtype} window {win_size} {needs} {threads} threads {size}".removeprefix("torch.")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def imports(path):
 
 
 def files(folder):
-    return sorted((ROOT / folder).rglob("*.py"))
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"nothing is in {folder}"
+    return found
 
 
 def relative(path):

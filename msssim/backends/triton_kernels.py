@@ -577,19 +577,8 @@ def _stream(
                     here = row - 1 - HALO < end
                     seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
                     _gradient_row(
-                        before,
-                        seen,
-                        gradient_x + to,
-                        gradient_y + to,
-                        owned,
-                        here,
-                        scale,
-                        four,
-                        near,
-                        TAPS,
-                        MAPS,
-                        SIZE,
-                    )
+                        before, seen, gradient_x + to, gradient_y + to, owned, here, scale, four, near, TAPS, MAPS, SIZE
+                    )  # fmt: skip
             there = _between(row - HALO, height - HALO)  # windows that have not all rows yet are above all that counts
             valid = ()
             for p in tl.static_range(PIXELS):
@@ -943,7 +932,7 @@ def spread(
         sizes = sizes + (((h + 1) // 2, (w + 1) // 2, offset + h.to(tl.int64) * w),)
     total = tl.zeros([ROWS, COLUMNS], dtype)
     weight = _number(weight_bits, tl.float64)
-    finite = plane >= 0
+    finite = weight < float("inf")
     for level in tl.static_range(LEVELS - 1, 0, -1):
         h, w, offset = sizes[level]
         i = (top + row) >> (level - 1)
