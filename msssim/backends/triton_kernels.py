@@ -40,7 +40,7 @@ something to that before it, but for those in brackets. By Triton 3.9, with what
    (310  s and d kept until the gradient needs them: three times the memory)
    (420  one column a thread)
     317  the lines of s and d written over every other row, the pixels of the gradient read again, narrow addresses
-By Triton 3.7, without it, as tests/ahead_of_time.py counts:
+By Triton 3.7, without it, as tests/ahead_of_time.py counts (benchmarks/results/ahead-of-time.txt):
     292  the same
     264  bases that follow the rows, the outermost taps 1, what is lacking of 1 instead of the map, no division
    (242  the same about one constant of the plane, which rounds too much where areas are flat)
