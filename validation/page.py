@@ -57,8 +57,9 @@ def _key(value):
 
 
 def _code(text):
-    """Markdown's `code` as HTML's."""
-    return markupsafe.Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+    """Markdown's `code` as HTML's, and powers of ten that no line ends in."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(markupsafe.escape(text)))
+    return markupsafe.Markup(re.sub(r"\b\d[\d.]*e[-+]\d+", r'<span class="whole">\g<0></span>', marked))
 
 
 def _themed(image):
