@@ -892,8 +892,9 @@ def _share(upstream, slope, weight, height, width, halo, SLOPED: tl.constexpr, d
 @triton.jit
 def _within(value, finite, LIMIT: tl.constexpr):
     """Nothing beyond the limit, but NaN, and what came of what is not finite."""
-    value = tl.where(finite & (value > LIMIT), LIMIT, value)
-    return tl.where(finite & (value < -LIMIT), -LIMIT, value)
+    limit = tl.where(finite, tl.full((), LIMIT, value.dtype), float("inf"))
+    value = tl.where(value > limit, limit, value)
+    return tl.where(value < -limit, -limit, value)
 
 
 @triton.jit(
