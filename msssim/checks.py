@@ -14,6 +14,7 @@ DOWNSAMPLE = (None, "auto")
 
 # Wide of any image, and narrow enough that float32 holds C1 and C2 in units of data_range².
 _LEAST, _LARGEST, _LARGEST_K = 1e-50, 1e50, 1000
+_MOST = sys.float_info.max  # by a name of its own: early versions of torch.compile do not look into `sys`
 _POSITIVE = f"a positive number ({_LEAST:g} to {_LARGEST:g})"
 _NOT_NEGATIVE = f"a number from 0 to {_LARGEST_K}"
 
@@ -199,4 +200,4 @@ def _number(value):
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return False
         value = float(value)
-    return abs(value) <= sys.float_info.max
+    return abs(value) <= _MOST
