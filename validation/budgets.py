@@ -78,5 +78,4 @@ def budget(kind, dtype, backend):
 # Scores of single images, and statistics, that were published with so many digits.
 PRINTED_SCORE = 5e-7  # six decimals
 FULL_SCORE = 1e-10  # every digit of a float64; what is left is the order of summation
-RANK_STATISTIC = 1e-4  # SROCC and KROCC: a unit of the last printed digit, which may be rounded or cut off
 FITTED_STATISTIC = 1e-3  # PLCC and RMSE depend on where a search for the curve ended
