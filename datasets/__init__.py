@@ -34,6 +34,11 @@ def names():
     return (*_MADE, *registry.entries())
 
 
+def made(name):
+    """The module that makes a dataset which needs no download."""
+    return importlib.import_module(f".{_MADE[name]}", __name__)
+
+
 def load(name):
     """The pairs of a dataset.
 
@@ -56,5 +61,5 @@ def load(name):
     if name not in names():
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
     if name in _MADE:
-        return getattr(importlib.import_module(f".{_MADE[name]}", __name__), name.replace("-", "_"))()
+        return getattr(made(name), name.replace("-", "_"))()
     return importlib.import_module(f".{registry.entries()[name].kind}", __name__).load(name)

@@ -2,7 +2,7 @@
 
 python -m datasets list          every name, and how much of it is here
 python -m datasets where NAME    its folder, source, licence and layout
-python -m datasets check NAME    open every image: a line for each that is broken or misnamed, and exit code 1 if any is
+python -m datasets check NAME    open or make every image: a line for each broken or misnamed one, exit code 1 if any is
 python -m datasets get NAME      download it, or say how to get it by hand
 """
 
@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 
-from . import DatasetMissing, download, load, names, opinion, references, registry
+from . import DatasetMissing, download, load, made, names, opinion, references, registry
 
 _KINDS = {"opinion": opinion, "references": references}
 
@@ -28,11 +28,14 @@ def main(arguments=None):
         ("get", "download it, or say how to get it by hand"),
     ):
         one = commands.add_parser(command, help=about)
-        one.add_argument("name", type=str.lower, choices=tuple(registry.entries()), metavar="NAME")
+        one.add_argument("name", type=str.lower, choices=names(), metavar="NAME")
     options = parser.parse_args(arguments)
     if options.command == "list":
         return _list()
-    return {"where": _where, "check": _check, "get": _get}[options.command](registry.entries()[options.name])
+    entry = registry.entries().get(options.name)
+    if entry is None:
+        return _made(options.name, options.command == "check")
+    return {"where": _where, "check": _check, "get": _get}[options.command](entry)
 
 
 def _list():
@@ -49,6 +52,26 @@ def _there(name):
         return load(name).note
     except DatasetMissing:
         return "not here"
+
+
+def _made(name, check):
+    pairs = load(name)
+    print(f"{name}: {len(pairs)} pairs, made here, nothing to download")
+    print(made(name).__doc__.strip().partition("\n")[0])
+    if not check:
+        return 0
+    problems = 0
+    for each in range(len(pairs)):
+        try:
+            pairs[each]
+        except ValueError as error:
+            print(error)
+            problems += 1
+        except ImportError as error:
+            print(f"{name}: {error}")
+            return 1
+    print(f"{name}: all pairs were made, {problems} problems")
+    return int(problems > 0)
 
 
 def _where(entry):

@@ -13,6 +13,7 @@ import pytest
 
 import datasets
 from datasets import embedded, recipes, references
+from datasets.__main__ import main
 
 
 def test_names():
@@ -91,6 +92,20 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.data", None)
     with pytest.raises(ImportError, match="python -m pip install scikit-image"):
         datasets.load("golden")[0]
+
+
+def test_the_command_knows_what_is_made_here(monkeypatch, capsys):
+    for command in ("where", "get", "check"):
+        assert main([command, "golden-gradients"]) == 0
+        assert "4 pairs, made here, nothing to download\nPairs made from the images" in capsys.readouterr().out
+    assert main(["check", "synthetic"]) == 0 and "all pairs were made, 0 problems" in capsys.readouterr().out
+    monkeypatch.setattr(embedded, "_image", lambda name: np.zeros((512, 512), np.uint8))
+    assert main(["check", "golden-gradients"]) == 1
+    assert capsys.readouterr().out.count("is not the one that Wang's code was run on") == 4
+    monkeypatch.undo()
+    embedded._image.cache_clear()
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    assert main(["check", "golden-gradients"]) == 1 and "pip install scikit-image" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("root", [None, "empty"])
