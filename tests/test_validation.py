@@ -99,9 +99,6 @@ def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
 
 def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
     pytest.importorskip("triton")
-    from validation import no_gpu
-
-    assert set(command.SIMULATED.values()) == set(no_gpu.PROCESSORS)
     monkeypatch.setattr(stability, "work", lambda limit: [])
     monkeypatch.setattr(gradients, "SMALL", [])
     assert command.main(["--device", "sm_90", "--dataset", "synthetic", "--limit", "1", "--out", str(tmp_path)]) == 0

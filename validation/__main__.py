@@ -25,10 +25,8 @@ try:
     from . import accuracy, conformance, human, machine, report
 except ModuleNotFoundError as error:
     sys.exit(f"python -m validation: {error}: python -m pip install --group validation")
+from .gpus import SIMULATED
 from .options import positive, writable
-
-# GPUs that need not be here, by the name that compilers have for them: their compute capability.
-SIMULATED = {f"sm_{capability}": capability for capability in (60, 70, 75, 80, 86, 89, 90, 100, 120)}
 
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list

@@ -13,8 +13,7 @@ from triton.compiler import CompiledKernel
 from msssim import backends
 from msssim.backends import operator, triton_backend, triton_kernels
 
-# By compute capability, of a P100, V100, T4, A100, RTX 3090, RTX 4090, H200, B200 and RTX 5090.
-PROCESSORS = {60: 56, 70: 80, 75: 40, 80: 108, 86: 82, 89: 128, 90: 132, 100: 148, 120: 170}
+from . import gpus
 
 
 class Driver:
@@ -95,7 +94,7 @@ def standing_in(capability, *, lot=1, watched=True):
     Parameters
     ----------
     capability : int
-        Compute capability of the GPU, 90 for sm_90; any of PROCESSORS.
+        Compute capability of the GPU, 90 for sm_90; any of gpus.PROCESSORS.
     lot, watched
         As of :class:`ptx.Kernel`.
 
@@ -118,7 +117,7 @@ def standing_in(capability, *, lot=1, watched=True):
 
     with (
         launching(capability, launch),
-        mock.patch.object(triton_backend, "_processors", lambda device: PROCESSORS[capability]),
+        mock.patch.object(triton_backend, "_processors", lambda device: gpus.PROCESSORS[capability]),
         on_the_cpu(),
     ):
         yield launches
