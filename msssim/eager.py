@@ -5,8 +5,18 @@ import functools
 import torch
 from torch.autograd import forward_ad
 
-# Of an early torch.compile the question is an error.
-_CAN_BE_ASKED = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13)
+_VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
+
+# From here on torch.compile follows a function of autograd under torch.func.
+_TRANSFORMS_COMPILED = _VERSION >= (2, 12)
+
+
+def asked_when_compiled(function):
+    """A function without tensors that torch.compile calls when it comes to it, and takes the answer for good."""
+    if _VERSION < (2, 6):  # which cannot
+        return lambda *arguments: None
+    function._dynamo_marked_constant = True  # torch.compiler.assume_constant_result() would import the compiler
+    return function
 
 
 def transformed():
@@ -15,8 +25,13 @@ def transformed():
 
 
 def transformed_and_compiled():
-    """Whether torch.compile looks at a transform of torch.func, where it can be asked."""
-    return _CAN_BE_ASKED and torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether torch.compile looks at a transform of torch.func, where it could follow plain PyTorch instead."""
+    return _TRANSFORMS_COMPILED and torch.compiler.is_compiling() and _transforming_when_compiled()
+
+
+@asked_when_compiled
+def _transforming_when_compiled():
+    return _transforming()
 
 
 def _transforming():
@@ -25,7 +40,12 @@ def _transforming():
 
 def at_once():
     """Whether an operation does its work now and nobody else sees it: no compiler, no transform, no dispatch mode."""
-    return not (torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() or _transforming())
+    return not torch.compiler.is_compiling() and unobserved()
+
+
+def unobserved():
+    """Whether there is no transform and no dispatch mode, whatever a compiler does."""
+    return not (torch._C._len_torch_dispatch_stack() or _transforming())
 
 
 def remembered(function):

@@ -17,9 +17,14 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 NORMALIZE = (None, "relu", "simple", "covariance")
 METHODS = ("product", "wtd_sum")
 
-# Below this the derivative of x^w, w x^w / x, is divided by this: float32 has to carry it back through the smallest
-# denominators.
-_STEEP = 1e-16
+
+def _steep():
+    """Below this the derivative of x^w, w x^w / x, is divided by this.
+
+    float32 has to carry it back through the smallest denominators. (A function, since torch.compile of some versions
+    takes a number outside of one for a symbol.)
+    """
+    return 1e-16
 
 
 class Pooling(NamedTuple):
@@ -32,7 +37,7 @@ class Pooling(NamedTuple):
     """One value for all images, or one for each."""
     dtype: torch.dtype
     """Of the value."""
-    steep: float = _STEEP
+    steep: float = _steep()
 
     @property
     def levels(self):
@@ -52,7 +57,9 @@ class Pooling(NamedTuple):
 
 def index(pyramid_means, img1, img2, pooling, **problem):
     """(value, terms) from what computes the terms."""
-    terms = pyramid_means(img1, img2, levels=pooling.levels, rectify=pooling.rectify, **problem)
+    # Fields alone: early versions of torch.compile know no properties of a tuple.
+    levels, rectify = len(pooling.weights), pooling.normalize == "covariance"
+    terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **problem)
     return pool(terms, pooling), terms
 
 
@@ -118,7 +125,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         terms, weights, product = ctx.saved_tensors
-        divisor = terms.masked_fill(terms.abs() < _STEEP, _STEEP)
+        divisor = terms.masked_fill(terms.abs() < _steep(), _steep())
         return (upstream * product).unsqueeze(-1) * (weights / divisor), None
 
 

@@ -104,6 +104,7 @@ before = set(sys.modules)
 import msssim
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 print(*sorted(new - {"msssim", "torch"} - set(sys.stdlib_module_names)))
+print(*{"torch._dynamo", "torch._inductor"} & (set(sys.modules) - before))  # which take longer than all else
 """
     assert run(code, ROOT).split() == []
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import msssim
-from msssim import eager, window
+from msssim import backends, window
 
 pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
 
@@ -53,7 +53,10 @@ def test_torch_compile_without_a_break(pair, dynamic):
         torch.testing.assert_close(a.grad, b.grad)
 
 
-@pytest.mark.skipif(not eager._CAN_BE_ASKED, reason="this torch.compile does not say whether it sees a transform")
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 12),
+    reason="torch.compile follows no torch.autograd.Function under torch.func before 2.12",
+)
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
 def test_torch_compile_of_a_transform(pair, transform):
@@ -61,6 +64,19 @@ def test_torch_compile_of_a_transform(pair, transform):
     x, y = pair(2, 3, 50, 49, dtype=torch.float32)
     compiled = torch.compile(lambda x, y: transform(fused)(x, y), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, y), transform(fused)(x, y), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("transform", [lambda index: index, torch.func.vmap])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+def test_what_a_compiler_sees_first_tells_nothing_wrong_of_the_backend(pair, transform, caplog):
+    torch._dynamo.reset()
+    backends._tried.cache_clear()
+    x, y = pair(2, 3, 50, 49, dtype=torch.float32)
+    auto = _index("auto")
+    compiled = torch.compile(lambda x, y: transform(auto)(x, y), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, y), transform(fused)(x, y), rtol=1e-4, atol=1e-8)
+    assert backends.choose("auto", x, 11) is backends.operator
+    assert not [record for record in caplog.records if record.name.startswith("msssim")]
 
 
 def test_autocast_changes_nothing(pair):

@@ -1,14 +1,18 @@
 """The backends and the choice between them. No kernel is imported here: its package is, when it first computes."""
 
+import functools
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import shutil
 
 import torch
 
-from .. import multiscale
+from .. import eager, multiscale
 from . import operator, torch_backend
+
+_log = logging.getLogger(__name__)
 
 BACKENDS = ("triton", "numba", "torch")
 
@@ -86,17 +90,49 @@ def index(name, img1, img2, win_size, pooling, **problem):
 def choose(name, image, win_size, maps=False):
     """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it.
 
-    A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one.
+    A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one, and so it
+    does where a package is there but does not run.
     """
     wanted = ("triton" if image.device.type == "cuda" else "numba") if name == "auto" else name
     if wanted not in _AVAILABLE or wanted == "torch":
         return torch_backend
     obstacle = _obstacle(wanted, image, win_size, maps)
-    if obstacle is None:
+    if obstacle is None and (name != "auto" or _runs(wanted, image.device)):
         return operator
     if name == "auto":
         return torch_backend
     raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
+
+
+def _runs(name, device):
+    """Whether a fused backend computes on a device; taken to be so where it cannot be tried."""
+    if torch.compiler.is_compiling():
+        return not _fails_when_compiled(name, device)
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return capturing or not eager.unobserved() or _tried(name, device)
+
+
+@eager.asked_when_compiled
+def _fails_when_compiled(name, device):
+    return eager.unobserved() and not _tried(name, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _tried(name, device):
+    """Whether its smallest kernel runs, which is found out once.
+
+    A package may be there and of no use: Numba beside a NumPy that it does not know, Triton without Python's headers
+    or on a GPU that it makes no code for. Who asked for no backend need not suffer from it.
+    """
+    try:
+        operator.run_smallest_kernel(device)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever such a package raises
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        _log.warning('backend="auto" takes plain PyTorch on %s: %s fails there with "%s"', device, name, reason)
+        return False
+    return True
 
 
 def _obstacle(name, image, win_size, maps):

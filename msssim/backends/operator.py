@@ -51,6 +51,12 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *_needs(img1, img2))[0]
 
 
+def run_smallest_kernel(device):
+    """Pool one term, for the error that comes of it where kernels cannot be compiled or launched."""
+    term = torch.ones((1, 1, 1), dtype=torch.float64, device=device)
+    _kernels(device.type).pool(term, multiscale.Pooling((1.0,), None, "wtd_sum", True, torch.float32), False)
+
+
 def _needs(img1, img2):
     """Whether anybody can ask for the one gradient, and the other: else there is no work for it."""
     wanted = torch.is_grad_enabled()

@@ -49,7 +49,7 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     terms = []
     for level in range(levels):
         if level:
-            pair = pair._replace(x=_halve(pair.x), y=_halve(pair.y))
+            pair = pair.halved()
         l_cs, cs = _similarity(pair, taps, rectify, luminance=level == levels - 1)
         terms.append(_mean(cs if l_cs is None else l_cs))
     return torch.stack(terms, -1)
@@ -74,6 +74,13 @@ class _Pair(NamedTuple):
     c1: torch.Tensor  # (N, C, 1, 1): C1 and C2 in working units
     c2: torch.Tensor
     exact: tuple  # whether C1 and C2 are zero as given, so that rounding decides which denominator is
+
+    def halved(self):
+        """The next scale."""
+        # In full: early versions of torch.compile do not look into _replace().
+        return _Pair(
+            _halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact
+        )  # fmt: skip
 
 
 def _working_pair(img1, img2, c1, c2, unit):
