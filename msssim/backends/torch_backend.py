@@ -78,9 +78,7 @@ class _Pair(NamedTuple):
     def halved(self):
         """The next scale."""
         # In full: early versions of torch.compile do not look into _replace().
-        return _Pair(
-            _halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact
-        )  # fmt: skip
+        return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact)
 
 
 def _working_pair(img1, img2, c1, c2, unit):
