@@ -13,8 +13,8 @@ _TRANSFORMS_COMPILED = _VERSION >= (2, 12)
 
 def asked_when_compiled(function):
     """A function without tensors that torch.compile calls when it comes to it, and takes the answer for good."""
-    if _VERSION < (2, 6):  # which cannot
-        return lambda *arguments: None
+    if _VERSION < (2, 6):  # which cannot, and is told None
+        return lambda *arguments: None if torch.compiler.is_compiling() else function(*arguments)
     function._dynamo_marked_constant = True  # torch.compiler.assume_constant_result() would import the compiler
     return function
 

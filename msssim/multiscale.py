@@ -40,25 +40,20 @@ class Pooling(NamedTuple):
     steep: float = _steep()
 
     @property
-    def levels(self):
-        """How many scales there are."""
-        return len(self.weights)
-
-    @property
-    def rectify(self):
-        """Whether it is inside the terms that something is done about negative ones."""
-        return self.normalize == "covariance"
-
-    @property
     def shares(self):
         """The weights as the method takes them."""
         return shares(self.weights, self.method)
 
 
+def of_terms(pooling):
+    """(how many scales there are, whether it is inside the terms that something is done about negative ones)."""
+    # No properties of the tuple, which early versions of torch.compile do not know.
+    return len(pooling.weights), pooling.normalize == "covariance"
+
+
 def index(pyramid_means, img1, img2, pooling, **problem):
     """(value, terms) from what computes the terms."""
-    # Fields alone: early versions of torch.compile know no properties of a tuple.
-    levels, rectify = len(pooling.weights), pooling.normalize == "covariance"
+    levels, rectify = of_terms(pooling)
     terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **problem)
     return pool(terms, pooling), terms
 

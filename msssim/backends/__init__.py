@@ -97,24 +97,18 @@ def choose(name, image, win_size, maps=False):
     if wanted not in _AVAILABLE or wanted == "torch":
         return torch_backend
     obstacle = _obstacle(wanted, image, win_size, maps)
-    if obstacle is None and (name != "auto" or _runs(wanted, image.device)):
+    if obstacle is None and not (name == "auto" and _fails(wanted, image.device)):
         return operator
     if name == "auto":
         return torch_backend
     raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
 
 
-def _runs(name, device):
-    """Whether a fused backend computes on a device; taken to be so where it cannot be tried."""
-    if torch.compiler.is_compiling():
-        return not _fails_when_compiled(name, device)
-    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return capturing or not eager.unobserved() or _tried(name, device)
-
-
 @eager.asked_when_compiled
-def _fails_when_compiled(name, device):
-    return eager.unobserved() and not _tried(name, device)
+def _fails(name, device):
+    """Whether a fused backend is known not to compute on a device, which is not tried where it cannot be."""
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return not capturing and eager.unobserved() and not _tried(name, device)
 
 
 @functools.lru_cache(maxsize=64)

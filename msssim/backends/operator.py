@@ -33,7 +33,7 @@ def index(img1, img2, pooling, *, taps, c1, c2, unit):
     device = eager.at_once() and _plain(img1, img2)
     if not device:
         return multiscale.index(pyramid_means, img1, img2, pooling, taps=taps, c1=c1, c2=c2, unit=unit)
-    options = taps, c1, c2, unit, pooling.levels, pooling.rectify
+    options = taps, c1, c2, unit, *multiscale.of_terms(pooling)
     need1, need2 = _needs(img1, img2)
     if need1 or need2:
         return _Index.apply(img1, img2, pooling, options, need1, need2)
