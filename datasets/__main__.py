@@ -70,7 +70,7 @@ def _made(name, check):
         except ImportError as error:
             print(f"{name}: {error}")
             return 1
-    print(f"{name}: all pairs were made, {problems} problems")
+    print(f"{name}: {len(pairs) - problems} of {len(pairs)} pairs were made, {problems} problems")
     return int(problems > 0)
 
 

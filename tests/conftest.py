@@ -15,6 +15,14 @@ def backend(request):
     return request.param
 
 
+def pytest_runtest_setup(item):
+    """Skip what is marked as of a later PyTorch than this one."""
+    installed = tuple(map(int, torch.__version__.split(".")[:2]))
+    for mark in item.iter_markers("since_torch"):
+        if installed < mark.args:
+            pytest.skip("of PyTorch {}.{} and later".format(*mark.args))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     """Skip with the backend's own words where it refuses a call; the plain one may refuse nothing."""

@@ -78,9 +78,7 @@ def test_nothing_is_tried_while_a_graph_is_captured_or_others_look_on(monkeypatc
 
 compiled = pytest.param(
     "torch.compile(msssim.msssim, fullgraph=True, backend='aot_eager')",
-    marks=pytest.mark.skipif(
-        torch.__version__.startswith(("2.4.", "2.5.")), reason="README: torch.compile of PyTorch 2.6 on"
-    ),
+    marks=pytest.mark.since_torch(2, 6),
 )
 
 

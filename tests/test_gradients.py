@@ -150,11 +150,10 @@ def test_functional_transforms(index, pair):
 
 # torch's compiler calls functions that torch itself has deprecated; which ones changes with its version.
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Skipping serialization:UserWarning")
-from_2_6 = pytest.mark.skipif(torch.__version__.startswith(("2.4.", "2.5.")), reason="see README: of PyTorch 2.6 on")
 
 
 @compiles
-@from_2_6
+@pytest.mark.since_torch(2, 6)
 def test_compiles_for_any_size_without_a_graph_break(pair, backend):
     index = functools.partial(INDICES["msssim covariance wtd_sum"], backend=backend)
     torch._dynamo.reset()
@@ -173,7 +172,7 @@ def test_compiled_once_for_options_that_change(pair):
 
 
 @compiles
-@from_2_6
+@pytest.mark.since_torch(2, 6)
 @pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile's own code for the CPU needs a C++ compiler, g++"
 )

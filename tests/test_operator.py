@@ -53,10 +53,7 @@ def test_torch_compile_without_a_break(pair, dynamic):
         torch.testing.assert_close(a.grad, b.grad)
 
 
-@pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 12),
-    reason="torch.compile follows no torch.autograd.Function under torch.func before 2.12",
-)
+@pytest.mark.since_torch(2, 12)  # before it torch.compile follows no torch.autograd.Function under torch.func
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
 def test_torch_compile_of_a_transform(pair, transform):
