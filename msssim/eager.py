@@ -35,7 +35,27 @@ def _transforming_when_compiled():
 
 
 def _transforming():
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return torch._C._are_functorch_transforms_active() or forward_mode()
+
+
+def forward_mode():
+    """Whether tensors may have tangents."""
+    return forward_ad._current_level >= 0
+
+
+def apply(function, *arguments):
+    """What a function of autograd gives, in forward mode with its tangent: as jvp(), but by the name of tangent().
+
+    torch.compile follows no function with a jvp(), so that there is one where it is wanted alone.
+    """
+    if not torch.compiler.is_compiling() and forward_mode():
+        function = _with_jvp(function)
+    return function.apply(*arguments)
+
+
+@functools.cache
+def _with_jvp(function):
+    return type(function.__name__, (function,), {"jvp": staticmethod(function.tangent)})
 
 
 def at_once():
@@ -44,8 +64,8 @@ def at_once():
 
 
 def unobserved():
-    """Whether there is no transform and no dispatch mode, whatever a compiler does."""
-    return not (torch._C._len_torch_dispatch_stack() or _transforming())
+    """Whether there is no transform, no dispatch mode and no torch.jit.trace(), whatever a compiler does."""
+    return not (torch._C._len_torch_dispatch_stack() or torch._C._is_tracing() or _transforming())
 
 
 def remembered(function):

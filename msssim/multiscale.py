@@ -91,8 +91,8 @@ def combine(terms, weights, normalize, method):
     row = _row(shares(weights, method), terms)
     if method == "wtd_sum":
         return (terms * row).sum(-1)
-    wanted = torch.is_grad_enabled() and terms.requires_grad
-    return _Product.apply(terms, row) if wanted else _Product.forward(terms, row)
+    wanted = eager.forward_mode() or (torch.is_grad_enabled() and terms.requires_grad)
+    return eager.apply(_Product, terms, row) if wanted else _Product.forward(terms, row)
 
 
 def shares(weights, method):
@@ -116,12 +116,21 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
 
     @staticmethod
     def backward(ctx, upstream):
         terms, weights, product = ctx.saved_tensors
-        divisor = terms.masked_fill(terms.abs() < _steep(), _steep())
-        return (upstream * product).unsqueeze(-1) * (weights / divisor), None
+        return _slopes(terms, weights, upstream * product), None
+
+    @staticmethod
+    def tangent(ctx, of_terms, _):
+        return (of_terms * _slopes(*ctx.saved_tensors)).sum(-1)
+
+
+def _slopes(terms, weights, product):
+    divisor = terms.masked_fill(terms.abs() < _steep(), _steep())
+    return product.unsqueeze(-1) * (weights / divisor)
 
 
 def fewer(weights, levels):

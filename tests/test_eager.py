@@ -75,10 +75,19 @@ def test_a_dispatch_mode_sees_the_operator(pair):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # make_dual() itself uses it
-def test_forward_mode_is_refused_and_never_drops_a_tangent(pair, backend):
+def test_backward_refuses_a_tangent_and_never_drops_it(pair):
+    pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
     x, y = pair(1, 1, 50, 60)
+    value = msssim.ssim(x.requires_grad_(), y, backend="numba")
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward mode"):
-        msssim.ssim(forward_ad.make_dual(x, torch.ones_like(x)), y, backend=backend)
+        torch.autograd.grad(value, x, forward_ad.make_dual(torch.ones_like(value), torch.ones_like(value)))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traced_for_any_size(pair, backend):
+    index = torch.jit.trace(lambda a, b: msssim.msssim(a, b, weights=WEIGHTS, backend=backend), pair(1, 1, 50, 60))
+    x, y = pair(2, 3, 47, 65)
+    assert torch.equal(index(x, y), msssim.msssim(x, y, weights=WEIGHTS, backend=backend))
 
 
 def test_the_product_and_its_derivatives_of_both_orders():
@@ -97,6 +106,8 @@ def test_the_product_near_zero():
     assert slope[0, 1].isfinite().all() and (slope[0, 1] > 0).all()
     (curvature,) = torch.autograd.grad(slope[0, :2].sum(), terms)
     assert curvature[0, :2].isfinite().all()
+    along = torch.func.jvp(lambda t: multiscale.combine(t, WEIGHTS, None, "product"), (terms,), (terms + 1,))[1]
+    torch.testing.assert_close(along[0, :2], (slope * (terms + 1)).sum(-1)[0, :2])
 
 
 def test_the_default_device_is_not_that_of_the_images(pair, backend):

@@ -148,6 +148,42 @@ def test_functional_transforms(index, pair):
     assert second.isfinite().all() and second.abs().max() > 0
 
 
+# What forward mode itself uses of torch's.
+forward_mode = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+
+
+@forward_mode
+@each_index
+def test_forward_mode(index, two, backend):
+    def each(a, b):
+        return index(a, b, reduction="none", backend=backend)
+
+    assert gradcheck(each, two(1, 1, 6, 7), check_forward_ad=True, check_batched_forward_grad=True)
+
+
+@forward_mode
+def test_forward_mode_of_the_map_the_terms_and_the_downsampling(two):
+    x, y = two(1, 2, 6, 7)
+    forward = functools.partial(gradcheck, check_forward_ad=True, check_backward_ad=False)
+    assert forward(lambda a, b: msssim.ssim(a, b, win_size=3, full=True), (x, y))
+    assert forward(lambda a, b: msssim.msssim(a, b, weights=(0.4, 0.6), win_size=3, scales=True), (x, y))
+    assert forward(lambda a, b: msssim.ssim(a, b, downsample="auto"), two(1, 1, 384, 385), fast_mode=True)
+
+
+@forward_mode
+@each_index
+def test_hessian_forward_over_reverse(index, pair, backend):
+    from torch.func import grad, hessian, jacrev, jvp
+
+    x, y = pair(1, 1, 8, 9)
+    f = functools.partial(index, backend=backend)
+    whole = jacrev(jacrev(f))(x, y)
+    torch.testing.assert_close(hessian(f)(x, y), whole, rtol=0, atol=1e-13)
+    direction = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)
+    product = jvp(lambda a: grad(f)(a, y), (x,), (direction,))[1]
+    torch.testing.assert_close(product, torch.tensordot(whole, direction, 4), rtol=0, atol=1e-13)
+
+
 # torch's compiler calls functions that torch itself has deprecated; which ones changes with its version.
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Skipping serialization:UserWarning")
 

@@ -44,7 +44,9 @@ def index(img1, img2, pooling, *, taps, c1, c2, unit):
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     """As :func:`torch_backend.pyramid_means`, by a fused kernel."""
-    if eager.transformed_and_compiled():  # which follows neither an operator's derivative there nor one like _Means's
+    # torch.compile follows neither an operator's derivative there nor one like that of _Means; and in forward mode the
+    # derivative would be the plain backend's, which comes upon the value on its way.
+    if eager.transformed_and_compiled() or eager.forward_mode():
         return torch_backend.pyramid_means(
             img1, img2, taps=taps, c1=c1, c2=c2, unit=unit, levels=levels, rectify=rectify
         )

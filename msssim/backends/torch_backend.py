@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from .. import eager
 from ..window import dtype_of_computation
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
@@ -83,7 +84,7 @@ class _Pair(NamedTuple):
 
 def _working_pair(img1, img2, c1, c2, unit):
     dtype = dtype_of_computation(img1.dtype)
-    x, y = _Enter.apply(img1, dtype), _Enter.apply(img2, dtype)
+    x, y = eager.apply(_Enter, img1, dtype), eager.apply(_Enter, img2, dtype)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
     x, y = x * scale, y * scale
@@ -99,10 +100,10 @@ def _working_pair(img1, img2, c1, c2, unit):
 def _similarity(pair, taps, rectify, luminance):
     """The maps (l cs, cs) of a pair; l cs is None unless asked for."""
     zero, eps = _ZERO[pair.x.dtype], _ROUNDING * torch.finfo(pair.x.dtype).eps
-    mean_x, mean_y = _Gaussian.apply(pair.x, taps), _Gaussian.apply(pair.y, taps)
-    squares = _Gaussian.apply(pair.x * pair.x + pair.y * pair.y, taps)
+    mean_x, mean_y = _gaussian(pair.x, taps), _gaussian(pair.y, taps)
+    squares = _gaussian(pair.x * pair.x + pair.y * pair.y, taps)
     variances = squares - (mean_x * mean_x + mean_y * mean_y)  # σx² + σy²; neither is used alone
-    covariance2 = 2 * (_Gaussian.apply(pair.x * pair.y, taps) - mean_x * mean_y)
+    covariance2 = 2 * (_gaussian(pair.x * pair.y, taps) - mean_x * mean_y)
 
     # What holds in exact arithmetic is made to hold: 0 ≤ σx² + σy² and |2 σxy| ≤ σx² + σy².
     variances = _put(variances, variances.detach().clamp(min=0))
@@ -166,12 +167,20 @@ class _Enter(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.dtype = inputs[0].dtype
+        ctx.dtype, ctx.dtype_of_computation = inputs[0].dtype, inputs[1]
 
     @staticmethod
     def backward(ctx, gradient):
         limit = torch.finfo(ctx.dtype).max
         return gradient.clamp(-limit, limit).to(ctx.dtype), None
+
+    @staticmethod
+    def tangent(ctx, of_image, _):
+        return of_image.to(ctx.dtype_of_computation)
+
+
+def _gaussian(x, taps):
+    return eager.apply(_Gaussian, x, taps)
 
 
 class _Gaussian(torch.autograd.Function):
@@ -181,8 +190,6 @@ class _Gaussian(torch.autograd.Function):
     proportion to what changes inside the window, and none at all where nothing does. Autograd's own derivative of so
     many slices would write as many padded images; the adjoint of a symmetric filter is the filter on the padded image.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x, taps):
@@ -206,4 +213,12 @@ class _Gaussian(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         border = len(ctx.taps) - 1
-        return _Gaussian.apply(F.pad(gradient, (border,) * 4), ctx.taps), None
+        return _gaussian(F.pad(gradient, (border,) * 4), ctx.taps), None
+
+    @staticmethod
+    def tangent(ctx, of_image, _):
+        return _gaussian(of_image, ctx.taps)
+
+    @staticmethod
+    def vmap(info, dims, x, taps):  # the rule that PyTorch would generate takes each tap for an argument
+        return _gaussian(x.movedim(dims[0], 0), taps), 0
