@@ -1,10 +1,13 @@
 """Other people's implementations: called as they should be, and as far from Wang as their conventions say."""
 
 import dataclasses
+import importlib
 import math
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +182,25 @@ def test_torchmetrics_by_default_guesses_the_range(planes):
     spread = float(max(x.max() - x.min(), y.max() - y.min()))
     assert spread != 255 and float(guessed(x, y)) != pytest.approx(float(told(x, y)), abs=1e-6)
     assert float(guessed(x, y)) == pytest.approx(float(peer.function("ssim", data_range=spread)(x, y)), abs=1e-12)
+
+
+def _counterparts():
+    """The README's table of what to write instead of a peer's call: (theirs, ours)."""
+    text = (Path(datasets.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| instead of | write |\n|---|---|\n")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `(.+)` \| `(.+)` \|$", table, re.MULTILINE)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the peers
+@pytest.mark.parametrize(("theirs", "ours"), _counterparts())
+def test_what_to_write_instead_gives_the_same_number(theirs, ours, pair):
+    module = theirs.partition("(")[0].rpartition(".")[0]
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a package raises whose own are not there
+        pytest.skip(f"{module}: {error}")
+    x, y = pair(2, 3, 512, 528, dtype=torch.float32)
+    names = {root: importlib.import_module(root) for root in ("msssim", module.partition(".")[0])}
+    names |= {"x": x, "y": y, "a": x[0].numpy(), "b": y[0].numpy()}
+    expected, found = (torch.as_tensor(eval(code, names)) for code in (theirs, ours))
+    torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=1e-5)
