@@ -48,11 +48,12 @@ def window_fits(win_size, height, width, levels=1):
     """That the coarsest scale holds the window, by the rule of msssim.m: min(H, W) / 2^(levels - 1) ≥ win_size."""
     least = win_size * 2 ** (levels - 1)
     if min(height, width) < least:
-        advice = (
-            f'small="fewer" uses the {fitting_levels(win_size, height, width)} scales that fit'
-            if levels > 1 and min(height, width) >= win_size
-            else "a smaller win_size fits smaller images"
-        )
+        if levels > 1 and min(height, width) >= win_size:
+            advice = f'small="fewer" uses the {fitting_levels(win_size, height, width)} scales that fit'
+        elif width <= 4 and height >= least:  # as of an image file
+            advice = "channels come before height and width: permute() puts them there"
+        else:
+            advice = "a smaller win_size fits smaller images"
         scales = f" at {levels} scales" if levels > 1 else ""
         raise ValueError(
             f"img1: height and width of at least {least} are wanted for a window of {win_size}{scales}, "

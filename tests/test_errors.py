@@ -36,6 +36,7 @@ IMAGES = [
         ValueError, "img1", "200 × 100", function="msssim",
         images=(SMALL,) * 2, wanted="101", win_size=101, small="fewer"
     ),
+    *case(ValueError, "img1", "200 × 3", images=(IMAGE[..., :3],) * 2, wanted="permute()"),
     *case(ValueError, "data_range", "torch.int32", images=(IMAGE.int(),) * 2, wanted="needed"),
 ]  # fmt: skip
 
