@@ -46,8 +46,11 @@ def forward_mode():
 def apply(function, *arguments):
     """What a function of autograd gives, in forward mode with its tangent: as jvp(), but by the name of tangent().
 
-    torch.compile follows no function with a jvp(), so that there is one where it is wanted alone.
+    torch.compile follows no function with a jvp(), so that there is one where it is wanted alone; and what it makes of
+    nested derivatives of a function of autograd is wrong, so that there is none.
     """
+    if transformed_and_compiled():
+        return function.forward(*arguments)
     if not torch.compiler.is_compiling() and forward_mode():
         function = _with_jvp(function)
     return function.apply(*arguments)

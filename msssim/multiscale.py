@@ -5,6 +5,7 @@ have pool() and its derivative as a kernel; the tests hold it to this one.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
@@ -91,8 +92,7 @@ def combine(terms, weights, normalize, method):
     row = _row(shares(weights, method), terms)
     if method == "wtd_sum":
         return (terms * row).sum(-1)
-    wanted = eager.forward_mode() or (torch.is_grad_enabled() and terms.requires_grad)
-    return eager.apply(_Product, terms, row) if wanted else _Product.forward(terms, row)
+    return _product(terms, row)
 
 
 def shares(weights, method):
@@ -101,36 +101,16 @@ def shares(weights, method):
     return tuple(weight / total for weight in weights)
 
 
-class _Product(torch.autograd.Function):
+def _product(terms, weights):
     """prod(terms ** weights), NaN where the power of a negative term is, with a derivative that no term makes infinite.
 
     A term at zero makes the whole derivative zero; autograd would make NaN of an infinite one.
     """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(terms, weights):
-        return terms.pow(weights).prod(-1)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs, output)
-        ctx.save_for_forward(*inputs, output)
-
-    @staticmethod
-    def backward(ctx, upstream):
-        terms, weights, product = ctx.saved_tensors
-        return _slopes(terms, weights, upstream * product), None
-
-    @staticmethod
-    def tangent(ctx, of_terms, _):
-        return (of_terms * _slopes(*ctx.saved_tensors)).sum(-1)
-
-
-def _slopes(terms, weights, product):
-    divisor = terms.masked_fill(terms.abs() < _steep(), _steep())
-    return product.unsqueeze(-1) * (weights / divisor)
+    near = terms.abs() < _steep()
+    here = terms.detach()
+    flat = here.pow(weights) * (1 + weights * (terms - here) / _steep())
+    powers = torch.where(near, flat, terms.masked_fill(near, 1.0).pow(weights))
+    return math.prod(powers.unbind(-1))  # the derivative of Tensor.prod() waits for the device
 
 
 def fewer(weights, levels):

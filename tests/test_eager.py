@@ -90,6 +90,15 @@ def test_traced_for_any_size(pair, backend):
     assert torch.equal(index(x, y), msssim.msssim(x, y, weights=WEIGHTS, backend=backend))
 
 
+def test_an_image_made_in_inference_mode_is_a_target(pair, backend):
+    x, y = pair(1, 1, 50, 60)
+    expected = torch.func.grad(msssim.ssim)(x, y)
+    with torch.inference_mode():
+        target = y.clone()
+    msssim.ssim(x.requires_grad_(), target, backend=backend).backward()
+    torch.testing.assert_close(x.grad, expected)
+
+
 def test_the_product_and_its_derivatives_of_both_orders():
     terms = torch.tensor([[[0.9, 0.5], [0.3, -0.2]]], dtype=torch.float64, requires_grad=True)
     whole = (1.0, 2.0)  # with whole exponents a negative term has a power

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.func import grad, grad_and_value, hessian, jacrev, jvp, vmap
 
 import msssim
 
@@ -128,8 +129,6 @@ def test_gradient_penalty_trains(two):
 
 @each_index
 def test_functional_transforms(index, pair):
-    from torch.func import grad, grad_and_value, jacrev, vmap
-
     x, y = pair(3, 2, 24, 23)
     single = torch.stack([index(a, b) for a, b in zip(x, y, strict=True)])
     gradient = torch.stack([grad(index)(a, b) for a, b in zip(x, y, strict=True)])
@@ -173,8 +172,6 @@ def test_forward_mode_of_the_map_the_terms_and_the_downsampling(two):
 @forward_mode
 @each_index
 def test_hessian_forward_over_reverse(index, pair, backend):
-    from torch.func import grad, hessian, jacrev, jvp
-
     x, y = pair(1, 1, 8, 9)
     f = functools.partial(index, backend=backend)
     whole = jacrev(jacrev(f))(x, y)
@@ -182,6 +179,32 @@ def test_hessian_forward_over_reverse(index, pair, backend):
     direction = torch.linspace(-1, 1, x.numel(), dtype=x.dtype).view_as(x)
     product = jvp(lambda a: grad(f)(a, y), (x,), (direction,))[1]
     torch.testing.assert_close(product, torch.tensordot(whole, direction, 4), rtol=0, atol=1e-13)
+    twice = jvp(lambda a: jvp(lambda b: f(b, y), (a,), (direction,))[1], (x,), (direction,))[1]
+    torch.testing.assert_close(twice, (product * direction).sum(), rtol=0, atol=1e-12)
+
+
+COMPILED = {
+    "penalty": lambda f, y: lambda a: grad(lambda b: grad(f)(b, y).square().sum())(a),
+    "hessian": lambda f, y: lambda a: hessian(f)(a, y),
+    "reverse over reverse": lambda f, y: lambda a: jacrev(jacrev(f))(a, y),
+    "forward over reverse": lambda f, y: lambda a: jvp(lambda b: grad(f)(b, y), (a,), (a + 1,))[1],
+    "each gradient": lambda f, y: lambda a: vmap(grad(f), (0, None))(torch.stack([a, 0.9 * a]), y),
+}
+
+
+@pytest.mark.since_torch(2, 12)  # before it torch.compile follows no torch.autograd.Function under torch.func
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize("name", COMPILED)
+def test_nested_transforms_compiled(name, compiler, pair, backend):
+    x, y = pair(1, 1, 8, 9)
+
+    def f(a, b):
+        return INDICES["msssim covariance product"](a, b, backend=backend)
+
+    torch._dynamo.reset()
+    wanted = COMPILED[name](f, y)
+    torch.testing.assert_close(torch.compile(wanted, fullgraph=True, backend=compiler)(x), wanted(x))
 
 
 # torch's compiler calls functions that torch itself has deprecated; which ones changes with its version.

@@ -36,7 +36,9 @@ def index(img1, img2, pooling, *, taps, c1, c2, unit):
     options = taps, c1, c2, unit, *multiscale.of_terms(pooling)
     need1, need2 = _needs(img1, img2)
     if need1 or need2:
-        return _Index.apply(img1, img2, pooling, options, need1, need2)
+        # Autograd keeps no tensor that was made in inference mode; its copy it does.
+        images = (image.clone() if image.is_inference() else image for image in (img1, img2))
+        return _Index.apply(*images, pooling, options, need1, need2)
     kernels = _kernels(device)
     terms = kernels.means(img1, img2, *options)
     return kernels.pool(terms, pooling, False)[0], terms
