@@ -8,6 +8,10 @@ import torch
 # image, and the index with it.
 _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 
+# No image within its range has a pixel beyond this many units. Where others have, the constant that backends take from
+# all pixels is that of those that have not, lest one value of no meaning takes the precision of all.
+FARTHEST = 4.0
+
 # Of float64, and of what float32 does not hold.
 _WIDE = {torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64}
 

@@ -1,5 +1,6 @@
 """In every mode but None, value and both gradients are finite for every finite input."""
 
+import functools
 import itertools
 
 import pytest
@@ -192,6 +193,41 @@ def test_any_images_at_all(dtype, data):
     data_range = data.draw(st.sampled_from([1.0, 255.0, 1e-40, 1e-10, 1e20, 1e38]))
     options = dict(K1=data.draw(constant), K2=data.draw(constant), data_range=data_range)
     assert_stable(x, y, win_size=3, weights=data.draw(st.sampled_from(shares)), **options)
+
+
+@pytest.mark.parametrize("value", [-9999.0, 1e6])
+@pytest.mark.parametrize("both", [True, False])
+@pytest.mark.parametrize("row, column", [(0, 0), (99, 96), (41, 23)])
+def test_a_value_of_no_meaning_takes_no_precision_from_others(pair, backend, value, both, row, column):
+    """As where nothing was measured. Windows that see none of it are as exact as without it."""
+    x, y = pair(1, 1, 100, 97, dtype=torch.float32)
+    x[..., row, column] = value if both else 0.5
+    y[..., row, column] = value
+    for index in FAR:
+        (of_exact, exact), (of_found, found) = _exact_and_found(index, x, y, backend)
+        assert abs(found - exact) < 1e-6
+        assert (of_found - of_exact).abs().max() < 5e-6 * of_exact.abs().max()
+
+
+@pytest.mark.parametrize("rows, columns", [((30, 60), (20, 50)), ((0, 100), (0, 48))])
+def test_an_area_of_no_meaning_in_both_images(pair, backend, rows, columns):
+    x, y = pair(1, 1, 100, 97, dtype=torch.float32)
+    for image in (x, y):
+        image[..., slice(*rows), slice(*columns)] = -9999.0
+    for index in FAR:
+        (_, exact), (_, found) = _exact_and_found(index, x, y, backend)
+        assert abs(found - exact) < 1e-6
+
+
+FAR = (
+    msssim.ssim,
+    functools.partial(msssim.msssim, weights=(0.3, 0.3, 0.4), normalize="covariance"),
+)
+
+
+def _exact_and_found(index, x, y, backend):
+    exact = torch.func.grad_and_value(lambda a: index(a, y.double(), backend="torch"))(x.double())
+    return exact, torch.func.grad_and_value(lambda a: index(a, y, backend=backend))(x)
 
 
 def test_terms_too_small_for_their_power():

@@ -191,6 +191,14 @@ def test_a_pixel_far_beyond_the_range_takes_no_precision_from_others(pair, brigh
     _assert_precise(x, y, value=1e-7, gradient=2e-6)
 
 
+@pytest.mark.parametrize("columns", [1, 15])
+def test_a_value_of_no_meaning_takes_no_precision_from_others(pair, columns):
+    x, y = pair(1, 1, 46, 30)
+    for image in (x, y):
+        image[..., :9, :columns] = -9999.0
+    _assert_precise(x, y, value=1e-6, gradient=5e-5, levels=2)
+
+
 def _assert_precise(x, y, value, gradient, **options):
     """In float32, against the plain backend in float64 on the same pixels; the gradient by its largest entry."""
     x, y = x.float(), y.float()

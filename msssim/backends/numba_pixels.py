@@ -7,6 +7,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ..window import FARTHEST
 from .numba_blocks import ACROSS, ROWS, halo, line, pad
 from .numba_vectors import beyond, bfloat16, exact, float16, inlined, pointer, vectorised
 
@@ -74,12 +75,25 @@ def _widen_overload(value):
 @inlined
 def _near_mean(source, like, place, step, below, rows, count, scale):
     """A constant near the mean of some pixels; one that leaves those of 8-bit images as exact as they came."""
-    T, total = like.dtype.type, like.dtype.type(0)
+    total = near = like.dtype.type(0)
+    found = 0
     for i in range(2):
         for j in range(4):
             row, column = (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
-            total += _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
-    return T(np.floor(total * T(16) + T(0.5)) / T(128))
+            value = _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
+            total += value
+            if abs(value) <= FARTHEST:
+                near += value
+                found += 1
+    return _whole_levels(like, total, near, 8, found)
+
+
+@inlined
+def _whole_levels(like, total, near, samples, found):
+    """The mean of those samples that are within an image's range, or of all where none is, as a multiple of 1/128."""
+    T = like.dtype.type
+    mean = near / T(found) if 0 < found < samples else total / T(samples)
+    return T(np.floor(mean * T(128) + T(0.5)) / T(128))
 
 
 @inlined
@@ -117,13 +131,18 @@ def fetch(source, like, x, y, rows, count, scale, shift_x, shift_y, tile, taps):
 @inlined
 def origin(source, like, image, height, width, scale):
     """A constant near the mean of a plane. The pixels of coarse scales, flatter, are kept less this much."""
-    T, total = like.dtype.type, like.dtype.type(0)
+    total = near = like.dtype.type(0)
+    found = 0
     place, step, below = image
     for i in range(4):
         for j in range(4):
             row, column = (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
-            total += _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
-    return T(np.floor(total * T(8) + T(0.5)) / T(128))
+            value = _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
+            total += value
+            if abs(value) <= FARTHEST:
+                near += value
+                found += 1
+    return _whole_levels(like, total, near, 16, found)
 
 
 @exact

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import eager
-from ..window import dtype_of_computation
+from ..window import FARTHEST, dtype_of_computation
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
@@ -89,7 +89,7 @@ def _working_pair(img1, img2, c1, c2, unit):
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
     x, y = x * scale, y * scale
     # A multiple of 1/128: less it, the pixels of 8-bit images have so few digits that their squares are exact.
-    shift_x, shift_y = ((_mean(image.detach(), keepdim=True) * 128).round().to(dtype) / 128 for image in (x, y))
+    shift_x, shift_y = ((_typical(image.detach()) * 128).round().to(dtype) / 128 for image in (x, y))
     change = (scale * unit) ** 2
     return _Pair(
         x - shift_x, y - shift_y, shift_x, shift_y,
@@ -150,6 +150,13 @@ def _halve(x):
 def _mean(x, keepdim=False):
     """The mean of each plane, added up in float64 where the device has it."""
     return x.mean((-2, -1), keepdim=keepdim, dtype=torch.float32 if x.device.type == "mps" else torch.float64)
+
+
+def _typical(x):
+    """The mean of the pixels of each plane that are within its range, or of all where none is."""
+    near = x.abs() <= FARTHEST
+    part = _mean(near.to(x.dtype), keepdim=True)
+    return torch.where(part > 0, _mean(x.masked_fill(~near, 0.0), keepdim=True) / part, _mean(x, keepdim=True))
 
 
 def _peak(x):

@@ -215,7 +215,11 @@ def _origin(image, step_h, step_w, height, width, inverse_unit, SIZE: tl.constex
     i = (2 * (lane // 16) + 1).to(tl.int64) * height // (SIZE // 8)
     j = (2 * (lane % 16) + 1).to(tl.int64) * width // 32
     sample = tl.load(image + i * step_h + j * step_w).to(inverse_unit.dtype)
-    mean = tl.sum(sample * (inverse_unit / SIZE), 0)
+    near = tl.abs(sample * inverse_unit) <= _FARTHEST
+    count = tl.sum(near.to(sample.dtype), 0)
+    counts = near | (count == 0)  # a few values of no meaning would take the precision of all
+    mean = tl.sum(tl.where(counts, sample * (inverse_unit / SIZE), 0.0), 0)
+    mean *= SIZE / tl.where(count == 0, SIZE, count)
     mean = tl.floor(mean * 128 + 0.5) / 128
     return tl.where(tl.abs(mean) < _EXTREME, mean, 0.0) / inverse_unit
 
