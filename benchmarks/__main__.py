@@ -33,6 +33,10 @@ def main(arguments=None):
     """Run the benchmarks and return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.threshold is not None and not (options.compare and options.threshold > 0):
+        parser.error("--threshold: a share above 0 is wanted, beside --compare")
+    if options.peers and "none" in options.peers and len(options.peers) > 1:
+        parser.error("--peers: none, or names, are wanted")
     try:
         old = rows.load(options.compare) if options.compare else None
     except (OSError, ValueError, KeyError) as error:
@@ -65,7 +69,7 @@ def main(arguments=None):
     print(page)
     code = int((table.verdict == rows.WRONG).any())
     if old is not None:
-        code |= compare.show(old, (table, about), options.threshold)
+        code |= compare.show(old, (table, about), options.threshold or compare.THRESHOLD)
     return code
 
 
@@ -85,7 +89,7 @@ def _parser():
     )  # fmt: skip
     parser.add_argument(
         "--peers", nargs="+", choices=(*PEERS, "none"), metavar="NAME",
-        help=f"beside the library: any of {', '.join(PEERS)}, or none (default: every one)",
+        help=f"beside the library: any of {'; '.join(PEERS)}; or none (default: every one)",
     )  # fmt: skip
     parser.add_argument(
         "--threads", nargs="+", type=positive, default=_counts(os.cpu_count() or 1), metavar="N",
@@ -93,12 +97,13 @@ def _parser():
     )  # fmt: skip
     parser.add_argument("--compare", type=pathlib.Path, metavar="OLD.json", help="rows.json of an earlier run")
     parser.add_argument(
-        "--threshold", type=float, default=compare.THRESHOLD, metavar="SHARE",
-        help="the loss of speed that is a regression (default: %(default)s)",
+        "--threshold", type=float, metavar="SHARE",
+        help=f"for --compare: the loss of speed that is a regression (default: {compare.THRESHOLD})",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("reports/benchmarks"), help="folder to write to"
-    )
+        "--out", type=pathlib.Path, default=pathlib.Path("reports/benchmarks"),
+        help="folder to write to (default: %(default)s)",
+    )  # fmt: skip
     parser.set_defaults(mode="default")
     return parser
 

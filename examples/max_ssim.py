@@ -39,6 +39,7 @@ PICTURES = (
     "rocket", "shepp_logan_phantom", "text",
 )  # fmt: skip
 MODES = {"none": None, "relu": "relu", "simple": "simple", "covariance": "covariance"}
+FORMATS = tuple(sorted(Figure().canvas.get_supported_filetypes()))
 LEAST_SIZE = {"ssim": 11, "msssim": 176}  # the window, and the window at five scales
 
 
@@ -220,6 +221,12 @@ def parse(argv):
     if options.steps < 0 or not 0 < options.lr < math.inf or not -1 <= options.goal <= 1:
         parser.error(
             "--steps, --lr, --goal: a number of steps from 0 on, a positive learning rate and an index are wanted"
+        )
+    folder, kind = os.path.dirname(os.path.abspath(options.out)), os.path.splitext(options.out)[1]
+    if kind[1:].lower() not in FORMATS or not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        parser.error(
+            f"--out: a file that ends in one of {', '.join(FORMATS)}, in a folder that can be written to, is wanted, "
+            f"{options.out} came"
         )
     try:
         options.target = load_target(options.target, options.size)

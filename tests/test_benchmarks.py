@@ -599,15 +599,18 @@ def test_readme_region(tmp_path):
 def test_of_several_runs_the_readme_shows_where_a_peer_came_nearest(tmp_path, capsys):
     path, files = tmp_path / "README.md", []
     path.write_text(f"{readme.BEGIN}\n{readme.END}\n", encoding="utf-8")
-    for number, peer in enumerate((0.006, 0.004, 0.008)):
-        found = measured(**{"msssim torch": 0.002, "a": peer}).assign(metric="msssim")
+    for number, (a, always) in enumerate(((0.006, 0.010), (0.004, 0.016), (0.008, 0.012))):
+        found = measured(**{"msssim torch": 0.002, "a": a, "b": always}).assign(metric="msssim")
+        found = found.replace({"contestant": {"b": readme.ALWAYS}})
         found["ratio"] = found.seconds / 0.002
+        found.loc[found.contestant == "a", "verdict"] = rows.DIFFERS
         (tmp_path / str(number)).mkdir()
         rows.save(tmp_path / str(number), found, {"CPU": "a machine", "threads": "1"}, [])
         files.append(str(tmp_path / str(number) / "rows.json"))
     assert readme.main([*files, "--readme", str(path)]) == 0
     text = path.read_text(encoding="utf-8")
-    assert text.count("| MS-SSIM, ") == 1 and "| 4 (2.00×) | a |" in text and text.count("rows.json`") == 3
+    assert text.count("| MS-SSIM, ") == 1 and "| 10 (5.00×) | 4 (2.00×) † | a |" in text
+    assert text.count("rows.json`") == 3
     rows.save(tmp_path / "2", found, {"CPU": "another", "threads": "1"}, [])
     with pytest.raises(SystemExit):
         readme.main([*files, "--readme", str(path)])

@@ -222,6 +222,13 @@ def test_wrong_usage(run, capsys, options, said):
     assert re.search(said, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("out", ["/dev/null/way.png", "way.txt", "way"])
+def test_a_picture_that_cannot_be_written_is_refused_before_the_climb(capsys, out):
+    with pytest.raises(SystemExit) as stopped:
+        max_ssim.main([*SMALL, "--out", out])
+    assert stopped.value.code == 2 and f"{out} came" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("package", ["skimage", "matplotlib.figure", "PIL", "tqdm"])
 def test_a_missing_package_is_named(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)

@@ -43,6 +43,12 @@ def main(arguments=None):
             torch.empty(0, device=options.device)
         except (RuntimeError, AssertionError) as error:
             parser.error(f"--device: {error}")
+    # An option that takes names is asked for by the empty list too.
+    asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
+    for name, question in (("dataset", "oracles"), ("workers", "human"), ("resamples", "human")):
+        if getattr(options, name) is not None and question not in asked:
+            parser.error(f"--{name} goes with --{question}")
+    options.out = options.out or _folder(asked)
     writable(parser, options.out)
     about = {
         "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
@@ -50,8 +56,6 @@ def main(arguments=None):
         "device": options.device,
     }
     start, sections = time.monotonic(), []
-    # An option that takes names is asked for by the empty list too.
-    asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
     with _device(parser, options, about):
         try:
             for name in asked:
@@ -92,6 +96,11 @@ def _device(parser, options, about):
     )
 
 
+def _folder(asked):
+    """Where the report on these questions goes: one for each, lest the files of one lie beside those of another."""
+    return pathlib.Path("reports", "-".join(["validation", *(name for name in asked if asked != ["oracles"])]))
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m validation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -109,8 +118,9 @@ def _parser():
         help=f"any of {', '.join(available)} (default: every one that computes on the device)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=pathlib.Path, default=pathlib.Path("reports/validation"), help="folder to write to"
-    )
+        "--out", type=pathlib.Path,
+        help=f"folder to write to (default: {_folder(['oracles'])}, {_folder(['peers'])} and so on)",
+    )  # fmt: skip
     parser.add_argument("--limit", type=positive, help="only so many pairs of each dataset; the report says so")
     return parser
 

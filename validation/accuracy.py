@@ -21,14 +21,15 @@ def arguments(parser):
         "--oracles", action="store_true", help="the library against every oracle; asked when nothing else is"
     )
     parser.add_argument(
-        "--dataset", nargs="+", default=DEFAULT_DATASETS, choices=(*datasets.names(), "all"), metavar="NAME",
+        "--dataset", nargs="+", choices=(*datasets.names(), "all"), metavar="NAME",
         help=f"for --oracles: any of {', '.join(datasets.names())}, or all (default: {' '.join(DEFAULT_DATASETS)})",
     )  # fmt: skip
 
 
 def sections(options, about):
     """Measure and return the sections; `about` gets the lines that say of what they are made."""
-    loaded = _all(about) if "all" in options.dataset else {name: datasets.load(name) for name in options.dataset}
+    names = options.dataset or DEFAULT_DATASETS
+    loaded = _all(about) if "all" in names else {name: datasets.load(name) for name in names}
     pairs = {name: some(every, options.limit) for name, every in loaded.items()}
     about["pairs"] = ", ".join(f"{len(pairs[name])} of {len(every)} {name}" for name, every in loaded.items())
     about.update({f"{name} pairs": every.note for name, every in loaded.items() if every.note})

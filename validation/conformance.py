@@ -26,7 +26,7 @@ def arguments(parser):
     """Add the options of this question."""
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, metavar="NAME",
-        help=f"how far other implementations are from Wang, and why: all, or any of {', '.join(PEERS)}",
+        help=f"how far other implementations are from Wang, and why: all, or any of {'; '.join(PEERS)}",
     )  # fmt: skip
 
 

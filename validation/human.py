@@ -13,6 +13,7 @@ from datasets import opinion, registry
 from . import accuracy, human_sections, scoring
 from .options import whole
 
+RESAMPLES = 1000
 DATABASES = tuple(name for name, entry in registry.entries().items() if entry.kind == "opinion")
 
 
@@ -26,11 +27,10 @@ def arguments(parser):
     parser.add_argument(
         "--workers",
         type=whole(0),
-        default=0,
         help="for --human: processes that score beside each other (default: none)",
     )
     parser.add_argument(
-        "--resamples", type=whole(1), default=1000, help="for --human: of the bootstrap intervals (default: 1000)"
+        "--resamples", type=whole(1), help=f"for --human: of the bootstrap intervals (default: {RESAMPLES})"
     )
 
 
@@ -47,11 +47,11 @@ def sections(options, about):
                 common = {
                     "device": device,
                     "backend": backend,
-                    "workers": options.workers,
+                    "workers": options.workers or 0,
                     "rank": rank,
                     "count": count,
                 }
-                found.append(_database(name, files[-1], options.limit, common))
+                found.append(_database(name, bool(options.human), files[-1], options.limit, common))
     except scoring.Stopped as stopped:
         sys.exit(f"python -m validation --human: {stopped}")
     except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def sections(options, about):
         about[f"{one.name} images"] = one.note
         for problem in one.problems:
             print(problem, file=sys.stderr)
-    made = human_sections.made_of(found, options.resamples)
+    made = human_sections.made_of(found, options.resamples or RESAMPLES)
     for file in files:
         file.unlink(missing_ok=True)
     return made
@@ -82,12 +82,15 @@ def _here():
     return names
 
 
-def _database(name, file, limit, common):
+def _database(name, named, file, limit, common):
     """Everything that is known of a database: opinions, MATLAB's scores, and ours of the images that are there."""
     rows, problems = opinion.listed(name)
+    matlab = opinion.matlab(name)
     try:
         pairs = datasets.load(name)
     except datasets.DatasetMissing:
+        if named and not matlab:  # then nothing can be said of what was asked for
+            raise
         pairs = datasets.Pairs({}, f"0 of {registry.entries()[name].count} distorted images", problems)
     scored = len(pairs) and scoring.score(accuracy.some(pairs, limit), file, title=f"human opinion, {name}", **common)
     table = pd.DataFrame(
@@ -95,7 +98,6 @@ def _database(name, file, limit, common):
     )
     columns = ["pair", *scoring.QUANTITIES, "problem"]
     table = table.merge(pd.DataFrame(scored or [], columns=columns), how="left", on="pair")
-    matlab = opinion.matlab(name)
     for place, key in enumerate(("msssim", "ssim")):
         known = matlab.scores if matlab else {}
         table[f"{key}_matlab"] = [known[pair][place] if pair in known else float("nan") for pair in table.pair]

@@ -23,10 +23,11 @@ _TEXT = (
     ' 0..255; SSIM by the rule of ssim.m, which averages and skips pixels first (`downsample="auto"`). SROCC and KROCC'
     " compare the order of scores and opinions; PLCC and RMSE compare values, after the five-parameter logistic"
     " b1 (1/2 - 1 / (1 + exp(b2 (x - b3)))) + b4 x + b5 has been fitted.\n\n"
-    "Where a database is here in part, so are its statistics, and those of few images say little: the intervals show"
-    " how little. What holds even so is the difference from the score that Wang's MATLAB code gave for the same image."
+    "Where a database is here in part, so are its statistics. Those of few images say little, and their intervals no"
+    " more: a sample of five images in perfect order is in that order however it is drawn. What holds even so is the"
+    " difference from the score that Wang's MATLAB code gave for the same image."
     "\n\nPublished figures: Z. Wang and Q. Li, Information content weighting for perceptual image quality assessment,"
-    " IEEE Transactions on Image Processing 20(5), 2011, Table I; those of TID2013 from L. Zhang's page on"
+    " IEEE Transactions on Image Processing 20(5), 2011, Table I; those of TID2013 from Lin Zhang's page on"
     " full-reference metrics, which has the scores of MATLAB's code too."
 )
 

@@ -2,6 +2,8 @@
 
 import base64
 import itertools
+import json
+import math
 import pathlib
 import re
 from typing import NamedTuple
@@ -34,7 +36,7 @@ def write(folder, sections, about, title="Validation of msssim", sentence=None):
         if name.endswith(".csv"):
             frame.to_csv(folder / name, index=False)
         else:
-            frame.to_json(folder / name, orient="records", indent=1, double_precision=15, force_ascii=False)
+            (folder / name).write_text(_json(frame), encoding="utf-8")
     for figure in (figure for section in sections for figure in section.figures):
         (folder / "plots" / _file(figure)).write_bytes(_bytes(figure))
     parts = numbered(sections)
@@ -44,6 +46,12 @@ def write(folder, sections, about, title="Validation of msssim", sentence=None):
     path = folder / "report.html"
     path.write_text(page.render(*told), encoding="utf-8")
     return path
+
+
+def _json(frame):
+    """The rows with every digit, which pandas' own to_json() cuts at the 15th after the point."""
+    frame = frame.replace([math.inf, -math.inf], math.nan).astype(object)
+    return json.dumps(frame.where(frame.notna(), None).to_dict("records"), indent=1, ensure_ascii=False)
 
 
 def terminal(sections):
