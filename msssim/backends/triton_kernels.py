@@ -215,11 +215,12 @@ def _origin(image, step_h, step_w, height, width, inverse_unit, SIZE: tl.constex
     i = (2 * (lane // 16) + 1).to(tl.int64) * height // (SIZE // 8)
     j = (2 * (lane % 16) + 1).to(tl.int64) * width // 32
     sample = tl.load(image + i * step_h + j * step_w).to(inverse_unit.dtype)
+    # Where any are within the images' range, of those: a few values of no meaning would take the precision of all.
+    share = sample * (inverse_unit / SIZE)
     near = tl.abs(sample * inverse_unit) <= _FARTHEST
-    count = tl.sum(near.to(sample.dtype), 0)
-    counts = near | (count == 0)  # a few values of no meaning would take the precision of all
-    mean = tl.sum(tl.where(counts, sample * (inverse_unit / SIZE), 0.0), 0)
-    mean *= SIZE / tl.where(count == 0, SIZE, count)
+    count = tl.sum(tl.where(near, tl.full((), 1, share.dtype), 0.0), 0)
+    mean = tl.sum(tl.where(near, share, 0.0), 0) * (SIZE / tl.maximum(count, 1.0))
+    mean = tl.where(count == 0, tl.sum(share, 0), mean)
     mean = tl.floor(mean * 128 + 0.5) / 128
     return tl.where(tl.abs(mean) < _EXTREME, mean, 0.0) / inverse_unit
 
