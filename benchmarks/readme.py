@@ -33,16 +33,17 @@ def table(*runs):
     lines = {}
     for found in runs:
         for key, ours, peers in _cases(found):
+            nearest = lines.setdefault(key, {})
             for peer in peers:
-                mine = lines.setdefault(key, {})
-                if peer.contestant not in mine or peer.ratio < mine[peer.contestant][0].ratio:
-                    mine[peer.contestant] = peer, ours
+                times = peer.seconds / ours
+                if peer.contestant not in nearest or times < nearest[peer.contestant][0]:
+                    nearest[peer.contestant] = times, ours, peer
     if not lines:
         raise ValueError("rows: a run that timed the library and peers is wanted, and these rows have none of them")
     shown = []
-    for key, mine in lines.items():
-        first, ours = min(mine.values(), key=lambda each: each[0].ratio)
-        always = _beside(mine[ALWAYS][0]) if ALWAYS in mine else "–"
+    for key, nearest in lines.items():
+        _, ours, first = min(nearest.values(), key=lambda each: each[0])
+        always = _beside(nearest[ALWAYS][2]) if ALWAYS in nearest else "–"
         shown.append((*key, tables.milliseconds(ours), always, _beside(first), first.contestant))
     return markdown_table(_HEAD, sorted(shown, key=lambda line: line[0]))
 

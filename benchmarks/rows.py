@@ -5,9 +5,10 @@ below lines that begin with ``#`` and say the same about them.
 """
 
 import json
-import math
 
 import pandas as pd
+
+from validation.section import records
 
 SCHEMA = 1
 
@@ -123,11 +124,7 @@ def check(table):
 
 def save(folder, table, about, ceilings):
     """Write rows.json and rows.csv."""
-    records = [
-        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in record.items()}
-        for record in table.to_dict("records")
-    ]
-    content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "rows": records}
+    content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "rows": records(table)}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "rows.json").write_text(text + "\n", encoding="utf-8")
     head = "".join(f"# {name}: {' '.join(str(text).split())}\n" for name, text in about.items())

@@ -8,8 +8,9 @@ import torch
 # image, and the index with it.
 _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 
-# No image within its range has a pixel beyond this many units. Where others have, the constant that backends take from
-# all pixels is that of those that have not, lest one value of no meaning takes the precision of all.
+# No image within its range has a pixel, or a sum or difference of two, beyond this many units. Where others have, the
+# constant that backends take from all pixels is that of those that have not, lest one value of no meaning takes the
+# precision of all.
 FARTHEST = 4.0
 
 # Of float64, and of what float32 does not hold.

@@ -653,6 +653,8 @@ def test_headline_counts_what_was_lost():
         (["--threads", "0"], "at least 1"),
         (["--compare", "nowhere.json"], "nowhere.json"),
         (["--quick", "--full"], "not allowed with"),
+        (["--threshold", "0.1"], "--threshold: "),
+        (["--peers", "none", "pytorch-msssim"], "--peers: none, or names"),
         (["--device", "nothing"], "none of nothing is there"),
         (["--only", "nothing", "--peers", "none", "--quick"], "nothing that can be measured has nothing in its name"),
         (["--out", "/dev/null/folder"], "--out: "),

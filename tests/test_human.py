@@ -162,6 +162,15 @@ def test_an_oracle_run_names_broken_files_too(root, tmp_path, monkeypatch, capsy
     assert "img2.png: cannot be read" in capsys.readouterr().err
 
 
+def test_a_database_that_is_asked_for_and_of_which_nothing_is_here_is_missing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "iqa").mkdir()
+    (tmp_path / "iqa/LIVE.txt").write_text(HEAD + "LIVE/wn/img1.png,wn,LIVE/refimgs/house.png,5.0\n")
+    monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        ask(tmp_path / "out")
+    assert caught.value.code == 2 and "none of its 779 distorted images is" in capsys.readouterr().err
+
+
 def test_all_datasets_are_those_that_are_here(root):
     about = {}
     assert list(accuracy._all(about)) == ["golden", "golden-gradients", "colour", "synthetic", "live"]

@@ -195,6 +195,17 @@ def test_any_images_at_all(dtype, data):
     assert_stable(x, y, win_size=3, weights=data.draw(st.sampled_from(shares)), **options)
 
 
+FAR = (
+    msssim.ssim,
+    functools.partial(msssim.msssim, weights=(0.3, 0.3, 0.4), normalize="covariance"),
+)
+
+
+def _exact_and_found(index, x, y, backend):
+    exact = torch.func.grad_and_value(lambda a: index(a, y.double(), backend="torch"))(x.double())
+    return exact, torch.func.grad_and_value(lambda a: index(a, y, backend=backend))(x)
+
+
 @pytest.mark.parametrize("value", [-9999.0, 1e6])
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("row, column", [(0, 0), (99, 96), (41, 23)])
@@ -217,17 +228,6 @@ def test_an_area_of_no_meaning_in_both_images(pair, backend, rows, columns):
     for index in FAR:
         (_, exact), (_, found) = _exact_and_found(index, x, y, backend)
         assert abs(found - exact) < 1e-6
-
-
-FAR = (
-    msssim.ssim,
-    functools.partial(msssim.msssim, weights=(0.3, 0.3, 0.4), normalize="covariance"),
-)
-
-
-def _exact_and_found(index, x, y, backend):
-    exact = torch.func.grad_and_value(lambda a: index(a, y.double(), backend="torch"))(x.double())
-    return exact, torch.func.grad_and_value(lambda a: index(a, y, backend=backend))(x)
 
 
 def test_terms_too_small_for_their_power():

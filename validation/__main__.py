@@ -98,7 +98,7 @@ def _device(parser, options, about):
 
 def _folder(asked):
     """Where the report on these questions goes: one for each, lest the files of one lie beside those of another."""
-    return pathlib.Path("reports", "-".join(["validation", *(name for name in asked if asked != ["oracles"])]))
+    return pathlib.Path("reports", "-".join(["validation", *([] if asked == ["oracles"] else asked)]))
 
 
 def _parser():

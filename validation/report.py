@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from . import page, paper
-from .section import BROKEN, Table, aligned, cells, markdown_table, signed
+from .section import BROKEN, Table, aligned, cells, markdown_table, records, signed
 
 
 class Numbered(NamedTuple):
@@ -50,8 +50,7 @@ def write(folder, sections, about, title="Validation of msssim", sentence=None):
 
 def _json(frame):
     """The rows with every digit, which pandas' own to_json() cuts at the 15th after the point."""
-    frame = frame.replace([math.inf, -math.inf], math.nan).astype(object)
-    return json.dumps(frame.where(frame.notna(), None).to_dict("records"), indent=1, ensure_ascii=False)
+    return json.dumps(records(frame.replace([math.inf, -math.inf], math.nan)), indent=1, ensure_ascii=False)
 
 
 def terminal(sections):

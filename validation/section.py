@@ -96,6 +96,14 @@ def _column(column, form):
     return ["" if pd.isna(cell) else form(cell) for cell in column]
 
 
+def records(frame):
+    """The rows as JSON takes them: None for NaN."""
+    return [
+        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
 def between(text, begin, end, new):
     """The text of a README with what stands between its two markers replaced."""
     before, found_begin, rest = text.partition(begin)

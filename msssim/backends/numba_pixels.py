@@ -73,35 +73,46 @@ def _widen_overload(value):
 
 
 @inlined
-def _near_mean(source, like, place, step, below, rows, count, scale):
-    """A constant near the mean of some pixels; one that leaves those of 8-bit images as exact as they came."""
-    total = near = like.dtype.type(0)
-    found = 0
-    for i in range(2):
-        for j in range(4):
-            row, column = (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
-            value = _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
-            total += value
-            if abs(value) <= FARTHEST:
-                near += value
-                found += 1
-    return _whole_levels(like, total, near, 8, found)
+def _sampled(sums, source, image, row, column, scale):
+    """The sums over samples, and one sample more: of all, of those within an image's range, and how many these are."""
+    place, step, below = image
+    total, near, found = sums
+    value = _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
+    if abs(value) <= FARTHEST:
+        near += value
+        found += 1
+    return total + value, near, found
 
 
 @inlined
-def _whole_levels(like, total, near, samples, found):
-    """The mean of those samples that are within an image's range, or of all where none is, as a multiple of 1/128."""
+def _mean_of(sums, samples, like):
+    """The mean of those samples that are within an image's range, or of all where none is, as a multiple of 1/128.
+
+    That leaves the pixels of 8-bit images as exact as they came.
+    """
     T = like.dtype.type
+    total, near, found = sums
     mean = near / T(found) if 0 < found < samples else total / T(samples)
     return T(np.floor(mean * T(128) + T(0.5)) / T(128))
+
+
+@inlined
+def _near_mean(source, like, image, rows, count, scale):
+    """A constant near the mean of some pixels of a block."""
+    sums = (like.dtype.type(0), like.dtype.type(0), 0)
+    for i in range(2):
+        for j in range(4):
+            row, column = (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
+            sums = _sampled(sums, source, image, row, column, scale)
+    return _mean_of(sums, 8, like)
 
 
 @inlined
 def near_means(source, like, x, y, rows, count, scale):
     """The constants to take from the pixels of a block of both images."""
     return (
-        _near_mean(source, like, x[0], x[1], x[2], rows, count, scale),
-        _near_mean(source, like, y[0], y[1], y[2], rows, count, scale),
+        _near_mean(source, like, x, rows, count, scale),
+        _near_mean(source, like, y, rows, count, scale),
     )
 
 
@@ -131,18 +142,12 @@ def fetch(source, like, x, y, rows, count, scale, shift_x, shift_y, tile, taps):
 @inlined
 def origin(source, like, image, height, width, scale):
     """A constant near the mean of a plane. The pixels of coarse scales, flatter, are kept less this much."""
-    total = near = like.dtype.type(0)
-    found = 0
-    place, step, below = image
+    sums = (like.dtype.type(0), like.dtype.type(0), 0)
     for i in range(4):
         for j in range(4):
             row, column = (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
-            value = _widen(pointer(place + (row * below + column * step) * source.itemsize, source)[0]) * scale
-            total += value
-            if abs(value) <= FARTHEST:
-                near += value
-                found += 1
-    return _whole_levels(like, total, near, 16, found)
+            sums = _sampled(sums, source, image, row, column, scale)
+    return _mean_of(sums, 16, like)
 
 
 @exact

@@ -55,11 +55,13 @@ coarse scales; in float64 2 (8 on sm_80), with a window of 31 some 45. Banded ma
 import triton
 import triton.language as tl
 
+from .. import window
+
 _EXTREME: tl.constexpr = tl.constexpr(2.0**40)  # pixels beyond this many units are scaled down to
 _TAMED: tl.constexpr = tl.constexpr(2.0**20)  # this many, lest their squares overflow
 _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond this may come of such pixels
 _LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares, and can be multiplied
-_FARTHEST: tl.constexpr = tl.constexpr(4.0)  # s and d are at most so many units where images are within their range
+_FARTHEST: tl.constexpr = tl.constexpr(window.FARTHEST)
 _NEXT_TO_NOTHING: tl.constexpr = tl.constexpr(2.0**60)  # as window.gradient_scale()
 _UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
 
