@@ -75,13 +75,15 @@ def _made(name, check):
 
 
 def _where(entry):
+    base = os.environ.get(registry.VARIABLE) or f"${registry.VARIABLE}"
     lines = {
-        "folder": os.path.join(os.environ.get(registry.VARIABLE) or f"${registry.VARIABLE}", *_folder(entry)),
+        "folder": os.path.join(base, *_folder(entry)),
         "here": _there(entry.name),
         "source": entry.home,
         "licence": entry.licence,
         "layout": entry.layout,
         "scores": entry.score,
+        "MATLAB": _matlab(entry, base),
         "by hand": entry.by_hand,
     }
     print(entry.title)
@@ -91,6 +93,15 @@ def _where(entry):
     for url, wanted, _, _ in download.files(entry.name):
         print(f"  {'file':<9}{url}  {wanted or 'no hash is published'}")
     return 0
+
+
+def _matlab(entry, base):
+    """Where the scores that Wang's MATLAB code gave are looked for; no download brings them."""
+    if entry.kind != "opinion":
+        return ""
+    path = os.path.join(base, opinion.FOLDER, opinion.matlab_file(entry.name))
+    columns = ", ".join(opinion.MATLAB_COLUMNS)
+    return f"{path} ({'here' if os.path.isfile(path) else 'not here'}): a CSV of {columns}; optional"
 
 
 def _folder(entry):

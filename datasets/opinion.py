@@ -13,6 +13,7 @@ from . import images, official, registry
 from .pair import BrokenImage, Pair, Pairs
 
 FOLDER = "iqa"
+MATLAB_COLUMNS = ("dis_img_path", "msssim_matlab", "ssim_matlab")
 _HEAD = ["dis_img_path", "dis_type", "ref_img_path", "score"]
 
 
@@ -60,13 +61,18 @@ def listed(name):
     raise registry.missing(name, f"no {collection.name} in {base}, nor a list of its own in {base / entry.folders[0]}")
 
 
+def matlab_file(name):
+    """What the file of MATLAB's scores for a database is called."""
+    return f"{registry.entries()[name].folders[0]}_matlab_scores.csv"
+
+
 def matlab(name):
-    """What Wang's MATLAB code gave for each image of a database, where `<DB>_matlab_scores.csv` says so, or None."""
-    path = registry.root(name) / FOLDER / f"{registry.entries()[name].folders[0]}_matlab_scores.csv"
+    """What Wang's MATLAB code gave for each image of a database, where its file of that is there, or None."""
+    path = registry.root(name) / FOLDER / matlab_file(name)
     if not path.is_file():
         return None
     with open(path, newline="", encoding="utf-8") as file:
-        table = [(row["dis_img_path"], row["msssim_matlab"], row["ssim_matlab"]) for row in csv.DictReader(file)]
+        table = [tuple(row[column] for column in MATLAB_COLUMNS) for row in csv.DictReader(file)]
     decimals = max(len(text.partition(".")[2]) for row in table for text in row[1:])
     return Matlab({image: (float(msssim), float(ssim)) for image, msssim, ssim in table}, decimals)
 

@@ -15,7 +15,7 @@ import datasets
 import msssim
 from datasets import opinion
 from validation import __main__ as command
-from validation import accuracy, human_sections, scoring, values
+from validation import accuracy, human, human_sections, scoring, values
 
 image = pytest.importorskip("PIL.Image")
 COUNT = 24
@@ -169,6 +169,13 @@ def test_a_database_that_is_asked_for_and_of_which_nothing_is_here_is_missing(tm
     with pytest.raises(SystemExit) as caught:
         ask(tmp_path / "out")
     assert caught.value.code == 2 and "none of its 779 distorted images is" in capsys.readouterr().err
+
+
+def test_without_any_database_all_of_them_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--human", "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2 and f"one of {', '.join(human.DATABASES)} is wanted" in capsys.readouterr().err
 
 
 def test_all_datasets_are_those_that_are_here(root):

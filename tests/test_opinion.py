@@ -113,12 +113,14 @@ def test_what_is_missing_says_where_from_and_where_to(root):
             datasets.load(name)
 
 
-def test_matlab_scores(root):
+def test_matlab_scores(root, capsys):
     live(root)
     assert opinion.matlab("live") is None
+    assert main(["where", "live"]) == 0 and "LIVE_matlab_scores.csv (not here)" in capsys.readouterr().out
     table = "dis_img_path,msssim_matlab,ssim_matlab\nLIVE/jp2k/img1.bmp,0.990318,0.98\n"
     (root / "iqa/LIVE_matlab_scores.csv").write_text(table)
     assert opinion.matlab("live") == ({"LIVE/jp2k/img1.bmp": (0.990318, 0.98)}, 6)
+    assert main(["where", "live"]) == 0 and "LIVE_matlab_scores.csv (here)" in capsys.readouterr().out
 
 
 def test_official_list_of_tid(root):

@@ -75,10 +75,14 @@ def _here():
         try:
             opinion.listed(name)
             names.append(name)
-        except datasets.DatasetMissing as missing:
-            reason = missing
+        except datasets.DatasetMissing:
+            pass
     if not names:
-        raise reason
+        raise datasets.DatasetMissing(
+            f"none of the databases with the opinion of people is here: one of {', '.join(DATABASES)} is wanted in the "
+            f"folder that the environment variable {registry.VARIABLE} names. `python -m datasets get NAME` downloads "
+            "one, or says how it is had by hand"
+        )
     return names
 
 
