@@ -39,7 +39,7 @@ def main(arguments=None):
 
 
 def _list():
-    print(f"{registry.VARIABLE} is {os.environ.get(registry.VARIABLE) or 'not set'}")
+    print(registry.setting())
     for name in names():
         entry = registry.entries().get(name)
         note = "made here, nothing to download" if entry is None else f"{_there(name):<32} {entry.title}"

@@ -55,6 +55,11 @@ def root(name):
     return Path(folder)
 
 
+def setting():
+    """What the variable is set to, for people."""
+    return f"{VARIABLE} is {os.environ.get(VARIABLE) or 'not set'}"
+
+
 def missing(name, why):
     """The error for a dataset that is not there; says from where, and where to put it."""
     entry = entries()[name]

@@ -171,11 +171,14 @@ def test_a_database_that_is_asked_for_and_of_which_nothing_is_here_is_missing(tm
     assert caught.value.code == 2 and "none of its 779 distorted images is" in capsys.readouterr().err
 
 
-def test_without_any_database_all_of_them_are_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
+@pytest.mark.parametrize("folder", ["not-there", None])
+def test_without_any_database_all_of_them_are_named(tmp_path, monkeypatch, capsys, folder):
+    monkeypatch.setenv("MSSSIM_DATA", folder or "")
     with pytest.raises(SystemExit) as caught:
         command.main(["--human", "--out", str(tmp_path / "out")])
-    assert caught.value.code == 2 and f"one of {', '.join(human.DATABASES)} is wanted" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and f"one of {', '.join(human.DATABASES)} is wanted" in said
+    assert f"MSSSIM_DATA is {folder or 'not set'}." in said
 
 
 def test_all_datasets_are_those_that_are_here(root):

@@ -80,8 +80,8 @@ def _here():
     if not names:
         raise datasets.DatasetMissing(
             f"none of the databases with the opinion of people is here: one of {', '.join(DATABASES)} is wanted in the "
-            f"folder that the environment variable {registry.VARIABLE} names. `python -m datasets get NAME` downloads "
-            "one, or says how it is had by hand"
+            f"folder that the environment variable {registry.VARIABLE} names, and {registry.setting()}. "
+            "`python -m datasets get NAME` downloads one, or says how it is had by hand"
         )
     return names
 
