@@ -1,46 +1,48 @@
-"""Image pairs to measure with: ``load(name)`` gives them one by one, each with its data_range and what is known of it.
+"""Image pairs for testing and benchmarking: ``load(name)`` returns a sequence of :class:`Pair`.
 
 "golden"
-    Gray pairs in exact integer arithmetic from the images inside the scikit-image wheel, verified by SHA-256; Wang's
-    MATLAB code was run on exactly these, for values.
+    Gray pairs made in integer arithmetic from images in the scikit-image wheel and verified by SHA-256. The golden
+    values were computed on these pairs with Wang's MATLAB code.
 "golden-gradients"
-    Four more of the same kind, smaller, on which it was run for gradients.
+    Four smaller pairs of the same kind, for the golden gradients.
 "colour"
-    Colour images of the same wheel, distorted by the same recipes.
+    Colour images of the same wheel with the same distortions.
 "synthetic"
-    Patterns whose SSIM and MS-SSIM follow from the formulas with pencil and paper.
+    Patterns whose SSIM and MS-SSIM have a closed form.
 "live", "tid2008", "tid2013", "csiq", "kadid-10k", "a57"
-    Databases of distorted images with the opinion of people.
+    Image-quality databases: distorted images with subjective scores (MOS or DMOS).
 "kodak", "set5", "set14", "bsd100", "urban100", "clic"
-    Sets of good images, compressed, blurred, made noisy and faded at three levels each.
+    Sets of undistorted images. Each image is compressed, blurred, made noisy and reduced in contrast at three levels.
 
-Those of the last two kinds are looked for in the folder that the environment variable MSSSIM_DATA names; ``python -m
-datasets`` says what is there and gets the others. A part of one will do.
+The last two groups must be downloaded. They are read from the folder that the environment variable MSSSIM_DATA names.
+``python -m datasets`` lists what is available and downloads the rest. An incomplete download works: `load` returns the
+pairs whose files exist.
 """
 
 import importlib
+from types import ModuleType
 
 from . import registry
 from .pair import BrokenImage, DatasetMissing, Pair, Pairs
 
 __all__ = ["BrokenImage", "DatasetMissing", "Pair", "Pairs", "load", "names"]
 
-# Where the datasets that need no download are made; a module is imported when one of its datasets is asked for.
-_MADE = {"golden": "embedded", "golden-gradients": "embedded", "colour": "embedded", "synthetic": "synthetic"}
+# The module that generates each dataset that needs no download. It is imported when one of its datasets is loaded.
+_GENERATED = {"golden": "embedded", "golden-gradients": "embedded", "colour": "embedded", "synthetic": "synthetic"}
 
 
-def names():
-    """The names that :func:`load` knows."""
-    return (*_MADE, *registry.entries())
+def names() -> tuple[str, ...]:
+    """Return the names that :func:`load` accepts."""
+    return (*_GENERATED, *registry.entries())
 
 
-def made(name):
-    """The module that makes a dataset which needs no download."""
-    return importlib.import_module(f".{_MADE[name]}", __name__)
+def generator(name: str) -> ModuleType:
+    """Return the module that generates a dataset which needs no download."""
+    return importlib.import_module(f".{_GENERATED[name]}", __name__)
 
 
-def load(name):
-    """The pairs of a dataset.
+def load(name: str) -> Pairs:
+    """Load the pairs of a dataset.
 
     Parameters
     ----------
@@ -50,16 +52,19 @@ def load(name):
     Returns
     -------
     Pairs
-        A sequence of :class:`Pair`. Each is made when it is taken, and not kept; a file that cannot be read raises
-        :class:`BrokenImage` then.
+        A lazy sequence of :class:`Pair`: a pair is made on access and not cached. Accessing a pair whose file cannot be
+        read raises :class:`BrokenImage`.
 
     Raises
     ------
     DatasetMissing
-        When the dataset has to be fetched by hand and is not there; says from where, and where to put it.
+        If the dataset has to be downloaded and is not in the data folder. The message says how to get it.
     """
     if name not in names():
         raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
-    if name in _MADE:
-        return getattr(made(name), name.replace("-", "_"))()
-    return importlib.import_module(f".{registry.entries()[name].kind}", __name__).load(name)
+    pairs: Pairs
+    if name in _GENERATED:
+        pairs = getattr(generator(name), name.replace("-", "_"))()
+    else:
+        pairs = importlib.import_module(f".{registry.entries()[name].kind}", __name__).load(name)
+    return pairs

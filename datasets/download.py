@@ -1,83 +1,100 @@
-"""Downloads: by pooch, with a progress bar, going on where one was broken off, checked where a hash is published."""
+"""Download datasets with pooch: with a progress bar, resuming interrupted downloads, verified where a hash exists."""
 
 import functools
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from . import registry
 from .pair import optional
 
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds without data before a download is given up
 
 
-def get(name):
-    """Download a dataset into the cache folder.
+class RemoteFile(NamedTuple):
+    """A file to download."""
+
+    url: str
+    hash: str | None
+    """The published hash as pooch reads it, for example "sha256:..."; None if no hash is published."""
+    folder: str
+    """Where to put the file or its contents, relative to the data folder."""
+    unpack: bool
+    """Whether the file is an archive to unpack."""
+
+
+def get(name: str) -> None:
+    """Download a dataset into the data folder.
 
     Raises
     ------
     OSError, ValueError
-        When a download fails, or is not the file whose hash is published.
+        If a download fails or does not have the published hash.
     """
-    for url, wanted, folder, unpack in files(name):
-        target = registry.root(name) / folder
-        kept = registry.root(name) / "downloads" if unpack else target
-        file = _retrieve(url, wanted, kept)
-        if unpack:
+    for remote in files(name):
+        target = registry.data_folder(name) / remote.folder
+        file = _retrieve(remote, registry.data_folder(name) / "downloads" if remote.unpack else target)
+        if remote.unpack:
             try:
                 _unpack(file, target)
             except (tarfile.TarError, zipfile.BadZipFile) as error:
-                file.unlink()  # so that the next run fetches it anew
-                raise ValueError(f"{url}: what came is no whole archive: {error}") from error
+                file.unlink()  # the next run downloads it again
+                raise ValueError(f"{remote.url}: the download is not a valid archive: {error}") from error
             file.unlink()
 
 
-def files(name):
-    """Yield (address, published hash or None, folder to put it into, whether to unpack it) for each file."""
+def files(name: str) -> Iterator[RemoteFile]:
+    """Yield each file to download for a dataset."""
     for file in registry.entries()[name].files:
         for number in range(1, file.get("numbers", 1) + 1):
-            yield file["url"].format(number=number), file.get("hash"), file["to"], file.get("unpack", False)
+            yield RemoteFile(file["url"].format(number=number), file.get("hash"), file["to"], file.get("unpack", False))
 
 
-def _retrieve(url, wanted, folder):
+def _retrieve(remote: RemoteFile, folder: Path) -> Path:
     pooch = optional("pooch", "pooch")
     pooch.get_logger().setLevel("WARNING")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / url.rpartition("/")[2]
-    part = file.with_name(file.name + ".part")
-    pooch.retrieve(url, wanted, fname=file.name, path=folder, downloader=functools.partial(_resuming, part))
+    file = folder / remote.url.rpartition("/")[2]
+    partial = file.with_name(file.name + ".part")
+    downloader = functools.partial(_download_resuming, partial)
+    pooch.retrieve(remote.url, remote.hash, fname=file.name, path=folder, downloader=downloader)
     return file
 
 
-def _resuming(part, url, output_file, _):
-    """What pooch calls to download; what has come is kept in a file of its own, to go on from after a break."""
+def _download_resuming(partial: Path, url: str, output_file: str, _pooch: Any) -> None:
+    """Download a file as pooch's downloader. Received data is kept in `partial`, so that the next call can resume."""
     requests, tqdm = optional("requests", "requests"), optional("tqdm", "tqdm").tqdm
-    have = part.stat().st_size if part.exists() else 0
-    # Sizes are of what is on the disk, so nothing may be compressed on the way.
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    received = partial.stat().st_size if partial.exists() else 0
+    # No compression in transit: `received` has to be an offset into the file itself.
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={received}-"} if received else {})}
     with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
-        if response.status_code == 416:  # all of it was there, or the file has changed: the hash or the archive tells
-            shutil.move(part, output_file)
+        # The partial file is already complete, or the remote file has changed: checking the hash or archive shows it.
+        if response.status_code == 416:
+            shutil.move(partial, output_file)
             return
         response.raise_for_status()
-        if response.status_code != 206:  # from the start: this server does not resume
-            have = 0
+        if response.status_code != 206:  # the server does not support ranges and sends the whole file
+            received = 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        bar = tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True)
-        with bar, open(part, "ab" if have else "wb") as file:
+        total = received + int(length) if length else None
+        bar = tqdm(desc=partial.stem, initial=received, total=total, unit="B", unit_scale=True)
+        with bar, open(partial, "ab" if received else "wb") as file:
             for chunk in response.iter_content(1 << 16):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and part.stat().st_size != total:
-        raise ConnectionError(f"{url}: {part.stat().st_size} of {total} bytes came; run it again to go on from there")
-    shutil.move(part, output_file)
+    if total is not None and partial.stat().st_size != total:
+        size = partial.stat().st_size
+        raise ConnectionError(f"{url}: received {size} of {total} bytes; run the command again to resume")
+    shutil.move(partial, output_file)
 
 
-def _unpack(file, folder):
+def _unpack(file: Path, folder: Path) -> None:
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             archive.extractall(folder)
     else:
-        with tarfile.open(file) as archive:
-            archive.extractall(folder, filter="data")  # nothing outside the folder, and no devices
+        with tarfile.open(file) as tar:
+            tar.extractall(folder, filter="data")  # refuses paths outside the folder, and devices

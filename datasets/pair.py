@@ -1,72 +1,79 @@
-"""What a dataset is made of."""
+"""The types that every dataset consists of."""
 
 import dataclasses
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """Two images to compare, and what is known about them."""
+    """A reference image, a distorted image, and what is known about them."""
 
     name: str
     reference: np.ndarray
     """(H, W) or (H, W, 3), uint8 or floating point."""
     distorted: np.ndarray
-    """Of the shape and dtype of the reference."""
+    """Same shape and dtype as the reference."""
     data_range: float
     distortion: str
-    """What was done to the reference."""
+    """The type of distortion."""
     level: int | None = None
-    """How much of it, from 1 (little) up."""
+    """The strength of the distortion; 1 is the weakest."""
     score: float | None = None
-    """What people thought of the distorted image."""
-    expected: dict | None = None
-    """Values known from the formula: of "ssim", "msssim" (product) and "msssim_wtd_sum", those there are."""
+    """The subjective score (MOS or DMOS) of the distorted image."""
+    expected: dict[str, float] | None = None
+    """Exact values where a closed form exists, by "ssim", "msssim" (product) and "msssim_wtd_sum"."""
 
 
-class Pairs(Sequence):
-    """A sequence of pairs, each made when it is taken; a slice of it makes none.
+class Pairs(Sequence[Pair]):
+    """A lazy sequence of pairs: each pair is made on access. Slicing makes no pair.
 
     Parameters
     ----------
-    makers : dict of str to callable
-        For each name of a pair the function without arguments that makes it.
+    makers : mapping of str to callable
+        For each pair name a function without arguments that makes the pair.
     note : str
-        What a reader of results should know about the dataset, as how much of it was there.
+        What a report should say about the dataset, for example how much of it is available.
     problems : sequence of str
-        What is wrong with the files of the dataset and was left out, a line each.
+        One line for each file that cannot be used and was left out.
     """
 
-    def __init__(self, makers, note="", problems=()):
-        self._makers, self.note, self.problems = dict(makers), note, tuple(problems)
+    def __init__(self, makers: Mapping[str, Callable[[], Pair]], note: str = "", problems: Sequence[str] = ()) -> None:
+        self._makers = dict(makers)
+        self.note = note
+        self.problems = tuple(problems)
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The names of the pairs, in order."""
         return tuple(self._makers)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._makers)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Pairs": ...
+    def __getitem__(self, index: int | slice) -> "Pair | Pairs":
         if isinstance(index, slice):
             return Pairs({name: self._makers[name] for name in self.names[index]}, self.note, self.problems)
         return self._makers[self.names[index]]()
 
 
 class DatasetMissing(FileNotFoundError):
-    """The images of a dataset are not on this machine; the message says where to get them and where to put them."""
+    """A dataset is not in the data folder. The message says where to get it and where to put it."""
 
 
 class BrokenImage(ValueError):
-    """A file of a dataset cannot be used; the message is one line that names it."""
+    """A file of a dataset cannot be used. The message is one line that names the file."""
 
 
-def optional(module, package):
-    """Import a module that only some datasets need; if it is missing, say what to install."""
+def optional(module: str, package: str) -> Any:
+    """Import a module that only some datasets need. If it is missing, the error says which package to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

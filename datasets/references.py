@@ -1,33 +1,34 @@
-"""Sets of good images with distortions of our own, the kinds that image-quality databases are made of."""
+"""Sets of undistorted images, to which the distortions typical of image-quality databases are applied here."""
 
 import functools
 import io
 import zlib
+from pathlib import Path
 
 import numpy as np
 
 from . import images, registry
-from .opinion import Inspection
 from .pair import BrokenImage, Pair, Pairs, optional
+from .subjective import Inspection
 
 SEED = 20031109
 
-# For each distortion its setting at levels 1, 2 and 3.
-LEVELS = {
+# The setting of each distortion at levels 1, 2 and 3.
+LEVELS: dict[str, tuple[float, float, float]] = {
     "jpeg": (75, 30, 10),  # quality
-    "jpeg2000": (16, 48, 128),  # how many times smaller
+    "jpeg2000": (16, 48, 128),  # compression ratio
     "webp": (75, 30, 5),  # quality
-    "blur": (1.0, 2.0, 4.0),  # radius of the Gaussian in pixels
+    "blur": (1.0, 2.0, 4.0),  # Gaussian radius in pixels
     "noise": (5.0, 15.0, 35.0),  # standard deviation in gray levels
-    "contrast": (0.8, 0.5, 0.25),  # share of the contrast that is left
+    "contrast": (0.8, 0.5, 0.25),  # remaining fraction of the contrast
 }
 
 
-def load(name):
-    """Every image that is there with every distortion at three levels; see :func:`datasets.load`."""
-    files, misnamed = _files(name)
+def load(name: str) -> Pairs:
+    """Load every available image with every distortion at three levels; see :func:`datasets.load`."""
+    files, problems = _files(name)
     if not files:
-        folder = registry.root(name) / registry.entries()[name].folders[0]
+        folder = registry.data_folder(name) / registry.entries()[name].folders[0]
         raise registry.missing(name, f"no images in {folder}")
     return Pairs(
         {
@@ -37,58 +38,56 @@ def load(name):
             for level in range(1, len(settings) + 1)
         },
         note=f"{len(files)} of {registry.entries()[name].count} images",
-        problems=misnamed,
+        problems=problems,
     )
 
 
-def inspect(name):
-    """Open every image that is there."""
+def inspect(name: str) -> Inspection:
+    """Open every available image."""
     files, problems = _files(name)
     for file in files:
         try:
-            images.read(file, _shown(file))
+            images.read(file, _display_name(file))
         except BrokenImage as broken:
             problems.append(str(broken))
     return Inspection(len(files), problems)
 
 
-def _files(name):
-    """(the images of the first folder that has some, a line for each that is not called as it should be)."""
-    entry, root = registry.entries()[name], registry.root(name)
-    there = next((found for folder in entry.folders if (found := images.within(root / folder))), [])
-    # macOS leaves files of its own, called ._name, in archives.
-    there = [file for file in there if not file.name.startswith(".")]
-    if not entry.names:
-        return there, []
-    known = {entry.names.format(number=number) for number in range(1, entry.count + 1)}
-    wrong = [file for file in there if file.name.lower() not in known]
-    calls = f"called {entry.names.format(number=1)} to {entry.names.format(number=entry.count)}"
-    problems = [f"{_shown(file)}: the images of this set are {calls}: misnamed?" for file in wrong]
-    return [file for file in there if file not in wrong], problems
+def _files(name: str) -> tuple[list[Path], list[str]]:
+    """Return the images of the first folder that has any, and one line for each file with an unexpected name."""
+    entry, root = registry.entries()[name], registry.data_folder(name)
+    found = next((found for folder in entry.folders if (found := images.find_all(root / folder))), [])
+    found = [file for file in found if not file.name.startswith(".")]  # macOS adds files named ._name to archives
+    if not entry.file_pattern:
+        return found, []
+    first, *_, last = expected = [entry.file_pattern.format(number=number) for number in range(1, entry.count + 1)]
+    wrong = [file for file in found if file.name.lower() not in expected]
+    problems = [f"{_display_name(file)}: misnamed? This dataset has {first} to {last}" for file in wrong]
+    return [file for file in found if file not in wrong], problems
 
 
-def _shown(file):
+def _display_name(file: Path) -> str:
     return f"{file.parent.name}/{file.name}"
 
 
-def _pair(file, distortion, level):
-    reference = _decoded(file)
+def _pair(file: Path, distortion: str, level: int) -> Pair:
+    reference = _read_cached(file)
     setting = LEVELS[distortion][level - 1]
     if distortion == "noise":
         seed = [SEED, zlib.crc32(file.stem.encode()), level]
         noise = np.random.default_rng(seed).normal(scale=setting, size=reference.shape)
         distorted = np.clip(np.rint(reference + noise), 0, 255).astype(np.uint8)
     else:
-        distorted = _with_pillow(reference, distortion, setting)
+        distorted = _distort_with_pillow(reference, distortion, setting)
     return Pair(f"{file.stem}-{distortion}-{level}", reference.copy(), distorted, 255.0, distortion, level)
 
 
-@functools.lru_cache(maxsize=1)  # pairs come image by image
-def _decoded(file):
-    return images.read(file, _shown(file), "RGB")
+@functools.lru_cache(maxsize=1)  # consecutive pairs have the same reference
+def _read_cached(file: Path) -> np.ndarray:
+    return images.read(file, _display_name(file), "RGB")
 
 
-def _with_pillow(reference, distortion, setting):
+def _distort_with_pillow(reference: np.ndarray, distortion: str, setting: float) -> np.ndarray:
     Image = optional("PIL.Image", "pillow")
     image = Image.fromarray(reference)
     if distortion == "blur":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets import opinion
+from datasets import subjective
 from validation import correlations, human_sections
 
 
@@ -75,7 +75,7 @@ def test_published_statistics_of_matlab_scores(database, index):
     if not os.environ.get("MSSSIM_DATA"):
         pytest.skip("MSSSIM_DATA is not set")
     try:
-        rows, matlab = opinion.listed(database)[0], opinion.matlab(database)
+        rows, matlab = subjective.score_list(database)[0], subjective.matlab_scores(database)
     except datasets.DatasetMissing as missing:
         pytest.skip(str(missing))
     if matlab is None:

@@ -1,4 +1,4 @@
-"""The image pairs: the right bits, made when they are taken, and clear words when they are not there."""
+"""The image pairs have the expected bits, are made on access, and missing ones give a clear error."""
 
 import collections
 import itertools
@@ -23,7 +23,7 @@ def test_names():
 
 
 @pytest.mark.parametrize("name", ["golden", "golden-gradients", "colour", "synthetic"])
-def test_every_pair_is_what_it_says(name):
+def test_every_pair_is_consistent(name):
     pairs = datasets.load(name)
     count = 0
     for pair_name, pair in zip(pairs.names, pairs, strict=True):
@@ -46,8 +46,8 @@ def test_colour_pairs_are_colour_and_distorted():
         assert (pair.reference[..., 0] != pair.reference[..., 2]).any()
 
 
-def test_golden_pairs_are_the_ones_that_were_scored(monkeypatch):
-    """Each golden pair verifies its own SHA-256 (above, all of them were made); here, that a wrong bit is found."""
+def test_golden_pair_with_wrong_bits_is_refused(monkeypatch):
+    """Each golden pair verifies its own SHA-256; the test above makes all of them."""
     pairs = datasets.load("golden")
     assert len(pairs) == 70
     monkeypatch.setitem(recipes.RECIPES, "brighter", lambda x: x + 19)
@@ -55,14 +55,14 @@ def test_golden_pairs_are_the_ones_that_were_scored(monkeypatch):
         pairs[pairs.names.index("camera-512x512-brighter")]
 
 
-def test_a_changed_pair_does_not_change_the_next():
+def test_modifying_a_pair_does_not_affect_later_ones():
     first, second = datasets.load("colour")[:2]
     untouched = second.reference.copy()
     first.reference[:] = 0
     np.testing.assert_array_equal(datasets.load("colour")[1].reference, untouched)
 
 
-def test_pairs_are_made_when_they_are_taken():
+def test_pairs_are_made_on_access():
     made = []
 
     def maker(name):
@@ -77,7 +77,7 @@ def test_pairs_are_made_when_they_are_taken():
         pairs[6]
 
 
-def test_import_is_light_and_independent():
+def test_import_loads_no_optional_package():
     code = (
         "import sys, datasets; datasets.load('golden'), datasets.load('colour'), datasets.load('synthetic');"
         "print(*{'msssim', 'torch', 'reference', 'skimage', 'scipy', 'PIL'} & set(sys.modules))"
@@ -94,16 +94,17 @@ def test_a_missing_package_is_named(monkeypatch):
         datasets.load("golden")[0]
 
 
-def test_the_command_knows_what_is_made_here(monkeypatch, capsys):
+def test_command_on_generated_datasets(monkeypatch, capsys):
     for command in ("where", "get", "check"):
         assert main([command, "golden-gradients"]) == 0
         out = capsys.readouterr().out
-        assert "4 pairs, made here, nothing to download\nPairs made from the images" in out
-    assert "4 of 4 pairs were made, 0 problems" in out
+        assert "4 pairs, generated, no download needed\n" in out
+        assert embedded.__doc__.partition("\n")[0] in out
+    assert "4 of 4 pairs generated, 0 problems" in out
     monkeypatch.setattr(embedded, "_image", lambda name: np.zeros((512, 512), np.uint8))
     assert main(["check", "golden-gradients"]) == 1
     out = capsys.readouterr().out
-    assert out.count("is not the one that Wang's code was run on") == 4 and "0 of 4 pairs were made, 4 problems" in out
+    assert out.count("is not the one that Wang's code was run on") == 4 and "0 of 4 pairs generated, 4 problems" in out
     monkeypatch.undo()
     embedded._image.cache_clear()
     monkeypatch.setitem(sys.modules, "skimage.data", None)
@@ -111,7 +112,7 @@ def test_the_command_knows_what_is_made_here(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("root", [None, "empty"])
-def test_missing_kodak_says_where_from_and_where_to(monkeypatch, tmp_path, root):
+def test_missing_kodak_error_says_how_to_get_it(monkeypatch, tmp_path, root):
     monkeypatch.delenv("MSSSIM_DATA", raising=False)
     if root:
         monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
@@ -122,8 +123,8 @@ def test_missing_kodak_says_where_from_and_where_to(monkeypatch, tmp_path, root)
     assert "https://r0k.us/graphics/kodak/" in str(caught.value) and "folder named kodak" in str(caught.value)
 
 
-def test_a_part_of_kodak_works(monkeypatch, tmp_path):
-    """With a made-up picture in the place of one of the images, every distortion at every level."""
+def test_incomplete_kodak_works(monkeypatch, tmp_path):
+    """With one artificial image, every distortion is applied at every level."""
     _one_kodak_image(monkeypatch, tmp_path)
     pairs = datasets.load("kodak")
     assert pairs.note == "1 of 24 images" and len(pairs) == 3 * len(references.LEVELS)
@@ -133,12 +134,12 @@ def test_a_part_of_kodak_works(monkeypatch, tmp_path):
         assert pair.distorted.shape == pair.reference.shape == (64, 96, 3) and pair.distorted.dtype == np.uint8
         errors[pair.distortion].append(np.square(pair.reference - pair.distorted.astype(float)).mean())
     assert set(errors) == set(references.LEVELS)
-    for distortion, (little, more, much) in errors.items():
-        assert 0 < little < more < much, distortion
+    for distortion, (weak, medium, strong) in errors.items():
+        assert 0 < weak < medium < strong, distortion
 
 
-def test_the_other_sets_are_loaded_alike_and_what_is_misnamed_is_said(monkeypatch, tmp_path):
-    """A set whose file names are its own takes every image; one with known names says which is not called like that."""
+def test_misnamed_files_are_reported_where_names_are_known(monkeypatch, tmp_path):
+    """A dataset without a known file pattern takes every image; one with a pattern reports files that do not match."""
     _one_kodak_image(monkeypatch, tmp_path)
     (tmp_path / "kodak" / "kodim7.png").write_bytes((tmp_path / "kodak" / "kodim07.png").read_bytes())
     (tmp_path / "benchmark" / "Set5").mkdir(parents=True)
@@ -149,14 +150,14 @@ def test_the_other_sets_are_loaded_alike_and_what_is_misnamed_is_said(monkeypatc
     assert {name.partition("-")[0] for name in set5.names} == {"kodim07", "kodim7"}
 
 
-def test_kodak_noise_is_the_same_each_time(monkeypatch, tmp_path):
+def test_kodak_noise_is_deterministic(monkeypatch, tmp_path):
     _one_kodak_image(monkeypatch, tmp_path)
     pairs = datasets.load("kodak")
     index = pairs.names.index("kodim07-noise-2")
     np.testing.assert_array_equal(pairs[index].distorted, pairs[index].distorted)
 
 
-def test_kodak_itself():
+def test_real_kodak():
     if not os.environ.get("MSSSIM_DATA"):
         pytest.skip("MSSSIM_DATA is not set")
     try:
@@ -176,4 +177,4 @@ def _one_kodak_image(monkeypatch, tmp_path):
     (tmp_path / "kodak").mkdir()
     image.fromarray(np.stack([plane, plane // 2, 255 - plane], axis=-1)).save(tmp_path / "kodak" / "kodim07.png")
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
-    references._decoded.cache_clear()
+    references._read_cached.cache_clear()

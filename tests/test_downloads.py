@@ -1,4 +1,4 @@
-"""`python -m datasets get`, against a server on this machine: whole, broken off, changed on the way, and not there."""
+"""`python -m datasets get` against a local server: complete, interrupted, corrupted and missing downloads."""
 
 import dataclasses
 import hashlib
@@ -18,11 +18,11 @@ image = pytest.importorskip("PIL.Image")
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files`; `breaks_after` bytes it drops the connection, once; `resumes` says whether it knows ranges."""
+    """Serves `files`; drops the connection once after `breaks_after` bytes; `resumes`: whether it supports ranges."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.asked, self.breaks_after, self.resumes = {}, [], None, True
+        self.files, self.requests, self.breaks_after, self.resumes = {}, [], None, True
 
     @property
     def address(self):
@@ -31,13 +31,13 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        asked = self.headers.get("Range")
-        self.server.asked.append((self.path, asked))
+        requested = self.headers.get("Range")
+        self.server.requests.append((self.path, requested))
         body = self.server.files.get(self.path)
         if body is None:
             self.send_error(404)
             return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.resumes else 0
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested and self.server.resumes else 0
         self.send_response(416 if start >= len(body) else 206 if start else 200)
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A running server, and an empty cache folder."""
+    """Start a server and use an empty data folder."""
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = Server()
@@ -63,8 +63,8 @@ def server(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def offer(server, monkeypatch):
-    """A function: from now on, these files are what has to be downloaded for set5."""
+def set_files(server, monkeypatch):
+    """Return a function that replaces the files to download for set5."""
 
     def replace(*files):
         entry = dataclasses.replace(registry.entries()["set5"], files=files, folders=("Set5",), count=1)
@@ -92,41 +92,41 @@ def tar(name, body):
     return file.getvalue()
 
 
-def test_a_file_is_fetched_once_with_a_bar(server, offer, tmp_path, capsys):
+def test_file_is_downloaded_once_with_progress_bar(server, set_files, tmp_path, capsys):
     body = png()
     server.files["/bird.png"] = body
-    offer({"url": server.address + "/bird.png", "hash": sha256(body), "to": "Set5"})
+    set_files({"url": server.address + "/bird.png", "hash": sha256(body), "to": "Set5"})
     assert main(["get", "set5"]) == 0
     out = capsys.readouterr()
-    assert "1 of 1 images are here, 0 problems" in out.out and "100%" in out.err
+    assert "1 of 1 images found, 0 problems" in out.out and "100%" in out.err
     assert (tmp_path / "Set5/bird.png").read_bytes() == body
-    assert main(["get", "set5"]) == 0 and len(server.asked) == 1
-    assert "here already" in capsys.readouterr().out
+    assert main(["get", "set5"]) == 0 and len(server.requests) == 1
+    assert "already complete" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("resumes", [True, False])
-def test_a_broken_download_goes_on_where_it_was(server, offer, tmp_path, capsys, resumes):
+def test_interrupted_download_is_resumed(server, set_files, tmp_path, capsys, resumes):
     body = png(800)
     server.files["/bird.png"], server.breaks_after, server.resumes = body, 300_000, resumes
-    offer({"url": server.address + "/bird.png", "hash": sha256(body), "to": "Set5"})
+    set_files({"url": server.address + "/bird.png", "hash": sha256(body), "to": "Set5"})
     assert main(["get", "set5"]) == 1
     assert "By hand, from" in capsys.readouterr().out and not (tmp_path / "Set5/bird.png").exists()
     assert main(["get", "set5"]) == 0
-    (_, first), (_, second) = server.asked
+    (_, first), (_, second) = server.requests
     assert first is None and 200_000 < int(second.removeprefix("bytes=").removesuffix("-")) <= 300_000 < len(body)
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["bird.png"]
 
 
-def test_a_file_with_another_hash_is_refused(server, offer, tmp_path, capsys):
+def test_wrong_hash_is_refused(server, set_files, tmp_path, capsys):
     server.files["/bird.png"] = png()
-    offer({"url": server.address + "/bird.png", "hash": sha256(b"another"), "to": "Set5"})
+    set_files({"url": server.address + "/bird.png", "hash": sha256(b"another"), "to": "Set5"})
     assert main(["get", "set5"]) == 1
     out = capsys.readouterr().out
     assert "hash" in out and "By hand" in out and not list(tmp_path.rglob("*.p*"))
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_archives_are_unpacked_and_removed(server, offer, tmp_path, kind):
+def test_archives_are_unpacked_and_removed(server, set_files, tmp_path, kind):
     body = tar("Set5/bird.png", png())
     if kind == "zip":
         file = io.BytesIO()
@@ -134,34 +134,34 @@ def test_archives_are_unpacked_and_removed(server, offer, tmp_path, kind):
             archive.writestr("Set5/bird.png", png())
         body = file.getvalue()
     server.files[f"/set5.{kind}"] = body
-    offer({"url": f"{server.address}/set5.{kind}", "unpack": True, "to": "."})
+    set_files({"url": f"{server.address}/set5.{kind}", "unpack": True, "to": "."})
     assert main(["get", "set5"]) == 0
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["bird.png"]
 
 
-def test_what_is_no_archive_or_leaves_the_folder_is_refused(server, offer, tmp_path, capsys):
+def test_invalid_or_unsafe_archive_is_refused(server, set_files, tmp_path, capsys):
     for body in (b"<html>please log in</html>", tar("../outside.png", png())):
         server.files["/set5.tar"] = body
-        offer({"url": server.address + "/set5.tar", "unpack": True, "to": "inside"})
+        set_files({"url": server.address + "/set5.tar", "unpack": True, "to": "inside"})
         assert main(["get", "set5"]) == 1
-        assert "no whole archive" in capsys.readouterr().out
+        assert "not a valid archive" in capsys.readouterr().out
         assert not list(tmp_path.rglob("*.png")) and not list(tmp_path.rglob("*.tar"))
 
 
-def test_what_is_not_on_the_server_says_how_to_do_it_by_hand(server, offer, capsys):
-    offer({"url": server.address + "/bird.png", "to": "Set5"})
+def test_missing_on_server_says_how_to_download_by_hand(server, set_files, capsys):
+    set_files({"url": server.address + "/bird.png", "to": "Set5"})
     assert main(["get", "set5"]) == 1
     out = capsys.readouterr().out
     assert "404" in out and "By hand, from https://github.com/sanghyun-son/EDSR-PyTorch: download benchmark.tar" in out
 
 
-def test_a_missing_pooch_is_named(server, offer, capsys, monkeypatch):
+def test_missing_pooch_is_named(server, set_files, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
-    offer({"url": server.address + "/bird.png", "to": "Set5"})
+    set_files({"url": server.address + "/bird.png", "to": "Set5"})
     assert main(["get", "set5"]) == 1 and "python -m pip install pooch" in capsys.readouterr().out
 
 
-def test_without_a_cache_folder_nothing_is_fetched(monkeypatch, capsys):
+def test_nothing_is_downloaded_without_data_folder(monkeypatch, capsys):
     monkeypatch.delenv("MSSSIM_DATA", raising=False)
     assert (
         main(["get", "kodak"]) == 1 and main(["check", "kodak"]) == 1 and main(["list"]) == main(["where", "clic"]) == 0
@@ -171,9 +171,9 @@ def test_without_a_cache_folder_nothing_is_fetched(monkeypatch, capsys):
 
 def test_every_entry_is_complete():
     for name, entry in registry.entries().items():
-        assert entry.kind in ("opinion", "references") and entry.count > 0 and entry.folders and entry.files, name
+        assert entry.kind in ("subjective", "references") and entry.count > 0 and entry.folders and entry.files, name
         assert all((entry.title, entry.licence, entry.layout, entry.by_hand)) and entry.home.startswith("http"), name
-        assert bool(entry.score) == (entry.kind == "opinion"), name
+        assert bool(entry.score) == (entry.kind == "subjective"), name
         for file in entry.files:
             algorithm, _, digest = file.get("hash", "md5:" + "0" * 32).partition(":")
             assert len(digest) == {"sha256": 64, "md5": 32}[algorithm] and set(digest) <= set("0123456789abcdef"), name

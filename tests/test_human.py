@@ -13,7 +13,7 @@ import torch
 
 import datasets
 import msssim
-from datasets import opinion
+from datasets import subjective
 from validation import __main__ as command
 from validation import accuracy, human, human_sections, scoring, values
 
@@ -106,7 +106,7 @@ def test_broken_files_are_said_and_the_exit_code_tells(root, tmp_path, not_live,
     (copy / "iqa/LIVE/wn/img5.png").rename(copy / "iqa/LIVE/wn/img05.png")
     assert ask(tmp_path / "out") == 1
     errors = capsys.readouterr().err
-    assert "LIVE/wn/img3.png: cannot be read as an image" in errors and "LIVE/wn/img05.png: not in the list" in errors
+    assert "LIVE/wn/img3.png: cannot be read as an image" in errors and "LIVE/wn/img05.png: misnamed?" in errors
     assert len(pd.read_csv(tmp_path / "out/human-pairs.csv")) == COUNT - 2
     assert "Files that cannot be used" in (tmp_path / "out/report.md").read_text()
 
@@ -168,7 +168,7 @@ def test_a_database_that_is_asked_for_and_of_which_nothing_is_here_is_missing(tm
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
     with pytest.raises(SystemExit) as caught:
         ask(tmp_path / "out")
-    assert caught.value.code == 2 and "none of its 779 distorted images is" in capsys.readouterr().err
+    assert caught.value.code == 2 and "none of its 779 distorted images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["not-there", None])
@@ -211,7 +211,7 @@ def test_the_images_that_are_here_score_as_matlabs_code_did(monkeypatch):
     compared = 0
     for name in ("live", "tid2013", "tid2008", "csiq", "a57"):
         try:
-            pairs, matlab = datasets.load(name), opinion.matlab(name)
+            pairs, matlab = datasets.load(name), subjective.matlab_scores(name)
         except datasets.DatasetMissing:
             continue
         if matlab is None:

@@ -8,13 +8,13 @@ import sys
 import pandas as pd
 
 import datasets
-from datasets import opinion, registry
+from datasets import registry, subjective
 
 from . import accuracy, human_sections, scoring
 from .options import whole
 
 RESAMPLES = 1000
-DATABASES = tuple(name for name, entry in registry.entries().items() if entry.kind == "opinion")
+DATABASES = tuple(name for name, entry in registry.entries().items() if entry.kind == "subjective")
 
 
 def arguments(parser):
@@ -73,14 +73,14 @@ def _here():
     names = []
     for name in DATABASES:
         try:
-            opinion.listed(name)
+            subjective.score_list(name)
             names.append(name)
         except datasets.DatasetMissing:
             pass
     if not names:
         raise datasets.DatasetMissing(
             f"none of the databases with the opinion of people is here: one of {', '.join(DATABASES)} is wanted in the "
-            f"folder that the environment variable {registry.VARIABLE} names, and {registry.setting()}. "
+            f"folder that the environment variable {registry.VARIABLE} names, and {registry.describe_variable()}. "
             "`python -m datasets get NAME` downloads one, or says how it is had by hand"
         )
     return names
@@ -88,8 +88,8 @@ def _here():
 
 def _database(name, named, file, limit, common):
     """Everything that is known of a database: opinions, MATLAB's scores, and ours of the images that are there."""
-    rows, problems = opinion.listed(name)
-    matlab = opinion.matlab(name)
+    rows, problems = subjective.score_list(name)
+    matlab = subjective.matlab_scores(name)
     try:
         pairs = datasets.load(name)
     except datasets.DatasetMissing:
@@ -105,7 +105,7 @@ def _database(name, named, file, limit, common):
     for place, key in enumerate(("msssim", "ssim")):
         known = matlab.scores if matlab else {}
         table[f"{key}_matlab"] = [known[pair][place] if pair in known else float("nan") for pair in table.pair]
-    lower = "lower" in registry.entries()[name].score
+    lower = registry.entries()[name].lower_is_better
     broken = [*pairs.problems, *table.problem.dropna()]
     return human_sections.Database(
         name, registry.entries()[name].count, table, pairs.note, broken, lower, matlab.decimals if matlab else None
