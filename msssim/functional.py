@@ -237,8 +237,8 @@ def _as_batch(image):
 @eager.remembered
 def _problem(data_range, win_size, sigma, K1, K2):
     """The arguments that every backend takes beside the images."""
-    c1, c2 = window.constants(K1, K2, data_range)
-    return dict(taps=window.gaussian_taps(win_size, sigma), c1=c1, c2=c2, unit=window.unit_of_range(data_range))
+    c1, c2, unit = window.constants_and_unit(K1, K2, data_range)
+    return dict(taps=window.gaussian_taps(win_size, sigma), c1=c1, c2=c2, unit=unit)
 
 
 def _pooling(weights, normalize, method, image, reduction):

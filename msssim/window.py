@@ -13,6 +13,9 @@ _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 # precision of all.
 FARTHEST = 4.0
 
+# Of a unit: float32 still has the reciprocals.
+_LEAST_EXPONENT, _LARGEST_EXPONENT = -120, 120
+
 # Of float64, and of what float32 does not hold.
 _WIDE = {torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64}
 
@@ -29,6 +32,43 @@ def gaussian_taps(win_size, sigma):
 def constants(K1, K2, data_range):
     """C1 = (K1 L)² and C2 = (K2 L)², which keep the denominators of l and cs away from zero."""
     return (K1 * data_range) ** 2, (K2 * data_range) ** 2
+
+
+def constants_and_unit(K1, K2, data_range):
+    """C1, C2 and the unit of data_range, as numbers, or as scalar tensors where torch.compile traces for any number.
+
+    One graph then serves all values. What is exactly zero stays the number 0.
+    """
+    if torch.compiler.is_compiling() and _symbolic(K1, K2, data_range):
+        c1, c2 = (0.0 if c == 0 else _as_tensor(c) for c in constants(K1, K2, data_range))
+        return c1, c2, _unit_as_tensor(_as_tensor(data_range))
+    return *constants(K1, K2, data_range), unit_of_range(data_range)
+
+
+def is_zero(constant):
+    """Whether C1 or C2 is zero as given; a tensor of constants_and_unit() is not."""
+    return not isinstance(constant, torch.Tensor) and constant == 0
+
+
+def _symbolic(*values):
+    """Whether torch.compile traces for every value of one of these numbers."""
+    try:
+        from torch.fx.experimental.symbolic_shapes import has_static_value
+    except ImportError:  # TODO: PyTorch 2.6 and earlier; scalar tensors are right for static numbers too
+        return True
+    return not all([has_static_value(value) for value in values])
+
+
+def _as_tensor(number):
+    # A sum, since torch.compile keeps a number symbolic only in arithmetic with tensors. For a float argument of an
+    # operator, for torch.tensor() and for torch.full() it recompiles for each value.
+    return torch.zeros((), dtype=torch.float64, device="cpu") + number
+
+
+def _unit_as_tensor(data_range):
+    # As unit_of_range(). The quotient is exact, and so a power of two.
+    unit = data_range / (2 * torch.frexp(data_range).mantissa)
+    return unit.clamp(2.0**_LEAST_EXPONENT, 2.0**_LARGEST_EXPONENT)
 
 
 def range_of_dtype(dtype):
@@ -48,7 +88,7 @@ def unit_of_range(data_range):
     Being a power of two it rounds nothing.
     """
     exponent = math.frexp(data_range)[1] - 1
-    return 2.0 ** min(max(exponent, -120), 120)  # whose reciprocal float32 still has
+    return 2.0 ** min(max(exponent, _LEAST_EXPONENT), _LARGEST_EXPONENT)
 
 
 def gradient_scale(unit):

@@ -7,6 +7,9 @@ them. All else, as torch.compile and torch.func, sees the operators.
 ``msssim::pyramid_means`` gives the terms and, where asked, keeps for each scale the gradient of its mean with respect
 to its own image: that does not depend on what comes from above, so that ``msssim::pyramid_gradient`` has only to weigh
 and add. A derivative of the latter, rarely wanted, is the plain backend's, which may be differentiated for ever.
+
+Under torch.compile C1, C2 and the unit may be scalar tensors, so that one graph serves every data_range, K1 and K2.
+They are then in the argument `constants`, and the floats c1 and c2 only say which of them is zero.
 """
 
 import functools
@@ -15,16 +18,21 @@ import importlib
 import torch
 
 from .. import eager, multiscale
+from ..window import is_zero
 from . import torch_backend
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
 _MEANS, _GRADIENT = "msssim::pyramid_means", "msssim::pyramid_gradient"
 
 torch.library.define(
-    _MEANS, f"(Tensor img1, Tensor img2, {_OPTIONS}, bool need1, bool need2) -> (Tensor, Tensor, Tensor)"
+    _MEANS,
+    f"(Tensor img1, Tensor img2, {_OPTIONS}, bool need1, bool need2, Tensor? constants=None)"
+    " -> (Tensor, Tensor, Tensor)",
 )
 torch.library.define(
-    _GRADIENT, f"(Tensor upstream, Tensor kept, Tensor img1, Tensor img2, {_OPTIONS}, int which) -> Tensor"
+    _GRADIENT,
+    f"(Tensor upstream, Tensor kept, Tensor img1, Tensor img2, {_OPTIONS}, int which, Tensor? constants=None)"
+    " -> Tensor",
 )
 
 
@@ -52,7 +60,24 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
         return torch_backend.pyramid_means(
             img1, img2, taps=taps, c1=c1, c2=c2, unit=unit, levels=levels, rectify=rectify
         )
-    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *_needs(img1, img2))[0]
+    c1, c2, unit, constants = _split(c1, c2, unit)
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *_needs(img1, img2), constants)[0]
+
+
+def _split(c1, c2, unit):
+    """(c1, c2, unit, constants) as the operators take them."""
+    if not isinstance(unit, torch.Tensor):
+        return c1, c2, unit, None
+    constants = torch.stack([c if isinstance(c, torch.Tensor) else torch.zeros_like(unit) for c in (c1, c2, unit)])
+    return *(0.0 if is_zero(c) else 1.0 for c in (c1, c2)), 1.0, constants
+
+
+def _joined(c1, c2, unit, constants):
+    """(c1, c2, unit) again: what _split() was given."""
+    if constants is None:
+        return c1, c2, unit
+    c1, c2 = (constants[i] if c else 0.0 for i, c in enumerate((c1, c2)))
+    return c1, c2, constants[2]
 
 
 def run_smallest_kernel(device):
@@ -131,13 +156,16 @@ def _gradients_to_differentiate(ctx, img1, img2, *upstream):
     return [next(found) if needed else None for needed in ctx.needs_input_grad[:2]]
 
 
-def _gradients(needs, of_terms, kept, img1, img2, options):
+def _gradients(needs, of_terms, kept, img1, img2, options, constants=None):
     return [
-        _gradient(of_terms, kept[which], img1, img2, *options, which) if needs[which] else None for which in range(2)
+        _gradient(of_terms, kept[which], img1, img2, *options, which, constants) if needs[which] else None
+        for which in range(2)
     ]
 
 
-def _means_by(device, img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+def _means_by(device, img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2, constants=None):
+    if constants is not None:
+        c1, c2, unit = constants.tolist()
     return _kernels(device).means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
 
 
@@ -147,8 +175,11 @@ def _gradient_by(device, upstream, slopes, kept, image, options):
     return _kernels(device).gradient(upstream, slopes, kept, *size, levels, halo, unit, image.dtype)
 
 
-def _gradient_of_operator(device, upstream, kept, img1, img2, *options_and_which):
-    return _gradient_by(device, upstream, None, kept, img1, options_and_which[:-1])
+def _gradient_of_operator(
+    device, upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which, constants=None
+):
+    unit = unit if constants is None else constants[2].item()
+    return _gradient_by(device, upstream, None, kept, img1, (taps, c1, c2, unit, levels, rectify))
 
 
 for _device in _MODULES:
@@ -157,7 +188,7 @@ for _device in _MODULES:
 
 
 @torch.library.register_fake(_MEANS)
-def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
+def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2, constants=None):
     batch, channels, height, width = img1.shape
     pixels = 0
     for _ in range(levels):
@@ -169,7 +200,7 @@ def _means_fake(img1, img2, taps, c1, c2, unit, levels, rectify, need1, need2):
 
 
 @torch.library.register_fake(_GRADIENT)
-def _gradient_fake(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which):
+def _gradient_fake(upstream, kept, img1, img2, taps, c1, c2, unit, levels, rectify, which, constants=None):
     return img1.new_empty(img1.shape)
 
 
@@ -178,40 +209,43 @@ def _dtype_kept(dtype):
 
 
 def _means_context(ctx, inputs, output):
-    img1, img2, *options, _, _ = inputs
-    ctx.save_for_backward(img1, img2, *output[1:])
+    img1, img2, *options, _, _, constants = inputs
+    ctx.save_for_backward(img1, img2, *output[1:], constants)
     ctx.options = options
     ctx.set_materialize_grads(False)
 
 
 def _means_backward(ctx, upstream, *unused):
-    img1, img2, *kept = ctx.saved_tensors
+    img1, img2, *kept, constants = ctx.saved_tensors
     gradients = [None, None]
     if upstream is not None:
         for which, needed in enumerate(ctx.needs_input_grad[:2]):
             if needed and kept[which].shape[-1] == 0:  # the operator was told that nobody would ask
-                kept[which] = _means(img1, img2, *ctx.options, which == 0, which == 1)[1 + which]
+                needs = which == 0, which == 1
+                kept[which] = _means(img1, img2, *ctx.options, *needs, constants)[1 + which]
         kept = [each.detach() for each in kept]
-        gradients = _gradients(ctx.needs_input_grad, upstream, kept, img1, img2, ctx.options)
-    return *gradients, *(None,) * 8
+        gradients = _gradients(ctx.needs_input_grad, upstream, kept, img1, img2, ctx.options, constants)
+    return *gradients, *(None,) * 9
 
 
 def _gradient_context(ctx, inputs, output):
-    upstream, _, img1, img2, *options, which = inputs
-    ctx.save_for_backward(upstream, img1, img2)
+    upstream, _, img1, img2, *options, which, constants = inputs
+    ctx.save_for_backward(upstream, img1, img2, constants)
     ctx.options, ctx.which = options, which
 
 
 def _gradient_backward(ctx, direction):
-    names = ("taps", "c1", "c2", "unit", "levels", "rectify")
-    options = dict(zip(names, ctx.options, strict=True))
+    *tensors, constants = ctx.saved_tensors
+    taps, *sizes, levels, rectify = ctx.options
+    c1, c2, unit = _joined(*sizes, constants)
+    options = dict(taps=taps, c1=c1, c2=c2, unit=unit, levels=levels, rectify=rectify)
 
     def gradient(upstream, img1, img2):
         _, pull = torch.func.vjp(lambda x, y: torch_backend.pyramid_means(x, y, **options), img1, img2)
         return pull(upstream)[ctx.which]
 
-    upstream, img1, img2 = torch.func.vjp(gradient, *ctx.saved_tensors)[1](direction)
-    return upstream, None, img1, img2, *(None,) * 7
+    upstream, img1, img2 = torch.func.vjp(gradient, *tensors)[1](direction)
+    return upstream, None, img1, img2, *(None,) * 8
 
 
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
@@ -239,8 +273,9 @@ class _Means(torch.autograd.Function):
     @staticmethod
     def vmap(info, dims, img1, img2, *options):
         images = _flattened(info.batch_size, dims[:2], (img1, img2))
-        *options, need1, need2 = options
-        outputs = _means(*images, *options, need1 or images[0].requires_grad, need2 or images[1].requires_grad)
+        *options, need1, need2, constants = options
+        needs = need1 or images[0].requires_grad, need2 or images[1].requires_grad
+        outputs = _means(*images, *options, *needs, constants)
         return tuple(output.unflatten(0, (info.batch_size, -1)) for output in outputs), (0, 0, 0)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import eager
-from ..window import FARTHEST, dtype_of_computation
+from ..window import FARTHEST, dtype_of_computation, is_zero
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
@@ -32,9 +32,9 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
         The images, of one dtype.
     taps : tuple of float
         The window of one axis: symmetric, odd in number, sum 1.
-    c1, c2 : float
-        C1 and C2 in the images' units.
-    unit : float
+    c1, c2 : float or Tensor, shape ()
+        C1 and C2 in the images' units; what is exactly zero is a number.
+    unit : float or Tensor, shape ()
         A power of two about as large as the data_range.
     levels : int
         Number of scales.
@@ -93,7 +93,7 @@ def _working_pair(img1, img2, c1, c2, unit):
     change = (scale * unit) ** 2
     return _Pair(
         x - shift_x, y - shift_y, shift_x, shift_y,
-        c1 / unit**2 * change, c2 / unit**2 * change, (c1 == 0, c2 == 0),
+        c1 / unit**2 * change, c2 / unit**2 * change, (is_zero(c1), is_zero(c2)),
     )  # fmt: skip
 
 
