@@ -16,13 +16,13 @@ import time
 
 import torch
 
-from validation.options import positive, writable
+from validation.report.options import positive, writable
 
 try:
     from tqdm import tqdm
 
     from reference.peers import PEERS
-    from validation import machine
+    from validation.report import machine
 
     from . import cases, compare, contestants, devices, report, rows, run
 except ModuleNotFoundError as error:

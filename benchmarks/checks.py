@@ -9,7 +9,7 @@ import torch
 
 import msssim
 from reference import wang
-from validation import budgets
+from validation import tolerances
 
 from . import cases, contestants, rows
 
@@ -55,13 +55,13 @@ def check(contestant, case, result):
 
 def budget(contestant, case):
     """The largest error of the value that counts as agreement: the validation's."""
-    return budgets.budget("value", case.dtype, contestant.backend).worst
+    return tolerances.budget("value", case.dtype, contestant.backend).worst
 
 
 def gradient_budget(case):
     """The same for the gradient, relative to its largest entry."""
     kind = "rounded gradient" if case.dtype in ("bfloat16", "float16") else "gradient"
-    return budgets.budget(kind, case.dtype, "torch").worst
+    return tolerances.budget(kind, case.dtype, "torch").worst
 
 
 def expected(case):

@@ -9,7 +9,7 @@ import argparse
 import pathlib
 import sys
 
-from validation import section
+from validation.report import section
 
 from . import rows
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from validation.plots import INK, SERIES, new, svg
-from validation.section import Figure
+from validation.report.plots import INK, SERIES, new, svg
+from validation.report.section import Figure
 
 from . import cases, contestants, rows, tables
 

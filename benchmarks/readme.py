@@ -14,8 +14,8 @@ import sys
 
 import pandas as pd
 
-from validation.plots import GRID, INK, svg
-from validation.section import between, markdown_table
+from validation.report.plots import GRID, INK, svg
+from validation.report.section import between, markdown_table
 
 from . import cases, contestants, plots, rows, tables
 

@@ -2,8 +2,8 @@
 
 import pathlib
 
-from validation import report as pages
-from validation.section import BROKEN, PASS, Section, aligned, cells
+from validation.report import write as pages
+from validation.report.section import BROKEN, PASS, Section, aligned, cells
 
 from . import cases, contestants, plots, rows, tables
 

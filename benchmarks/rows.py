@@ -8,7 +8,7 @@ import json
 
 import pandas as pd
 
-from validation.section import records
+from validation.report.section import records
 
 SCHEMA = 1
 

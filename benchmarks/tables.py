@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from validation.section import Table
+from validation.report.section import Table
 
 from . import cases, contestants, rows
 

@@ -6,7 +6,7 @@ import warnings
 
 import torch
 
-from . import backends, eager, multiscale, window
+from . import _dispatch, backends, multiscale, window
 
 REDUCTIONS = ("mean", "none")
 SMALL = ("raise", "fewer")
@@ -88,7 +88,7 @@ def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, 
     return known
 
 
-@eager.remembered
+@_dispatch.remembered
 def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
     numbers = _window(data_range, win_size, sigma, K1, K2)
     one_of("downsample", downsample, DOWNSAMPLE)
@@ -96,7 +96,7 @@ def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
     return numbers
 
 
-@eager.remembered
+@_dispatch.remembered
 def _msssim_values(data_range, normalize, weights, kinds, method, win_size, sigma, K1, K2, small, reduction):
     numbers = _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))

@@ -1,6 +1,6 @@
 """ssim() and msssim(): their documentation, the checks, the choice of a backend. No arithmetic."""
 
-from . import backends, checks, eager, multiscale, resample, window
+from . import _dispatch, backends, checks, multiscale, resample, window
 from .multiscale import WEIGHTS
 
 
@@ -234,7 +234,7 @@ def _as_batch(image):
     return image[(None,) * (4 - image.dim())] if image.dim() < 4 else image
 
 
-@eager.remembered
+@_dispatch.remembered
 def _problem(data_range, win_size, sigma, K1, K2):
     """The arguments that every backend takes beside the images."""
     c1, c2, unit = window.constants_and_unit(K1, K2, data_range)

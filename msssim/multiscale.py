@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from . import eager
+from . import _dispatch
 
 # Wang, Simoncelli and Bovik (2003), fitted to human judgements; they sum to 1.0001 and are used as published.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -123,7 +123,7 @@ def fewer(weights, levels):
 
 def _row(weights, terms):
     """`weights` as a tensor like `terms`, made once: every copy to a device waits for it."""
-    if not eager.at_once():  # what is made now may be no tensor that a later call can use
+    if not _dispatch.at_once():  # what is made now may be no tensor that a later call can use
         return torch.tensor(weights, dtype=terms.dtype, device=terms.device)
     return _kept_row(weights, terms.dtype, terms.device)
 

@@ -27,8 +27,8 @@ import torch
 import triton
 
 from msssim import multiscale, window
-from msssim.backends import triton_backend
-from validation import no_gpu
+from msssim.backends.triton import api
+from validation.emulated_gpu import driver
 
 CAPABILITIES = (80, 90)
 NEEDS = {"no gradient": (False, False), "one gradient": (True, False), "two gradients": (True, True)}
@@ -119,15 +119,15 @@ def _arithmetic(instructions):
 
 def example(dtype, win_size, needs, threads, size):
     """A call of the backend on images of no content: three scales, so that all that it has to launch is launched."""
-    triton_backend.SIZES, triton_backend._SMALL = (threads,), 0 if size == "large" else math.inf
+    api.SIZES, api._SMALL = (threads,), 0 if size == "large" else math.inf
     x = torch.zeros(1, 1, 4 * win_size, 4 * win_size, dtype=dtype)
     options = (window.gaussian_taps(win_size, 1.5), *window.constants(0.01, 0.03, 1.0), 1.0, 3, False)
-    terms, *kept = triton_backend.means_and_gradients(x, x, *options, *NEEDS[needs])
+    terms, *kept = api.means_and_gradients(x, x, *options, *NEEDS[needs])
     pooling = multiscale.Pooling((0.5, 0.25, 0.25), "simple", "product", True, torch.float32)
-    value, slopes = triton_backend.pool(terms, pooling, needs != "no gradient")
+    value, slopes = api.pool(terms, pooling, needs != "no gradient")
     for gradient in kept:
         if gradient.numel():
-            triton_backend.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, 1.0, dtype)
+            api.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, 1.0, dtype)
 
 
 def main():
@@ -144,9 +144,9 @@ def main():
     print(f"As compiled by Triton {triton.__version__}:")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
-        with no_gpu.compiling_for(capability):
+        with driver.compiling_for(capability):
             for name, case in chosen.items():
-                no_gpu.forget()
+                driver.forget()
                 for told in compiled(lambda case=case: example(*case)):
                     print(line.format(f"sm_{capability}", name, *told), flush=True)
 

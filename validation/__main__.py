@@ -22,16 +22,19 @@ import datasets
 import msssim
 
 try:
-    from . import accuracy, conformance, human, machine, report
+    from .accuracy import question as accuracy
+    from .peers import question as peers
+    from .report import machine, write
+    from .subjective import question as subjective
 except ModuleNotFoundError as error:
     sys.exit(f"python -m validation: {error}: python -m pip install --group validation")
-from .gpus import SIMULATED
-from .options import positive, writable
+from .emulated_gpu.gpus import SIMULATED
+from .report.options import positive, writable
 
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
 # of `section.Section`, and may add lines on what it measured to the dictionary `about`.
-QUESTIONS = {"oracles": accuracy, "peers": conformance, "human": human}
+QUESTIONS = {"oracles": accuracy, "peers": peers, "human": subjective}
 
 
 def main(arguments=None):
@@ -65,10 +68,10 @@ def main(arguments=None):
     about["took"] = f"{time.monotonic() - start:.0f} s"
     if options.limit is not None:
         about["limit"] = f"at most {options.limit} images of each kind: not a full run"
-    page = report.write(options.out, sections, about)
-    print(report.terminal(sections))
+    page = write.write(options.out, sections, about)
+    print(write.terminal(sections))
     print(page)
-    return int(report.broken(sections))
+    return int(write.broken(sections))
 
 
 @contextlib.contextmanager
@@ -84,10 +87,10 @@ def _device(parser, options, about):
     if options.human is not None:
         parser.error(f"--device {options.device} is for one process, and --human starts more")
     try:
-        from . import no_gpu
+        from .emulated_gpu import driver
     except ImportError as error:
         parser.error(f'{error}: --device {options.device} needs Triton: python -m pip install "triton>=3.4"')
-    with no_gpu.standing_in(SIMULATED[options.device]) as launches:
+    with driver.standing_in(SIMULATED[options.device]) as launches:
         options.device, options.backend = "cpu", ("triton",)
         yield
     about["device"] = (

@@ -6,8 +6,7 @@ from torch.autograd.gradcheck import GradcheckError
 
 import msssim
 
-from . import rows
-
+REFUSED = "refused"  # of a measurement: the backend does not cover the call
 SSIM, SSIM_REDUCED = "SSIM", "SSIM, f × f rule"
 PRODUCT, WTD_SUM, RELU, SIMPLE = "MS-SSIM", "MS-SSIM, wtd_sum", "MS-SSIM, relu", "MS-SSIM, simple"
 COVARIANCE = "MS-SSIM, covariance"
@@ -74,4 +73,4 @@ def attempt(backend, function, /, *args, **kwargs):
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         if backend == "torch" or "backend" not in str(error):
             raise
-        return None, {"missing": rows.REFUSED, "note": str(error).splitlines()[0]}
+        return None, {"missing": REFUSED, "note": str(error).splitlines()[0]}

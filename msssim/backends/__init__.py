@@ -9,8 +9,8 @@ import shutil
 
 import torch
 
-from .. import eager, multiscale
-from . import operator, torch_backend
+from .. import _dispatch, multiscale
+from . import ops, torch_backend
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ def missing(name):
 def index(name, img1, img2, win_size, pooling, **problem):
     """(value, terms): the terms as from pyramid_means() of the backend, and what multiscale.pool() makes of them."""
     backend = choose(name, img1, win_size)
-    if backend is operator:
-        return operator.index(img1, img2, pooling, **problem)
+    if backend is ops:
+        return ops.index(img1, img2, pooling, **problem)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **problem)
 
 
@@ -98,17 +98,17 @@ def choose(name, image, win_size, maps=False):
         return torch_backend
     obstacle = _obstacle(wanted, image, win_size, maps)
     if obstacle is None and not (name == "auto" and _fails(wanted, image.device)):
-        return operator
+        return ops
     if name == "auto":
         return torch_backend
     raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
 
 
-@eager.asked_when_compiled
+@_dispatch.asked_when_compiled
 def _fails(name, device):
     """Whether a fused backend is known not to compute on a device, which is not tried where it cannot be."""
     capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return not capturing and eager.unobserved() and not _tried(name, device)
+    return not capturing and _dispatch.unobserved() and not _tried(name, device)
 
 
 @functools.lru_cache(maxsize=64)
@@ -119,7 +119,7 @@ def _tried(name, device):
     or on a GPU that it makes no code for. Who asked for no backend need not suffer from it.
     """
     try:
-        operator.run_smallest_kernel(device)
+        ops.run_smallest_kernel(device)
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # whatever such a package raises

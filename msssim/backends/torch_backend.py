@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .. import eager
+from .. import _dispatch
 from ..window import FARTHEST, dtype_of_computation, is_zero
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
@@ -84,7 +84,7 @@ class _Pair(NamedTuple):
 
 def _working_pair(img1, img2, c1, c2, unit):
     dtype = dtype_of_computation(img1.dtype)
-    x, y = eager.apply(_Enter, img1, dtype), eager.apply(_Enter, img2, dtype)
+    x, y = _dispatch.apply(_Enter, img1, dtype), _dispatch.apply(_Enter, img2, dtype)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
     x, y = x * scale, y * scale
@@ -187,7 +187,7 @@ class _Enter(torch.autograd.Function):
 
 
 def _gaussian(x, taps):
-    return eager.apply(_Gaussian, x, taps)
+    return _dispatch.apply(_Gaussian, x, taps)
 
 
 class _Gaussian(torch.autograd.Function):

@@ -1,0 +1,1 @@
+"""The fused GPU backend, in Triton."""

@@ -1,0 +1,307 @@
+"""The fused kernel for CPUs: as right as the plain backend at every dtype and layout, and sound among threads."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import msssim
+from msssim import backends
+
+pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8)
+
+
+def _range(dtype):
+    return 255.0 if dtype == torch.uint8 else 1.0
+
+
+def _value_and_gradient(x, y, backend, function=msssim.msssim, **options):
+    x = x.clone().requires_grad_(x.is_floating_point())
+    value = function(x, y, backend=backend, **options)
+    return value.detach(), torch.autograd.grad(value, x)[0] if x.requires_grad else None
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 3, 201, 333), (2, 1, 176, 180)], ids=str)
+def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair, dtype, shape):
+    x, y = pair(*shape, dtype=dtype)
+    options = dict(data_range=_range(dtype))
+    exact, slope = _value_and_gradient(x.double(), y.double(), "torch", **options)
+    plain, plain_slope = _value_and_gradient(x, y, "torch", **options)
+    fused, fused_slope = _value_and_gradient(x, y, "numba", **options)
+    assert fused.dtype == plain.dtype
+    # float64 is its own reference: there the two only differ by some roundings.
+    roundings = 50 if dtype == torch.float64 else 1
+    assert abs(fused - exact) <= 2 * (abs(plain - exact) + roundings * torch.finfo(fused.dtype).eps)
+    if fused_slope is not None:
+        assert fused_slope.dtype == dtype
+        allowed = roundings * torch.finfo(dtype).eps * slope.abs().max() + torch.finfo(dtype).tiny
+        assert (fused_slope - slope).abs().max() <= 2 * ((plain_slope - slope).abs().max() + allowed)
+
+
+@pytest.mark.parametrize("win_size, sigma", [(3, 0.7), (31, 5.0)])
+@pytest.mark.parametrize("shape", [(1, 1, 130, 601), (1, 2, 125, 124)], ids=str)
+def test_windows_of_every_size(pair, win_size, sigma, shape):
+    x, y = pair(*shape)
+    options = dict(win_size=win_size, sigma=sigma, weights=(0.4, 0.3, 0.3), normalize="covariance")
+    for fused, plain in zip(
+        _value_and_gradient(x, y, "numba", **options), _value_and_gradient(x, y, "torch", **options), strict=True
+    ):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (12, 27), (16, 561), (130, 570), (333, 1200)], ids=str)
+def test_ssim_and_both_gradients_at_sizes_around_those_of_a_tile(pair, size):
+    x, y = pair(1, 1, *size)
+    results = []
+    for backend in ("numba", "torch"):
+        a, b = x.clone().requires_grad_(), y.clone().requires_grad_()
+        value = msssim.ssim(a, b, backend=backend)
+        results.append((value.detach(), *torch.autograd.grad(value, (a, b))))
+    for fused, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-14)
+
+
+def _layouts(x):
+    wide = torch.zeros(*x.shape[:3], 2 * x.shape[3], dtype=x.dtype)
+    wide[..., ::2] = x
+    offset = torch.zeros(x.shape[0], x.shape[1] + 1, x.shape[2] + 3, x.shape[3] + 5, dtype=x.dtype)
+    offset[:, 1:, 3:, 5:] = x
+    yield "channels_last", x.contiguous(memory_format=torch.channels_last)
+    yield "strided", wide[..., ::2]
+    yield "sliced", offset[:, 1:, 3:, 5:]
+    yield "transposed", x.mT.contiguous().mT
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8], ids=str)
+def test_layout_changes_no_bit(pair, dtype):
+    x, y = pair(2, 3, 200, 190, dtype=dtype)
+    expected = msssim.msssim(x, y, backend="numba", reduction="none")
+    for name, view in _layouts(x):
+        assert torch.equal(msssim.msssim(view, y, backend="numba", reduction="none"), expected), name
+        assert torch.equal(msssim.msssim(y, view, backend="numba", reduction="none"), expected), name
+
+
+def test_expanded_images(pair):
+    x, y = pair(1, 3, 180, 180, dtype=torch.float32)
+    expected = msssim.msssim(x, y, backend="numba")
+    many = msssim.msssim(x.expand(4, -1, -1, -1), y.expand(4, -1, -1, -1), backend="numba", reduction="none")
+    assert torch.equal(many, expected.expand(4))
+    flat = torch.tensor(0.5).expand(1, 1, 180, 180)
+    assert msssim.msssim(flat, flat, backend="numba") == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_equal_images_give_exactly_one(pair, dtype):
+    x, _ = pair(1, 3, 181, 222, dtype=dtype)
+    assert msssim.msssim(x, x, data_range=_range(dtype), backend="numba") == 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_nan_and_infinity_give_nan(pair, bad):
+    x, y = pair(2, 1, 180, 180, dtype=torch.float32)
+    x[0, 0, 90, 170] = bad
+    values = msssim.msssim(x, y, backend="numba", reduction="none")
+    assert values[0].isnan() and values[1].isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:data_range")  # values beyond the range are what is tested
+@pytest.mark.parametrize("factor", [1e-30, 1e-15, 1e12, 1e30])
+def test_values_far_beyond_the_range_are_those_of_the_plain_backend(pair, factor):
+    x, y = pair(2, 1, 180, 180, dtype=torch.float32)
+    x[0], y[0] = x[0] * factor, y[0] * factor
+    for fused, plain in zip(
+        _value_and_gradient(x, y, "numba", data_range=1.0),
+        _value_and_gradient(x, y, "torch", data_range=1.0),
+        strict=True,
+    ):
+        torch.testing.assert_close(fused, plain, rtol=2e-5, atol=2e-5 * plain.abs().max().item())
+
+
+@pytest.fixture(params=["PyTorch's team", "threads of Python's"])
+def threads(request, monkeypatch):
+    """Both kinds of threads that share the work; after a fork, and where PyTorch has no team, it is Python's."""
+    if request.param != "PyTorch's team":
+        monkeypatch.setattr("msssim.backends.numba.threads._team", lambda: 0)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_change_no_bit(pair, threads):
+    x, y = pair(1, 3, 300, 700, dtype=torch.float32)
+    results = []
+    for number in (1, 2, 3, 2, 1):
+        torch.set_num_threads(number)
+        results.append(_value_and_gradient(x, y, "numba"))
+    for value, gradient in results[1:]:
+        assert torch.equal(value, results[0][0]) and torch.equal(gradient, results[0][1])
+
+
+def test_eight_python_threads_at_once(pair, threads):
+    torch.set_num_threads(2)
+    x, y = pair(1, 3, 256, 256, dtype=torch.float32)
+    value, gradient = _value_and_gradient(x, y, "numba")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for other, slope in pool.map(lambda _: _value_and_gradient(x, y, "numba"), range(48)):
+            assert torch.equal(other, value) and torch.equal(slope, gradient)
+
+
+def _in_child(queue):
+    torch.set_num_threads(1)  # as a DataLoader's worker does: PyTorch's own threads do not survive a fork
+    x = torch.linspace(0, 1, 3 * 256 * 256).view(1, 3, 256, 256)
+    y = x.flip(-1)
+    torch.set_num_threads(2)  # the kernel's do
+    queue.put(msssim.msssim(x, y, normalize="covariance", backend="numba").item())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param("fork", marks=pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")),  # it is the point
+        "spawn",
+    ],
+)
+def test_in_a_child_process_after_use(method):
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    x = torch.linspace(0, 1, 3 * 256 * 256).view(1, 3, 256, 256)
+    expected = msssim.msssim(x, x.flip(-1), normalize="covariance", backend="numba").item()
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    try:
+        assert queue.get(timeout=120) == expected
+        child.join(60)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+
+
+def test_addresses_beyond_two_to_the_31(pair):
+    step = 2**31 + 4096
+    try:
+        memory = torch.empty(step + 180 * 180, dtype=torch.uint8)  # untouched pages take no memory
+    except RuntimeError:
+        pytest.skip("the system lends no 2 GiB of address space")
+    x, y = pair(2, 1, 180, 180, dtype=torch.uint8)
+    far = memory.as_strided((2, 1, 180, 180), (step, 180 * 180, 180, 1))
+    far.copy_(x)
+    for function in (msssim.msssim, msssim.ssim):
+        assert torch.equal(function(far, y, backend="numba"), function(x, y, backend="numba"))
+
+
+def test_every_pixel_of_fresh_memory_is_written(pair):
+    x, y = pair(1, 2, 203, 333, dtype=torch.float32)
+    expected = _value_and_gradient(x, y, "numba")
+    from msssim.backends.numba import api
+
+    api._KEPT.clear()
+    torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
+    try:
+        value, gradient = _value_and_gradient(x, y, "numba")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(value, expected[0]) and torch.equal(gradient, expected[1])
+
+
+def test_no_gradient_work_unless_asked(monkeypatch, pair):
+    from msssim.backends.numba import api
+
+    written, original = [], api._means
+
+    def spy(*arguments):
+        written.append(len(arguments[-1]))
+        return original(*arguments)
+
+    monkeypatch.setattr(api, "_means", spy)
+    x, y = pair(1, 1, 176, 176, dtype=torch.float32)
+    x.requires_grad_()
+    with torch.no_grad():
+        msssim.msssim(x, y, backend="numba")
+    msssim.msssim(x.detach(), y, backend="numba")
+    msssim.msssim(x, y, backend="numba")
+    msssim.msssim(y, x, backend="numba")
+    msssim.msssim(x, y.requires_grad_(), backend="numba")
+    assert written == [0, 0, 1, 1, 2]
+
+
+def test_auto_takes_the_kernel_and_leaves_to_the_plain_backend_what_it_lacks(pair):
+    image, _ = pair(1, 1, 64, 64, dtype=torch.float32)
+    assert backends.choose("auto", image, 11) is backends.operator
+    assert backends.choose("auto", image, 11, maps=True) is backends.torch_backend
+    assert backends.choose("auto", image, 33) is backends.torch_backend
+    assert backends.choose("auto", image.to(torch.int32), 11) is backends.torch_backend
+    assert backends.choose("auto", image.to("meta"), 11) is backends.torch_backend
+    assert backends.choose("torch", image, 11) is backends.torch_backend
+
+
+def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(pair):
+    image, _ = pair(1, 1, 64, 64, dtype=torch.float32)
+    with pytest.raises(ValueError, match="win_size=31, 33 came"):
+        msssim.ssim(image, image, win_size=33, backend="numba")
+    with pytest.raises(ValueError, match="full=True came"):
+        msssim.ssim(image, image, full=True, backend="numba")
+    with pytest.raises(ValueError, match=r"torch\.int32 came"):
+        msssim.ssim(image.int(), image.int(), data_range=1, backend="numba")
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, pair):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
+    image, _ = pair(1, 1, 64, 64)
+    with pytest.raises(ImportError, match=r"python -m pip install msssim\[fast\]"):
+        msssim.ssim(image, image, backend="numba")
+    assert msssim.ssim(image, image) == 1
+
+
+def test_importing_the_library_imports_no_numba():
+    code = "import sys, msssim; assert 'numba' in msssim.available_backends(); assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_a_folder_to_keep_code_in_the_kernel_is_compiled_all_the_same():
+    from msssim.backends.numba import simd
+
+    scope = {}
+    exec("def successor(x):\n    return x + 1", scope)  # numba finds no folder for a function of no file
+    assert simd.compiled_for_keeps(scope["successor"])(1) == 2
+
+
+def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
+    shutil.copytree(
+        pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = "import logging, torch, msssim; logging.basicConfig(level=20); msssim.ssim(*torch.rand(2, 16, 16))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def said():
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert not done.returncode, done.stderr
+        return done.stderr
+
+    assert "compiled, which happens once" in said()
+    assert "found on disk" in said()
+    with (tmp_path / "msssim/backends/numba_blocks.py").open("a") as file:
+        file.write("# another version\n")
+    assert "compiled, which happens once" in said()
+
+
+def test_the_log_says_what_takes_time(caplog, pair):
+    from msssim.backends.numba import api
+
+    x, y = pair(1, 1, 64, 64, dtype=torch.float32)
+    api._ready_for.clear()
+    with caplog.at_level("INFO", logger="msssim"):
+        msssim.ssim(x, y, backend="numba")
+    assert "preparing the kernel sweep" in caplog.text and "is ready after" in caplog.text

@@ -1,0 +1,168 @@
+"""Who imports whom: the library stands on torch alone, and each layer only on those below it."""
+
+import ast
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import msssim
+
+PACKAGE = pathlib.Path(msssim.__file__).parent
+ROOT = pathlib.Path(__file__).parents[2]
+OURS = {"msssim", "reference", "datasets", "validation", "benchmarks", "examples", "tests"}
+
+# A file of the library imports only what has a lower number here; within backends/ the files may know one another.
+RANK = {
+    "__init__": 6,
+    "modules": 5,
+    "functional": 4,
+    "checks": 3,
+    "backends": 2,
+    "multiscale": 1,
+    "resample": 1,
+    "window": 0,
+    "_dispatch": 0,
+}
+# The optional package of a kernel is imported in the kernel's folder and nowhere else.
+OPTIONAL = {**dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba/"), "triton": "backends/triton/"}
+KERNELS = ("numba", "triton")
+
+
+def imports(path):
+    """(level, dotted name) of everything that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{node.module}." if node.module else ""
+            yield from ((node.level, base + alias.name) for alias in node.names)
+
+
+def files(folder):
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found, f"nothing is in {folder}"
+    return found
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_library_imports_torch_and_what_lies_below(path):
+    inside = path.relative_to(PACKAGE)
+    own = "backends" if inside.parts[0] == "backends" else inside.stem
+    kernel = inside.parts[1] if inside.parts[1:2] and inside.parts[1] in KERNELS else None
+    for level, name in imports(path):
+        top = name.split(".")[0]
+        if level == 0:
+            home = OPTIONAL.get(top)
+            assert top == "torch" or top in sys.stdlib_module_names or _at_home(home, inside), f"imports {name}"
+        elif level == len(inside.parts):  # from the root of the package
+            assert RANK[top] < RANK[own], f"imports {name}, which is not below it"
+            if kernel or inside.stem == "torch_backend":
+                # The plain backend is differentiated by PyTorch, so it has to know how PyTorch runs it.
+                known = ("window",) if kernel else ("window", "_dispatch")
+                assert top in known, f"a backend knows numbers and dtypes alone, not {name}"
+        else:  # from its own folder, or from backends/
+            assert own == "backends" and level < len(inside.parts), f"imports {name} from above the package"
+            in_own_folder = level == len(inside.parts) - 2 if kernel else inside.stem != "torch_backend"
+            assert in_own_folder, f"a backend does not import its neighbour {name}"
+
+
+def _at_home(home, path):
+    return home is not None and path.as_posix().startswith(home)
+
+
+@pytest.mark.parametrize("folder, others", [("reference", {"datasets"}), ("datasets", {"reference"})])
+def test_oracles_and_datasets_stand_alone(folder, others):
+    for path in files(folder):
+        for level, name in imports(path):
+            assert level or name.split(".")[0] not in others | {"msssim", "validation", "benchmarks", "tests"}, path
+
+
+def test_nothing_imports_the_tests_and_the_library_no_folder_beside_it():
+    for folder in OURS - {"tests"}:
+        for path in files(folder):
+            assert not [name for level, name in imports(path) if not level and name.split(".")[0] == "tests"], path
+    for path in files("validation"):
+        assert not [name for level, name in imports(path) if not level and name.split(".")[0] == "benchmarks"], path
+
+
+QUESTIONS = {"accuracy", "peers", "subjective"}
+SHARED = {"report", "tolerances", "harness", "library", "emulated_gpu"}
+
+
+@pytest.mark.parametrize("path", files("validation"), ids=relative)
+def test_a_question_of_the_validation_imports_no_other_question(path):
+    inside = path.relative_to(ROOT / "validation")
+    own = inside.parts[0] if len(inside.parts) > 1 else inside.stem
+    if own == "__main__":
+        return
+    for level, name in imports(path):
+        top = name.split(".")[0]
+        if level == 0:
+            ours = top in OURS
+            assert not (ours and own in {"report", "tolerances"}), f"{own} knows no measurement, but imports {name}"
+        elif level == len(inside.parts):  # from the root of validation
+            allowed = SHARED if own in QUESTIONS else {"tolerances"} if own == "report" else SHARED
+            assert top in allowed, f"{own} imports {name}"
+
+
+def test_the_benchmarks_take_only_the_report_and_the_tolerances_from_the_validation():
+    for path in files("benchmarks"):
+        for level, name in imports(path):
+            if not level and name.startswith("validation."):
+                assert name.split(".")[1] in {"report", "tolerances"}, f"{relative(path)} imports {name}"
+
+
+def run(code, folder):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def test_import_in_a_fresh_process_brings_torch_alone():
+    code = """
+import sys, torch
+before = set(sys.modules)
+import msssim
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new - {"msssim", "torch"} - set(sys.stdlib_module_names)))
+print(*{"torch._dynamo", "torch._inductor"} & (set(sys.modules) - before))  # which take longer than all else
+"""
+    assert run(code, ROOT).split() == []
+
+
+def test_folder_copied_into_another_project_works_there_without_optional_packages(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "project" / "similarity", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "project" / "__init__.py").touch()
+    code = """
+import sys, warnings
+
+OPTIONAL = {"numba", "triton", "scipy", "skimage", "PIL", "pandas", "matplotlib", "tqdm", "msssim"}
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in OPTIONAL:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import torch
+from project.similarity import MSSSIM, available_backends, msssim, ssim
+
+assert available_backends() == ("torch",)
+x = torch.rand(1, 1, 176, 176, requires_grad=True)
+loss = ssim(x, x.detach()) + msssim(x, 0 * x.detach(), normalize="simple") + MSSSIM()(x, x)
+loss.backward()
+assert x.grad.isfinite().all()
+assert not [name for name in sys.modules if name.split(".")[0] == "msssim"]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    ssim(255 * x, 255 * x)
+assert [str(each.filename) for each in caught] == ["<string>"], caught
+"""
+    run(code, tmp_path)

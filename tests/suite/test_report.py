@@ -1,0 +1,217 @@
+"""The report: what stands on the page, in a real browser, and the tables for a paper."""
+
+import collections
+import math
+import re
+import shutil
+import subprocess
+
+import browser
+import numpy as np
+import pandas as pd
+import pytest
+
+import datasets
+from validation import library
+from validation.accuracy import gradients, rows, stability, tables, values
+from validation.report import paper, plots, section, write
+
+LONG = "a_name_without_any_place_to_break_" * 6
+AWKWARD = r'<b>50 % & "more"</b> of C:\dir_1, #2 {x^y} ~ $z$ | σ × μ ≤ 1e-05'
+# One red pixel.
+PIXEL = "data:image/gif;base64,R0lGODdhAQABAPAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=="
+
+
+def _measurements():
+    base = rows.Measurement(values.MATLAB, "torch", "cpu", "float32", library.PRODUCT, "golden", "", "value")
+    for place, pair in enumerate(datasets.load("golden").names[::20]):
+        one = base._replace(pair=pair, error=1e-8 * (place + 1), value=0.5 + place / 10, expected=0.5 + place / 10)
+        yield from (one, one._replace(backend="numba"), one._replace(section=values.WANG, quantity=library.SSIM))
+        yield one._replace(section=gradients.FLOAT64, kind="gradient", value=math.nan, expected=math.nan)
+    count = base._replace(section=stability.SECTION, dataset="provoking images", quantity="normalize='relu', product")
+    yield count._replace(pair="black, both", kind="count", error=0.0)
+    yield base._replace(section=values.TENSORFLOW, missing=rows.SKIPPED, note=f"needs {LONG}")
+
+
+def _awkward():
+    """A section with everything that a cell or a caption may hold."""
+    frame = pd.DataFrame(
+        {
+            "text": ["b", AWKWARD, "a10", "a9"],
+            "number": [2.0, math.nan, math.inf, -1e-7],
+            "count": [1, 10, 9, 100],
+            "verdict": ["pass", "broken", "", "skipped"],
+            "remark": [LONG, "", AWKWARD, "`code`"],
+        }
+    )
+    figure, axes = plots.new(2)
+    axes.plot(np.arange(50), np.arange(50) % 7, "o", color=plots.SERIES["float32"][0], markersize=3)
+    table = section.Table(f"Awkward. {AWKWARD}", frame, {"count": "05d"}, prose=("remark",))
+    figures = (
+        section.Figure("marks", "Marks. Fifty of them.", plots.svg(figure, "marks")),
+        section.Figure("pixel", "Pixel. It is red.", PIXEL),
+    )
+    columns = {"database": ["live"], **{f"SROCC published {i}": [0.12345] for i in range(10)}, "verdict": ["pass"]}
+    wide = section.Table("Wide. It has twelve columns.", pd.DataFrame(columns), {"SROCC published 1": ".3f"})
+    text = "First `paragraph`.\n\nSecond."
+    return section.Section("awkward", "Awkward things", text, (table, wide), figures, section.BROKEN, "One is broken.",
+                           {"awkward.csv": frame, "awkward.json": frame})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sections():
+    made = tables.made_of(rows.frame(_measurements()), {"golden": datasets.load("golden")})
+    return [*made, _awkward()]
+
+
+@pytest.fixture(scope="module")
+def folder(sections, tmp_path_factory):
+    """A folder with a report of these sections."""
+    out = tmp_path_factory.mktemp("report")
+    write.write(out, sections, {"date": "2000-01-01 00:00 UTC", "command": "python -m validation " + LONG})
+    return out
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory):
+    with browser.opened(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+def test_every_file_is_there(folder):
+    for name in ("report.html", "report.md", "report.tex", "rows.csv", "rows.json", "pairs.csv", "plots/marks.svg",
+                 "plots/pixel.gif", "plots/worst-1.svg", "awkward.csv", "awkward.json"):  # fmt: skip
+        assert (folder / name).stat().st_size > 40, name
+    assert (folder / "plots/pixel.gif").read_bytes().startswith(b"GIF87a")
+
+
+def test_verdicts_stand_first_and_contents_name_everything(folder, sections):
+    html, markdown = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
+    assert "Budgets are broken, see: Awkward things." in html[: html.index("<nav")]
+    for one in sections:
+        assert one.summary in html[html.index("<main") : html.index("<nav")]
+        assert f'<a href="#{one.name}">' in html and f'<section id="{one.name}">' in html
+    tables = sum(len(one.tables) for one in sections)
+    for label in (f"Table {tables}", f"Figure {sum(len(one.figures) for one in sections)}"):
+        assert f">{label}</a>" in html and f"<b>{label}. " in html and f"**{label}. " in markdown
+    assert f"Table {tables + 1}" not in html
+
+
+def test_page_is_self_contained_small_and_escaped(folder):
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert len(html) < 400_000
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", html)
+    assert not re.findall(r"<(?:link|iframe)\b|@import|url\((?!#)|<b>50", html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', html)) <= set(ids)
+
+
+def test_worst_pairs_are_shown_as_reference_distorted_and_map(sections):
+    worst = [one for part in sections for one in part.figures if one.name.startswith("worst-")]
+    assert len(worst) == 3
+    assert datasets.load("golden").names[60] in worst[0].caption  # the largest error
+    for one in worst:
+        assert one.image.count("data:image/webp;base64,") >= 3 and "image/png" not in one.image
+        assert all(f">{title}<" in one.image for title in ("reference", "distorted", "SSIM map"))
+
+
+def test_marks_are_small_and_none_is_lost():
+    def image(marks):
+        figure, axes = plots.new(3)
+        axes.plot(np.arange(marks), np.arange(marks) % 17, "^", color="#d55e00", alpha=0.5)
+        return plots.svg(figure, "a")
+
+    few, many = image(500), image(1500)
+    for one, marks in ((few, 500), (many, 1500)):
+        assert max(collections.Counter(re.findall(r"<use xlink:href=(\S+)", one)).values()) == marks
+    assert len(many) - len(few) < 80_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_in_a_browser_nothing_is_wrong_sticks_out_or_is_illegible(folder, chrome, width, scheme):
+    chrome.open(folder / "report.html", width=width, scheme=scheme)
+    assert chrome.console() == []
+    assert chrome.sticks_out() == []
+    assert chrome.illegible() == []
+    background = chrome.run("return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    small = "return [...document.querySelectorAll('.picture svg, img')].filter((one) => one.clientWidth < 300).length"
+    assert chrome.run(small) == 0
+    if width == 1280:  # where nothing has to be scrolled for either
+        assert chrome.run(
+            "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).length"
+        ) == 0  # fmt: skip
+
+
+def test_the_checks_notice_a_bad_page(tmp_path, chrome):
+    bad = (
+        "<div style='width: 2000px'>wide</div><p style='width: 9px; white-space: nowrap'>out of its box</p>"
+        "<p style='color: #ccc'>pale</p><script>console.error('wrong'); missing();</script>"
+    )
+    (tmp_path / "bad.html").write_text(f"<!DOCTYPE html><body style='background: #fff'>{bad}", encoding="utf-8")
+    chrome.open(tmp_path / "bad.html")
+    assert {"wrong", "missing"} <= {word for line in chrome.console() for word in ("wrong", "missing") if word in line}
+    assert len(chrome.sticks_out()) == 2
+    assert chrome.illegible() == ["pale"]
+
+
+def _column(chrome, column):
+    script = "return [...document.querySelectorAll('#awkward tbody')[0].rows].map((row) => row.cells[arguments[0]])"
+    return chrome.run(f"{script}.map((cell) => cell.dataset.value ?? cell.textContent)", column)
+
+
+def test_tables_sort_by_number_and_by_text_and_what_is_empty_stays_last(folder, chrome):
+    chrome.open(folder / "report.html")
+    heads = chrome.chrome.find_elements("css selector", "#awkward .of-table:first-of-type th button")
+    heads[1].click()
+    assert _column(chrome, 1) == ["-1e-07", "2.0", "Infinity", ""]
+    assert _column(chrome, 2) == ["100.0", "1.0", "9.0", "10.0"]  # whole rows move
+    heads[1].click()
+    assert _column(chrome, 1) == ["Infinity", "2.0", "-1e-07", ""]
+    states = (
+        "return [...document.querySelectorAll('#awkward th')].slice(0, 5).map((th) => th.getAttribute('aria-sort'))"
+    )
+    assert chrome.run(states) == [None, "descending", None, None, None]
+    heads[0].click()
+    assert [text[:3] for text in _column(chrome, 0)] == ["<b>", "a9", "a10", "b"]
+    assert chrome.console() == []
+
+
+def test_it_prints_dark_on_white_whatever_the_reader_prefers(folder, chrome):
+    chrome.open(folder / "report.html", scheme="dark", media="print", width=720)
+    assert chrome.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert chrome.illegible() == []
+    pages = len(re.findall(rb"/Type\s*/Page\b", chrome.pdf()))
+    assert 3 <= pages <= 14
+
+
+def test_tables_for_a_paper_have_their_columns_and_nothing_unescaped(folder, sections):
+    text = (folder / "report.tex").read_text(encoding="utf-8")
+    tables = re.findall(r"\\begin\{longtable\}.*?\\end\{longtable\}", text, re.DOTALL)
+    assert len(tables) == text.count(r"\begin{longtable}") == 1 + sum(len(one.tables) for one in sections)
+    for table in tables:
+        lines = [
+            line for line in table.splitlines() if line.endswith(r"\\") and not re.match(r"\\(caption|multi)", line)
+        ]
+        assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1, table
+        assert all(rule in table for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert text.isascii() and "remark" not in text and LONG.replace("_", r"\_") not in text
+    assert r"$<$b$>$50 \% \& ''more''$<$/b$>$ of C:\textbackslash{}dir\_1, \#2 \{x\textasciicircum{}y\}" in text
+    assert r"$\sigma$ $\times$ $\mu$ $\leq$ 1$\cdot10^{-5}$".replace("1$\\cdot", "$1\\cdot") in text
+    assert r"\textbf{broken}" in text
+
+
+def test_code_and_numbers_in_latex():
+    assert paper.latex("`a_b` of 2.5e-07") == r"\texttt{a\_b} of $2.5\cdot10^{-7}$"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex, of texlive-latex-recommended")
+def test_tables_for_a_paper_compile_within_the_margins(folder, tmp_path):
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"-output-directory={tmp_path}"]
+    for _ in range(3):  # longtable finds its widths in several runs
+        done = subprocess.run([*command, folder / "report.tex"], capture_output=True, timeout=120)
+        log = done.stdout.decode("utf-8", "replace")
+        assert not done.returncode, log
+    assert "Overfull" not in log, log

@@ -1,0 +1,233 @@
+"""The validation suite itself: it writes what it says, and it notices when the library is wrong."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+import datasets
+import msssim
+from reference import oracles
+from validation import __main__ as command
+from validation import library, tolerances
+from validation.accuracy import gradients, readme, rows, stability, tables, values
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small images gain nothing by threads, and on a busy machine they lose much."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_tensorflow():
+    """As on a machine without TensorFlow, whose import alone takes longer than everything else here."""
+
+    def missing(*_):
+        raise ImportError("this oracle needs tensorflow-cpu: python -m pip install tensorflow-cpu")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracles, "tf_ssim", missing)
+        patch.setattr(oracles, "tf_msssim", missing)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_numerical_derivatives():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradients, "SMALL", gradients.SMALL[1:3])
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """(exit code, folder) of a tiny run."""
+    out = tmp_path_factory.mktemp("report")
+    arguments = ["--dataset", "golden", "synthetic", "--backend", "torch", "--limit", "2", "--out", str(out)]
+    return command.main(arguments), out
+
+
+def test_budgets_are_kept_and_every_file_is_there(run):
+    code, out = run
+    assert code == 0
+    for name in (
+        "report.html",
+        "report.md",
+        "report.tex",
+        "rows.csv",
+        "rows.json",
+        "pairs.csv",
+        "plots/values.svg",
+        "plots/worst-1.svg",
+    ):
+        assert (out / name).stat().st_size > 500, name
+
+
+def test_rows_have_the_schema_and_every_section(run):
+    table = pd.read_csv(run[1] / "rows.csv", keep_default_na=True)
+    assert tuple(table.columns) == rows.COLUMNS
+    assert set(table.section) == set(tables.SECTIONS)
+    assert set(table.verdict) <= {rows.PASS, rows.SKIPPED, rows.DOCUMENTED}
+    judged = table[table.verdict == rows.PASS]
+    assert (judged.worst <= judged.budget_worst).all()
+    assert (judged["median"] <= judged.worst).all()
+    assert [tuple(row) for row in json.loads((run[1] / "rows.json").read_text())] == [rows.COLUMNS] * len(table)
+
+
+def test_a_missing_oracle_is_skipped_with_the_reason(run):
+    table = pd.read_csv(run[1] / "rows.csv")
+    tensorflow = table[table.section == values.TENSORFLOW]
+    assert len(tensorflow) and (tensorflow.verdict == rows.SKIPPED).all() and (tensorflow.n == 0).all()
+    assert tensorflow.note.str.contains("pip install tensorflow-cpu").all()
+
+
+def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
+    for name in ("report.md", "report.html"):
+        text = (run[1] / name).read_text(encoding="utf-8")
+        for part in (
+            "not a full run",
+            f"2 of {len(datasets.load('golden'))} golden",
+            torch.__version__.partition("+")[0],
+            "UTC",
+        ):
+            assert part in text, (name, part)
+
+
+def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(stability, "work", lambda limit: [])
+    monkeypatch.setattr(gradients, "SMALL", [])
+    assert command.main(["--device", "sm_90", "--dataset", "synthetic", "--limit", "1", "--out", str(tmp_path)]) == 0
+    table = pd.read_csv(tmp_path / "rows.csv")
+    assert set(table.backend.dropna()) == {"triton"} and (table.verdict == rows.PASS).any()
+    assert "the kernels' PTX for sm_90, run on the CPU" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "triton" not in msssim.available_backends() or torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("wrong_by", [1e-3, math.nan])
+def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by):
+    from msssim.backends import torch_backend
+
+    right = torch_backend.pyramid_means
+    monkeypatch.setattr(torch_backend, "pyramid_means", lambda *args, **kwargs: right(*args, **kwargs) + wrong_by)
+    code = command.main(["--dataset", "synthetic", "--backend", "torch", "--limit", "1", "--out", str(tmp_path)])
+    assert code == 1
+    printed = capsys.readouterr().out
+    assert "✗ broken" in printed and printed.splitlines()[-1] == str(tmp_path / "report.html")
+    assert "budgets are broken" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "nothing"], "kodak"),
+        (["--backend", "nothing"], "torch"),
+        (["--limit", "0"], "at least 1"),
+        (["--dataset", "kodak"], "MSSSIM_DATA"),
+        (["--device", "nothing"], "nothing"),
+        (["--device", "cuda:99"], "--device: "),
+        (["--out", "/dev/null/folder"], "--out: "),
+        (["--workers", "-1"], "at least 0"),
+        (["--workers", "2"], "--workers goes with --human"),
+        (["--resamples", "9", "--peers"], "--resamples goes with --human"),
+        (["--dataset", "golden", "--human"], "--dataset goes with --oracles"),
+        (["--device", "sm_90", "--backend", "torch"], "takes no --backend"),
+        (["--device", "sm_90", "--human"], "for one process"),
+    ],
+)
+def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, monkeypatch, capsys):
+    monkeypatch.delenv("MSSSIM_DATA", raising=False)
+    with pytest.raises(SystemExit) as exit:
+        command.main(arguments)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def _measurement(error=0.0, **fields):
+    base = {
+        "section": values.MATLAB, "backend": "torch", "device": "cpu", "dtype": "float32", "quantity": library.SSIM,
+        "dataset": "golden", "pair": "a", "kind": "value", "error": error,
+    }  # fmt: skip
+    return rows.Measurement(**{**base, **fields})
+
+
+def _verdicts(*measurements):
+    return list(rows.summarize(rows.frame(measurements)).verdict)
+
+
+def test_verdicts():
+    assert _verdicts(_measurement(1e-5)) == [rows.PASS]
+    assert _verdicts(_measurement(1.1e-5)) == [rows.BROKEN]
+    assert _verdicts(_measurement(0.0), _measurement(math.nan)) == [rows.BROKEN]
+    assert _verdicts(*[_measurement(1e-6)] * tolerances.MEDIAN_FROM) == [rows.BROKEN]  # the median's budget
+    assert _verdicts(*[_measurement(1e-6)] * (tolerances.MEDIAN_FROM - 1)) == [rows.PASS]
+    assert _verdicts(_measurement(1.0, kind="count")) == [rows.BROKEN]
+    assert _verdicts(_measurement(1.0, kind=tolerances.DOCUMENTED)) == [rows.DOCUMENTED]
+    assert _verdicts(_measurement(1.0, kind=tolerances.ORACLES_OWN)) == [rows.NO_BUDGET]
+    assert _verdicts(_measurement(missing=rows.REFUSED, note="why")) == [rows.REFUSED]
+
+
+def test_a_fused_backend_is_held_to_less():
+    fused, plain = (tolerances.budget("value", "float32", backend) for backend in ("numba", "torch"))
+    assert fused.worst < plain.worst and fused.median < plain.median
+    assert tolerances.budget("value", "float64", "numba") == tolerances.budget("value", "float64", "torch")
+    assert _verdicts(_measurement(5e-6, backend="numba"), _measurement(5e-6)) == [rows.BROKEN, rows.PASS]
+
+
+def test_a_backend_that_refuses_is_a_row_and_any_other_error_an_error():
+    def refuse():
+        raise NotImplementedError("backend: 'fused' has no second derivatives; use 'torch'")
+
+    def fail():
+        raise RuntimeError("something else")
+
+    result, fields = library.attempt("fused", refuse)
+    assert result is None and fields["missing"] == rows.REFUSED and "second derivatives" in fields["note"]
+    for backend, function in (("fused", fail), ("torch", refuse)):
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            library.attempt(backend, function)
+
+
+def test_provoking_images_are_finite_and_provoke():
+    for dtype in stability.DTYPES:
+        for name, (x, y, _) in stability.cases(dtype).items():
+            for image in (x, y):
+                assert image.to(getattr(torch, dtype)).isfinite().all(), (dtype, name)
+    x, y, options = stability.cases("float32")["anti-correlated"]
+    measured = stability._in_every_mode(
+        "", (x, y), {"data_range": 1.0, "backend": "torch", **options}, "float32", "cpu"
+    )
+    assert {one.quantity for one in measured if one.error > 0} == {"normalize=None, product"}
+
+
+def test_readme_table(run, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", encoding="utf-8")
+    for _ in range(2):  # writing it again changes nothing
+        assert readme.main([str(run[1] / "rows.json"), str(path)]) == 0
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity | against | dtype | pairs | torch: worst")
+        assert text.endswith(f" |\n{readme.END}\nafter\n") and "old" not in text
+        assert "| MS-SSIM | Wang's MATLAB code | float32 |" in text
+
+
+def test_readme_table_names_backends_when_there_are_several():
+    measurements = [_measurement(1e-7, backend=backend) for backend in ("torch", "numba")]
+    head, _, line = readme.table(rows.summarize(rows.frame(measurements))).splitlines()
+    assert head.split(" | ")[4:6] == ["torch: worst (median)", "numba: worst (median)"]
+    assert line.split(" | ")[4:6] == ["1e-07 (1e-07)"] * 2
+
+
+def test_readme_without_markers_or_rows_is_refused(run, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("no markers", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        readme.main([str(run[1] / "rows.json"), str(path)])
+    assert "markers" in capsys.readouterr().err and path.read_text() == "no markers"
+    with pytest.raises(ValueError, match="golden"):
+        readme.table(rows.summarize(rows.frame([_measurement(dataset="colour")])))

@@ -1,0 +1,133 @@
+"""The plots of the accuracy report."""
+
+import math
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from .. import library, tolerances
+from ..report import section
+from ..report.plots import INK, SERIES, new, svg
+from . import dtypes, gradients, values
+
+# Without a budget, or on another scale than the others.
+_NOT_DRAWN = (*tolerances.COUNTS, *tolerances.UNLIMITED, "zero gradient")
+_EXACT = 1e-18  # where an error of zero is drawn: a logarithmic axis has no zero
+
+
+def draw(table):
+    """The plots of a table of measurements (see `rows.frame`), one set for each backend: (part, Figure) of each."""
+    several = table.backend.nunique() > 1
+    drawn = []
+    for backend, part in table[table.missing == ""].groupby("backend", sort=False):
+        suffix, of = (f"-{backend}", f", backend {backend}") if several else ("", "")
+        for name, title, sections, axis in (
+            ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
+            ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
+            ("dtypes", "Error of narrow dtypes", (dtypes.SECTION,), "error: absolute of values, relative of gradients"),
+        ):  # fmt: skip
+            chosen = part[part.section.isin(sections) & ~part.kind.isin(_NOT_DRAWN)]
+            if len(chosen):
+                image = svg(strips(chosen, axis), name + suffix)
+                drawn.append((name, section.Figure(name + suffix, f"{title}{of}. {_STRIPS}", image)))
+        pairs = part[part.section.isin((values.MATLAB, values.WANG)) & part.value.notna()]
+        if len(pairs):
+            name, title = f"scatter{suffix}", f"Value against oracle{of}"
+            drawn.append(("values", section.Figure(name, f"{title}. {_SCATTER}", svg(scatter(pairs), name))))
+    return drawn
+
+
+_VALUES = (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM)
+_GRADIENTS = (gradients.MATLAB, gradients.FLOAT64)
+_STRIPS = (
+    "One mark for each image pair; the upright stroke of the same colour is the budget, which no mark may pass,"
+    " and the hollow mark is the median. Errors of exactly 0 stand at the left edge. What has no budget is not drawn."
+)
+_SCATTER = (
+    "Above, the library's value in float32 against the oracle's: every mark belongs on the line. Below, how far from"
+    " the line they are; the dashed line is the budget of the worst one. Pairs whose value is complex are left out."
+)
+
+
+def strips(table, axis):
+    """Errors over images, a line for each quantity and oracle, a colour for each dtype."""
+    lines = list(dict.fromkeys(zip(table.section, table.quantity, strict=True)))
+    present = [dtype for dtype in SERIES if dtype in set(table.dtype)]
+    figure, axes = new(0.42 * len(lines) + 1.5)
+    for place, (source, quantity) in enumerate(lines):
+        of_line = table[(table.section == source) & (table.quantity == quantity)]
+        here = [dtype for dtype in present if dtype in set(of_line.dtype)]
+        for i, dtype in enumerate(here):
+            group = of_line[of_line.dtype == dtype]
+            step = min(0.36, 0.84 / len(here))
+            _strip(axes, group, place + (i - (len(here) - 1) / 2) * step, step, *SERIES[dtype])
+    axes.set_xscale("log")
+    least = max(_EXACT / 2, table.error.min() / 5)
+    axes.set_xlim(least, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
+    axes.set_xlabel(axis)
+    axes.set_yticks(range(len(lines)), [_label(*line) for line in lines], fontsize=8)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    _legend(figure, [*present], budget=True)
+    return figure
+
+
+def _strip(axes, group, middle, step, colour, marker):
+    errors = np.maximum(_finite(group.error), _EXACT)
+    spread = (np.arange(len(errors)) * 0.618) % 1 - 0.5  # even, and the same on every run
+    axes.plot(errors, middle + spread * step * 0.6, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
+    axes.plot(
+        [np.median(errors)], [middle], marker, markerfacecolor="none", color=colour, markersize=7, markeredgewidth=1.4
+    )
+    budget = group.budget_worst.iloc[0]
+    axes.plot([budget, budget], [middle - step * 0.47, middle + step * 0.47], color=colour, linewidth=2.2)
+
+
+def scatter(table):
+    """The library's value in float32 against the oracle's, and the error below."""
+    table = table[table.dtype == "float32"]
+    figure, (above, below) = new(6.4, nrows=2, sharex=True, height_ratios=(3, 2))
+    kinds = {library.SSIM: SERIES["float64"], library.PRODUCT: SERIES["float32"], library.WTD_SUM: SERIES["bfloat16"]}
+    for quantity, (colour, marker) in kinds.items():
+        part = table[table.quantity == quantity]
+        style = {"color": colour, "markersize": 3.5, "alpha": 0.6, "markeredgewidth": 0, "linestyle": "none"}
+        above.plot(part.expected, part.value, marker, **style)
+        below.plot(part.expected, np.maximum(part.error, 1e-10), marker, **style)
+    low = min(0.0, float(table.expected.min()))
+    above.plot([low, 1], [low, 1], color=INK, linewidth=0.8)
+    below.axhline(table.budget_worst.max(), color=INK, linestyle="--", linewidth=1)
+    below.set_yscale("log")
+    above.set_ylabel("value of the library\n(float32, no unit)")
+    below.set_ylabel("absolute error\n(no unit)")
+    below.set_xlabel("value of Wang's MATLAB code or wang.py (float64, no unit)")
+    handles = [Line2D([], [], color=c, marker=m, linestyle="none", label=name) for name, (c, m) in kinds.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
+def _legend(figure, present, budget):
+    handles = [
+        Line2D([], [], color=SERIES[dtype][0], marker=SERIES[dtype][1], linestyle="none", label=dtype)
+        for dtype in present
+    ]
+    if budget:
+        handles.append(
+            Line2D([], [], color=INK, marker="|", markersize=11, markeredgewidth=2, linestyle="none", label="budget")
+        )
+        handles.append(
+            Line2D(
+                [], [], color=INK, marker="o", markerfacecolor="none", markersize=7, linestyle="none", label="median"
+            )
+        )
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9, labelcolor=INK
+    )
+
+
+def _finite(errors):
+    """Errors that are not numbers, at the right edge: a plot that left them out would flatter."""
+    return errors.replace([math.inf], math.nan).fillna(1.0)
+
+
+def _label(source, quantity):
+    return quantity if source == dtypes.SECTION else f"{quantity}\n{source.removeprefix('Gradient: ')}"

@@ -1,0 +1,77 @@
+"""The library against every oracle: what is measured, in which order."""
+
+import functools
+import sys
+
+from tqdm import tqdm
+
+import datasets
+
+from .. import harness
+from . import dtypes, gradients, rows, stability, tables, values
+
+DEFAULT_DATASETS = ("golden", "colour", "synthetic")
+
+
+def arguments(parser):
+    """Add the options of this question."""
+    parser.add_argument(
+        "--oracles", action="store_true", help="the library against every oracle; asked when nothing else is"
+    )
+    parser.add_argument(
+        "--dataset", nargs="+", choices=(*datasets.names(), "all"), metavar="NAME",
+        help=f"for --oracles: any of {', '.join(datasets.names())}, or all (default: {' '.join(DEFAULT_DATASETS)})",
+    )  # fmt: skip
+
+
+def sections(options, about):
+    """Measure and return the sections; `about` gets the lines that say of what they are made."""
+    names = options.dataset or DEFAULT_DATASETS
+    loaded = _all(about) if "all" in names else {name: datasets.load(name) for name in names}
+    pairs = {name: harness.some(every, options.limit) for name, every in loaded.items()}
+    about["pairs"] = ", ".join(f"{len(pairs[name])} of {len(every)} {name}" for name, every in loaded.items())
+    about.update({f"{name} pairs": every.note for name, every in loaded.items() if every.note})
+    with harness.single_threads() as threads:
+        table = rows.frame(_measure(pairs, options, threads))
+    return tables.made_of(table, loaded)
+
+
+def _all(about):
+    """Every dataset that is here; `about` gets the names of the others."""
+    loaded, missing = {}, []
+    for name in datasets.names():
+        try:
+            loaded[name] = datasets.load(name)
+        except datasets.DatasetMissing:
+            missing.append(name)
+    if missing:
+        about["not here"] = ", ".join(missing)
+    return loaded
+
+
+def _measure(pairs, options, threads):
+    """Every Measurement, with a progress bar for each section."""
+    chosen, device = options.backend, options.device
+    for name, few in pairs.items():
+        yield from (_unusable(name, problem) for problem in few.problems)
+        measure = functools.partial(values.measure, name, backends=chosen, device=device)
+        yield from harness.in_threads(threads, measure, few, f"values, {name}", functools.partial(_unusable, name))
+    unusable = functools.partial(_unusable, "golden")
+    # Gradients and dtypes are budgeted over the golden pairs; the original's gradients are of four others.
+    if {"golden", "golden-gradients"} & set(pairs):
+        few = harness.some(datasets.load("golden-gradients"), options.limit)
+        measure = functools.partial(gradients.measure_against_matlab, backends=chosen, device=device)
+        yield from harness.in_threads(threads, measure, few, "gradients, MATLAB", unusable)
+    if "golden" in pairs:
+        for module, title in ((gradients, "gradients, float64"), (dtypes, "dtypes")):
+            measure = functools.partial(module.measure, backends=chosen, device=device)
+            yield from harness.in_threads(threads, measure, pairs["golden"], title, unusable)
+    calls = tqdm(gradients.SMALL, **harness.bar("numerical derivatives"))
+    yield from gradients.measure_numerically(calls, chosen, device)
+    yield from stability.measure(tqdm(stability.work(options.limit), **harness.bar("stability")), chosen, device)
+
+
+def _unusable(dataset, problem):
+    tqdm.write(problem, file=sys.stderr)
+    what = ("Files", "", "", "", "files that cannot be used", dataset, problem.partition(":")[0], "count")
+    return rows.Measurement(*what, error=1.0, note=problem)

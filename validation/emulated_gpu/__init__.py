@@ -1,0 +1,1 @@
+"""Run the GPU kernels' machine code on a CPU."""

@@ -1,0 +1,1 @@
+"""What other implementations compute, and why."""

@@ -1,0 +1,1 @@
+"""Agreement with subjective scores (MOS, DMOS)."""
