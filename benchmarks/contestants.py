@@ -150,10 +150,10 @@ def _ours(backend):
 
 
 def _peer(peer, look):
-    obstacle = peer.obstacle() if look else None
+    obstacle = peer.unavailable_reason() if look else None
     return Contestant(
         name=peer.name, group=PEER, make=lambda metric, data_range: peer.function(metric, data_range=data_range),
-        convention=peer.convention, obstacle=obstacle, version=peer.version() if look and not obstacle else "",
+        convention=peer.description, obstacle=obstacle, version=peer.version() if look and not obstacle else "",
         metrics=tuple(peer.metrics), dtypes=peer.dtypes, devices=peer.devices, differentiable=peer.differentiable,
     )  # fmt: skip
 

@@ -1,16 +1,17 @@
-"""Other people's SSIM and MS-SSIM, each through its public API: ``PEERS[name].function("msssim", data_range=255)``.
+"""Other implementations of SSIM and MS-SSIM, called through their public APIs.
 
-Images are torch tensors (N, C, H, W), and the result is the mean over the batch. Settings are as close to Wang's as the
-API goes; with ``defaults=True`` they are those that a call with nothing but the images has. ``convention`` says what
-still differs, and ``conventions`` says it in such a way that `emulation` can compute it: where both give the same
-number, the difference from Wang is understood. Nothing is imported before it is used.
+``PEERS[name].function("msssim", data_range=255)`` returns a function of two torch tensors (N, C, H, W) that gives the
+mean over the batch. Its settings are as close to Wang's as the API allows; with ``defaults=True`` they are those of a
+call with the images only. `Peer.description` says in words what still differs from Wang, and `Peer.convention` says it
+as a `Convention`, which `Emulation` can compute. If both give the same number, the difference from Wang is explained.
+Packages are imported on first use.
 """
 
 from .convention import CAUSES, WANG, Convention
 from .emulation import Emulation
-from .in_numpy import NUMPY_PEERS
-from .in_torch import TORCH_PEERS
+from .numpy_peers import NUMPY_PEERS
 from .peer import Peer
+from .torch_peers import TORCH_PEERS
 
 __all__ = ["CAUSES", "PEERS", "WANG", "Convention", "Emulation", "Peer"]
 

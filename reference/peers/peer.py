@@ -1,4 +1,4 @@
-"""What is known of an implementation, and how it is called."""
+"""`Peer`: what an implementation offers, how it is called, and how to install it."""
 
 import dataclasses
 import functools
@@ -6,118 +6,135 @@ import importlib
 import importlib.metadata
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from .convention import WANG
+from .convention import WANG, Convention
+
+if TYPE_CHECKING:
+    import torch
+
+Function = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor | float"]
+Weights = Sequence[float] | None
+Builder = Callable[[str, float, Weights, bool], Function]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Peer:
-    """One implementation: what it offers, by what convention, and how to get it."""
+    """One implementation."""
 
     name: str
     package: str
-    """Its distribution on PyPI; empty where there is none."""
+    """Its distribution on PyPI; empty if there is none."""
     module: str
-    """What is imported to see whether it is there; empty where nothing has to be."""
-    convention: str
-    """One sentence: what it computes, and where that differs from Wang."""
-    build: Callable
-    """``build(metric, data_range, weights, defaults)`` makes the function of two tensors."""
-    conventions: Mapping = dataclasses.field(default_factory=dict)
-    """By metric the decisions that are not Wang's, as a Convention."""
-    by_default: Mapping = dataclasses.field(default_factory=dict)
+    """The module to import; empty if there is none."""
+    description: str
+    """One sentence: what it computes, and how that differs from Wang."""
+    build: Builder
+    """``build(metric, data_range, weights, defaults)`` returns the function of two tensors."""
+    conventions: Mapping[str, Convention] = dataclasses.field(default_factory=dict)
+    """By metric the convention that it follows, where that is not Wang's."""
+    default_conventions: Mapping[str, Convention] = dataclasses.field(default_factory=dict)
     """The same for calls with ``defaults=True``, where that makes a difference."""
     metrics: tuple[str, ...] = ("ssim", "msssim")
     differentiable: bool = True
-    """Whether the result is a tensor that gradients go through."""
-    weights: bool = False
+    """Whether the result is a tensor with a gradient."""
+    takes_weights: bool = False
     """Whether MS-SSIM takes weights, and so another number of scales."""
     dtypes: tuple[str, ...] = ("float32", "float64")
-    """What images may be; the result is not promised to be any good."""
+    """The dtypes that it accepts; nothing is said about the accuracy."""
     devices: tuple[str, ...] = ("cpu", "cuda")
     install: str = ""
     """The command that installs it; by default pip with the name of the package."""
-    needs: str = ""
-    """What the module has only in the right distribution: an attribute, or one of an attribute, after a dot."""
-    at_least: str = ""
-    """The first version, major and minor, that computes what is said here."""
-    load: Callable = importlib.import_module
+    required_attribute: str = ""
+    """An attribute that the module has only in the right distribution, for example "quality.QualitySSIM_compute"."""
+    min_version: str = ""
+    """The first version (major.minor) that the description holds for."""
+    load: Callable[[str], Any] = importlib.import_module
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.package and not self.install:
             object.__setattr__(self, "install", f"python -m pip install {self.package}")
 
-    def decisions(self, metric, defaults=False):
-        """The Convention that a metric is computed by."""
+    def convention(self, metric: str, defaults: bool = False) -> Convention:
+        """Return the convention that a metric follows."""
         closest = self.conventions.get(metric, WANG)
-        return self.by_default.get(metric, closest) if defaults else closest
+        return self.default_conventions.get(metric, closest) if defaults else closest
 
-    def version(self):
-        """The version that is installed; "formula" for what is written down here."""
+    def version(self) -> str:
+        """Return the installed version; "formula" for a peer that is written down here."""
         if not self.package:
             return "formula"
         try:
             return importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:  # another distribution of the same module, as for GPUs
-            return getattr(self._import(), "__version__", "unknown")
+            return str(getattr(self._import(), "__version__", "unknown"))
 
-    def obstacle(self):
-        """None, or the reason why it cannot be used here, with the command that installs it."""
+    def unavailable_reason(self) -> str | None:
+        """Return why the peer cannot be used here, with the command that installs it, or None if it can be used."""
         try:
             module = self._import()
-        except Exception as error:  # an installation that does not fit its surroundings raises whatever it likes
+        except Exception as error:  # an incompatible installation can raise any type of exception
             reason = str(error).strip().partition("\n")[0]
             return f"{self.name} needs {self.package} ({reason or type(error).__name__}): {self.install}"
-        if self.at_least and _numbers(self.version()) < _numbers(self.at_least):
-            return f"{self.name} needs {self.package} {self.at_least}, and this is {self.version()}: {self.install}"
-        if self.needs and functools.reduce(_attribute, self.needs.split("."), module) is None:
-            return f"{self.name} needs {self.package}, and this {self.module} is another build: {self.install}"
+        if self.min_version and _major_minor(self.version()) < _major_minor(self.min_version):
+            return f"{self.name} needs {self.package} >= {self.min_version}, got {self.version()}: {self.install}"
+        if self.required_attribute and functools.reduce(_attribute, self.required_attribute.split("."), module) is None:
+            return f"{self.name} needs {self.package}, but this {self.module} is from another package: {self.install}"
         if "cpu" not in self.devices:
             import torch
 
             if not torch.cuda.is_available():
-                return f"{self.name} runs on GPUs alone, and torch finds none"
+                return f"{self.name} runs on CUDA only, and no CUDA device is available"
         return None
 
-    def function(self, metric, *, data_range=1.0, weights=None, defaults=False):
-        """The mean of a metric as a function of two tensors.
+    def function(
+        self, metric: str, *, data_range: float = 1.0, weights: Sequence[float] | None = None, defaults: bool = False
+    ) -> Function:
+        """Return the batch mean of a metric as a function of two tensors.
 
         Parameters
         ----------
         metric : {"ssim", "msssim"}
         data_range : float, default 1
-            The distance between the least and the largest value that images can have.
+            The difference between the largest and the smallest possible value.
         weights : sequence of float, optional
-            The exponent of each scale, for peers that take them.
+            The exponent of each scale, for peers that accept weights.
         defaults : bool, default False
-            Leave every setting as it is out of the box, so that a peer that guesses the range of the images does;
-            others are told `data_range` all the same.
+            Leave every setting at its default. A peer that guesses the data range by default then does so; others still
+            get `data_range`.
 
         Returns
         -------
         callable
-            ``(img1, img2)`` of (N, C, H, W) to a tensor of no dimensions, or to a float where the peer has no gradient.
+            ``(img1, img2)``, both (N, C, H, W), to a scalar tensor, or to a float if the peer has no gradient.
+
+        Raises
+        ------
+        ValueError
+            If the peer does not have the metric or does not accept weights.
+        ImportError
+            If the peer cannot be used here.
         """
         if metric not in self.metrics:
             raise ValueError(f"metric must be one of {', '.join(self.metrics)} for {self.name}, got {metric!r}")
-        if weights is not None and (not self.weights or metric != "msssim"):
-            raise ValueError(f"weights: {self.name} takes none for {metric}, got {weights!r}")
-        obstacle = self.obstacle()
-        if obstacle:
-            raise ImportError(obstacle)
+        if weights is not None and (not self.takes_weights or metric != "msssim"):
+            raise ValueError(f"weights must be None for {metric} of {self.name}, got {weights!r}")
+        reason = self.unavailable_reason()
+        if reason:
+            raise ImportError(reason)
         return self.build(metric, float(data_range), weights, defaults)
 
-    def _import(self):
+    def _import(self) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # theirs, about their own dependencies
+            warnings.simplefilter("ignore")  # warnings about the package's own dependencies
             return self.load(self.module) if self.module else None
 
 
-def _numbers(version):
-    """Major and minor, of a release or of what comes before one; nothing of what tells no version."""
+def _major_minor(version: str) -> tuple[int, ...]:
+    """Return the major and minor version, also of pre-releases; an empty tuple for "unknown"."""
     return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
-def _attribute(owner, name):
+def _attribute(owner: Any, name: str) -> Any:
     return getattr(owner, name, None)

@@ -1,8 +1,8 @@
-"""The image pairs that peers are compared on, by what tends to set implementations apart."""
+"""The image pairs that peers are compared on, grouped by what makes implementations differ."""
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,24 +11,24 @@ from reference import golden
 from reference.peers import Emulation
 
 KINDS = {
-    "even": "sides even at every halving",
+    "even": "even sides at every scale",
     "odd": "both sides odd",
-    "mixed": "one side odd, or odd after some halvings",
+    "mixed": "one side odd, or odd sides at coarser scales",
     "colour": "three channels",
-    "flat": "one value everywhere",
-    "black": "black against black, a picture against black, a picture in a black frame",
-    "anti-correlated": "a picture against its negative",
+    "flat": "constant images",
+    "black": "black against black, an image against black, an image in a black frame",
+    "anti-correlated": "an image against its negative",
     "small": "a shorter side below 176, where the original refuses MS-SSIM",
-    "not 5 scales": "three scales, of exponents 0.2, 0.3 and 0.5",
-    "bfloat16": "the even ones as bfloat16, which holds 0..255 exactly",
+    "not 5 scales": "three scales with exponents 0.2, 0.3 and 0.5",
+    "bfloat16": "pairs of kind even in bfloat16, which represents 0..255 exactly",
 }
 THREE_SCALES = (0.2, 0.3, 0.5)
-# Numbers in an image up to which float64 is measured too, and what takes seconds.
-FEW = 120_000
+# Images with at most this many values are also measured in float64 and by slow peers.
+SMALL_SIZE = 120_000
 
 
 class Case(NamedTuple):
-    """A pair, and how it is to be compared."""
+    """An image pair, and how to compare it."""
 
     kind: str
     name: str
@@ -36,46 +36,46 @@ class Case(NamedTuple):
     """(C, H, W) in float64."""
     img2: np.ndarray
     data_range: float
-    weights: tuple | None = None
-    narrow: bool = False
-    """bfloat16 in place of float32."""
-    matlab: dict | None = None
-    """What the MATLAB code returned, by metric."""
+    weights: tuple[float, ...] | None = None
+    bfloat16: bool = False
+    """Measure in bfloat16 instead of float32."""
+    matlab: dict[str, float | complex] | None = None
+    """The result of the MATLAB code by metric."""
 
     @property
-    def small(self):
-        """Whether to measure float64 too, and what takes seconds."""
-        return self.img1.size <= FEW
+    def is_small(self) -> bool:
+        """Whether the pair is also measured in float64 and by slow peers."""
+        return self.img1.size <= SMALL_SIZE
 
     @property
-    def dtypes(self):
-        """What the images are given as."""
-        return ("bfloat16",) if self.narrow else ("float32", "float64") if self.small else ("float32",)
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes to measure in."""
+        return ("bfloat16",) if self.bfloat16 else ("float32", "float64") if self.is_small else ("float32",)
 
-    def wang(self, metric, emulation):
-        """Wang's number: MATLAB's where there is one; complex or NaN where there is no real one."""
+    def wang(self, metric: str, emulation: Emulation) -> float | complex:
+        """Return Wang's value, from MATLAB if it is known; complex or NaN where there is no real value."""
         if self.matlab:
             return self.matlab[metric]
         return emulation.value(metric) if self.weights is None else emulation.value(metric, weights=self.weights)
 
-    def emulation(self):
-        """The pair under any convention."""
+    def emulation(self) -> Emulation:
+        """Return an emulation of conventions on this pair."""
         return Emulation(self.img1, self.img2, self.data_range)
 
 
-class Maker(NamedTuple):
-    """A case that is made when its turn comes."""
+class LazyCase(NamedTuple):
+    """A case that is made when it is called."""
 
     kind: str
-    make: Callable
+    make: Callable[[], Case]
 
-    def __call__(self):
+    def __call__(self) -> Case:
         return self.make()._replace(kind=self.kind)
 
 
-def makers():
-    """A Maker of every case, kind after kind."""
-    by_kind = {kind: [] for kind in KINDS}
+def all_cases() -> list[LazyCase]:
+    """Return every case, kind by kind."""
+    by_kind: dict[str, list[Callable[[], Case]]] = {kind: [] for kind in KINDS}
     pairs = datasets.load("golden")
     for index, name in enumerate(pairs.names):
         by_kind[_kind_of(name)].append(functools.partial(_golden, pairs, index))
@@ -87,15 +87,19 @@ def makers():
     by_kind["black"] = [functools.partial(_black, pairs, form) for form in ("both", "one", "frame")]
     by_kind["small"] = [functools.partial(_small, pairs, *shape) for shape in ((165, 170), (100, 120))]
     by_kind["not 5 scales"] = [
-        functools.partial(_three_scales, pairs, *one)
-        for one in (("camera-512x512-boxed", None), ("brick-511x509-shifted", None), ("camera-512x512-boxed", 60))
+        functools.partial(_three_scales, pairs, name, side)
+        for name, side in (
+            ("camera-512x512-boxed", None),
+            ("brick-511x509-shifted", None),
+            ("camera-512x512-boxed", 60),
+        )
     ]
     by_kind["bfloat16"] = [functools.partial(_in_bfloat16, make) for make in by_kind["even"][-6:]]
-    return [Maker(kind, make) for kind, made in by_kind.items() for make in made]
+    return [LazyCase(kind, make) for kind, makers in by_kind.items() for make in makers]
 
 
-def _kind_of(name):
-    """The kind of a golden pair, of which the name says it: image-HEIGHTxWIDTH-recipe."""
+def _kind_of(name: str) -> str:
+    """Return the kind of a golden pair from its name, image-HEIGHTxWIDTH-recipe."""
     _, size, recipe = name.rsplit("-", 2)
     sides = [int(side) for side in size.split("x")]
     if recipe == "negative":
@@ -105,30 +109,30 @@ def _kind_of(name):
     return "even" if all(side % 16 == 0 for side in sides) else "mixed"
 
 
-def case_of(pair, **more):
-    """The Case of a pair of a dataset, without a kind."""
-    planes = [
+def case_of(pair: datasets.Pair, **fields: Any) -> Case:
+    """Return the case of a dataset's pair, without a kind."""
+    img1, img2 = (
         (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]).astype(np.float64)
         for image in (pair.reference, pair.distorted)
-    ]
-    return Case("", pair.name, *planes, pair.data_range, **more)
+    )
+    return Case("", pair.name, img1, img2, pair.data_range, **fields)
 
 
-def _golden(pairs, index):
-    figures = golden.values()[pairs.names[index]]
-    return case_of(pairs[index], matlab={"ssim": figures.ssim_index, "msssim": figures.msssim_product})
+def _golden(pairs: datasets.Pairs, index: int) -> Case:
+    values = golden.values()[pairs.names[index]]
+    return case_of(pairs[index], matlab={"ssim": values.ssim_index, "msssim": values.msssim_product})
 
 
-def _dataset(pairs, index, side=None):
+def _dataset(pairs: datasets.Pairs, index: int, side: int | None = None) -> Case:
     case = case_of(pairs[index])
     return case._replace(img1=case.img1[:, :side, :side], img2=case.img2[:, :side, :side])
 
 
-def _named(pairs, name):
+def _named(pairs: datasets.Pairs, name: str) -> Case:
     return case_of(pairs[pairs.names.index(name)])
 
 
-def _black(pairs, form):
+def _black(pairs: datasets.Pairs, form: str) -> Case:
     case = _named(pairs, "camera-512x512-boxed")
     img1, img2 = case.img1[:, :256, :256].copy(), case.img2[:, :256, :256].copy()
     if form == "frame":
@@ -140,13 +144,13 @@ def _black(pairs, form):
     return case._replace(name=f"black-{form}", img1=img1, img2=img2)
 
 
-def _small(pairs, height, width):
+def _small(pairs: datasets.Pairs, height: int, width: int) -> Case:
     case = _named(pairs, "chelsea-299x451-noisy")
     img1, img2 = (image[:, :height, :width] for image in (case.img1, case.img2))
     return case._replace(name=f"chelsea-{height}x{width}-noisy", img1=img1, img2=img2)
 
 
-def _three_scales(pairs, name, side):
+def _three_scales(pairs: datasets.Pairs, name: str, side: int | None) -> Case:
     case = _named(pairs, name)
     if side:
         name = f"{name.split('-')[0]}-{side}x{side}"
@@ -154,5 +158,5 @@ def _three_scales(pairs, name, side):
     return case._replace(name=name, img1=img1, img2=img2, weights=THREE_SCALES)
 
 
-def _in_bfloat16(make):
-    return make()._replace(narrow=True)
+def _in_bfloat16(make: Callable[[], Case]) -> Case:
+    return make()._replace(bfloat16=True)

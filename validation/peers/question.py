@@ -1,91 +1,106 @@
-"""What every other implementation really computes: how far from Wang in value and gradient, and why."""
+"""What other implementations compute: their deviation from Wang in value and gradient, and its causes."""
 
+import argparse
 import collections
 import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import datasets
 import msssim
 from reference.peers import PEERS, Peer
 
 from .. import harness
+from ..report.section import Section
 from . import measure, tables
-from .cases import makers
+from .cases import LazyCase, all_cases
 
-# How many pairs of each kind, spread evenly: enough that every kind has all that sets implementations apart.
-PAIRS, PAIRS_OF_GRADIENTS = 6, 3
+# The number of pairs per kind of image, evenly spaced. All implementations can be told apart by these.
+PAIRS, PAIRS_FOR_GRADIENTS = 6, 3
 
 
-class Ours(Peer):
-    """A backend of this library in the form of a peer: one more row."""
+class Backend(Peer):
+    """A backend of this library in the form of a peer: one more row in the tables."""
 
-    def version(self):
+    def version(self) -> str:
         return msssim.__version__
 
 
-def arguments(parser):
-    """Add the options of this question."""
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line options of this question."""
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, metavar="NAME",
-        help=f"how far other implementations are from Wang, and why: all, or any of {'; '.join(PEERS)}",
+        help="measure how far other implementations are from Wang, and why: all of them, or any of "
+        f"{'; '.join(PEERS)}",
     )  # fmt: skip
 
 
-def sections(options, about):
-    """Measure and return the section; `about` gets the lines that say of what it is made."""
+def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section]:
+    """Measure and return the section; add what was measured to `about`."""
     chosen = {name: PEERS[name] for name in options.peers or PEERS}
-    obstacles = {name: reason for name, peer in chosen.items() if (reason := _obstacle(peer, options.device))}
-    own = [ours(backend) for backend in options.backend]
-    others = [peer for name, peer in chosen.items() if name not in obstacles]
+    reasons = {name: _unavailable_reason(peer, options.device) for name, peer in chosen.items()}
+    unavailable = {name: reason for name, reason in reasons.items() if reason}
+    own = [backend_peer(backend) for backend in options.backend]
+    others = [peer for name, peer in chosen.items() if name not in unavailable]
     about["peers"] = ", ".join(f"{peer.name} {peer.version()}" for peer in others)
-    found = _measured([*own, *others], options, about)
-    return [tables.made_of(own, chosen.values(), obstacles, *found)]
+    found = _measure([*own, *others], options, about)
+    return [tables.make_section(own, list(chosen.values()), unavailable, found)]
 
 
-def ours(backend):
-    """A backend of this library in the form of a peer."""
+def backend_peer(backend: str) -> Backend:
+    """Return a backend of this library in the form of a peer."""
 
-    def build(metric, data_range, weights, defaults):
-        function = {"ssim": msssim.ssim, "msssim": msssim.msssim}[metric]
+    def build(metric: str, data_range: float, weights: Sequence[float] | None, defaults: bool) -> Any:
+        function: Any = {"ssim": msssim.ssim, "msssim": msssim.msssim}[metric]
         options = {} if weights is None else {"weights": weights}
         return functools.partial(function, data_range=data_range, backend=backend, **options)
 
-    return Ours(
-        name=f"msssim, {backend}", package="", module="", build=build, weights=True, convention="Wang's",
+    return Backend(
+        name=f"msssim, {backend}", package="", module="", build=build, takes_weights=True, description="Wang's",
         dtypes=("float32", "float64", "bfloat16"),
     )  # fmt: skip
 
 
-def _obstacle(peer, device):
-    on_gpus_alone = "cpu" not in peer.devices and str(device).startswith("cpu")
-    return peer.obstacle() or (f"{peer.name} runs on GPUs alone: --device cuda" if on_gpus_alone else None)
+def _unavailable_reason(peer: Peer, device: str) -> str | None:
+    cuda_only = "cpu" not in peer.devices and str(device).startswith("cpu")
+    return peer.unavailable_reason() or (f"{peer.name} runs on CUDA only: --device cuda" if cuda_only else None)
 
 
-def _measured(peers, options, about):
-    """The Values, Gradients and Sides of the peers."""
-    every, device = makers(), options.device
+class _Task(NamedTuple):
+    measure: Any
+    """A function of (peers, device, items) that yields measurements."""
+    items: Sequence[Any]
+    title: str
+
+
+def _measure(peers: Sequence[Peer], options: argparse.Namespace, about: dict[str, str]) -> measure.Measurements:
+    every, device = all_cases(), options.device
     cases = _of_each_kind(every, options.limit or PAIRS)
-    few = _of_each_kind(cases, options.limit or PAIRS_OF_GRADIENTS)
+    few = _of_each_kind(cases, options.limit or PAIRS_FOR_GRADIENTS)
     total, taken = (collections.Counter(case.kind for case in some) for some in (every, cases))
     about["pairs for peers"] = ", ".join(f"{taken[kind]} of {total[kind]} {kind}" for kind in total)
     pairs = harness.some(datasets.load("golden-gradients"), options.limit)
-    exact = ours("torch")
+    tasks = (
+        _Task(measure.values, cases, "peers, values"),
+        _Task(functools.partial(measure.gradients, backend_peer("torch")), few, "peers, gradients"),
+        _Task(measure.gradients_against_matlab, pairs, "peers, MATLAB"),
+        _Task(measure.smallest_sides, peers, "peers, sizes"),
+    )
     with harness.single_threads() as threads:
-        return [
-            list(harness.in_threads(threads, functools.partial(function, peers, device), items, title))
-            for function, items, title in (
-                (measure.values, cases, "peers, values"),
-                (functools.partial(measure.gradients, exact), few, "peers, gradients"),
-                (measure.gradients_against_matlab, pairs, "peers, MATLAB"),
-                (measure.sides, peers, "peers, sizes"),
-            )
-        ]
+        values, gradients, matlab, sides = (
+            list(harness.in_threads(threads, functools.partial(task.measure, peers, device), task.items, task.title))
+            for task in tasks
+        )
+    return measure.Measurements(values, [*gradients, *matlab], sides)
 
 
-def _of_each_kind(cases, limit):
-    """At most `limit` of each kind, spread evenly."""
+def _of_each_kind(cases: Iterable[LazyCase], limit: int) -> list[LazyCase]:
+    """Return at most `limit` cases of each kind, evenly spaced."""
+    by_kind: dict[str, list[LazyCase]] = {}
+    for case in cases:
+        by_kind.setdefault(case.kind, []).append(case)
     chosen = []
-    for kind in dict.fromkeys(case.kind for case in cases):
-        of_kind = [case for case in cases if case.kind == kind]
+    for of_kind in by_kind.values():
         count = min(limit, len(of_kind))
-        chosen += [of_kind[place * len(of_kind) // count] for place in range(count)]
+        chosen += [of_kind[index * len(of_kind) // count] for index in range(count)]
     return chosen

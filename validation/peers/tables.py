@@ -1,217 +1,245 @@
-"""The section of the report on other implementations: tables, and the heat map of deviations."""
+"""The report section on other implementations: tables, and the heat map of deviations."""
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 
+from reference.peers import Peer
+
 from .. import tolerances
 from ..report import plots
 from ..report.section import BROKEN, PASS, Figure, Section, Table, number
 from .cases import KINDS
-from .measure import CLOSEST, COMPLEX, DEFAULTS, MATLAB, REFUSED, SCALES, Gradient, Side, Value
+from .measure import (
+    CLOSEST,
+    COMPLEX,
+    DEFAULTS,
+    MATLAB,
+    REFUSED,
+    SCALES,
+    Gradient,
+    Measurements,
+    Side,
+    Value,
+)
 
 TITLE = "What do other implementations compute?"
-TEXT = """Each peer is called through its public API, with its settings as close to Wang's as they go ("closest"), and
-where that makes a difference as it is out of the box ("defaults"). The deviation is the absolute difference from what
-Wang's MATLAB code returned, or from `reference/wang.py` in float64 where it was not run; images are float32 in 0..255
-unless a column says otherwise.
+TEXT = """Each peer is called through its public API, with settings as close to Wang's as possible ("closest"), and
+where that makes a difference also with its default settings ("defaults"). The deviation is the absolute difference from
+the value of Wang's MATLAB code, or of `reference/wang.py` in float64 where the MATLAB code was not run. Images are
+float32 in 0..255 unless a column says otherwise.
 
-The causes are not claims: the number of each peer is computed again in float64 by Wang's algorithm with the peer's own
-decisions in place of his, and what remains of the difference is rounding. What a cause is worth is how much that number
-changes when that decision alone is taken back."""
+The causes are verified: the value of each peer is emulated in float64 by Wang's algorithm with the peer's decisions.
+The residual, which is the difference from this emulation, is rounding error. The effect of a cause is how much the
+emulated value changes when Wang's decision is restored for that cause alone."""
 METRICS = {"ssim": "SSIM", "msssim": "MS-SSIM"}
-_PICTURES = ("even", "odd", "mixed", "colour")
-# Where an implementation is said to give Wang's number: what float32 without a shift loses on ordinary pictures.
-ALIKE = 1e-4
-_LEAST, _MOST = 1e-7, 1.0  # of the heat map's colours
+_ORDINARY_KINDS = ("even", "odd", "mixed", "colour")
+# The deviation up to which a peer is said to agree with Wang: the rounding error of float32 on ordinary images when
+# the moments are not shifted.
+AGREEMENT = 1e-4
+_MIN_COLOUR, _MAX_COLOUR = 1e-7, 1.0  # deviations at the ends of the heat map's colours
+
+Cell = Callable[[pd.DataFrame], str]
 
 
-def made_of(own, peers, obstacles, values, gradients, gradients_matlab, sides):
-    """The Section of measurements (see `conformance_measure`); `own` are this library's backends."""
-    values = pd.DataFrame(values, columns=Value._fields)
-    slopes = pd.DataFrame([*gradients, *gradients_matlab], columns=Gradient._fields)
-    sides = pd.DataFrame(sides, columns=Side._fields)
+def make_section(
+    own: Sequence[Peer], peers: Sequence[Peer], unavailable: Mapping[str, str], measured: Measurements
+) -> Section:
+    """Return the section; `own` are this library's backends, `unavailable` the reason by name of a peer."""
+    values = pd.DataFrame(measured.values, columns=Value._fields)
+    gradients = pd.DataFrame(measured.gradients, columns=Gradient._fields)
+    sides = pd.DataFrame(measured.sides, columns=Side._fields)
     closest = values[(values.settings == CLOSEST) & (values.dtype != "float64")]
-    names = [peer.name for peer in own]
-    tables = [_deviations(closest), _causes(values), _defaults(values), _slopes(slopes), _sides(sides)]
-    return Section(
-        "peers", TITLE, TEXT, tuple(table for table in (*tables, _peers(peers, obstacles)) if len(table.frame)),
-        (_heat_map(closest),), *_verdict(names, closest, slopes, len(obstacles)),
-        {"peers.csv": values, "peers.json": _summary(values), "peers_gradients.csv": slopes, "peers_sides.csv": sides},
+    tables = (
+        _deviations(closest), _causes(values), _defaults(values), _gradients(gradients), _sides(sides),
+        _peers(peers, unavailable),
     )  # fmt: skip
+    verdict, summary = _verdict([peer.name for peer in own], closest, gradients, len(unavailable))
+    data = {
+        "peers.csv": values,
+        "peers.json": _summary(values),
+        "peers_gradients.csv": gradients,
+        "peers_sides.csv": sides,
+    }
+    shown = tuple(table for table in tables if len(table.frame))
+    return Section("peers", TITLE, TEXT, shown, (_heat_map(closest),), verdict, summary, data)
 
 
-def _verdict(own, values, slopes, missing):
-    """Budgets are this library's; what others compute has none."""
+def _verdict(own: list[str], values: pd.DataFrame, gradients: pd.DataFrame, missing: int) -> tuple[str, str]:
+    """Return verdict and summary; only this library has budgets."""
     ours = values[values.peer.isin(own)]
-    budgeted = [tolerances.budget("value", row.dtype, row.peer.partition(", ")[2]).worst for row in ours.itertuples()]
-    # Where Wang has no number, or refuses, there is nothing to keep.
-    due = (ours.state == "") & ours.wang.notna()
-    wrong = int((due & ~(ours.deviation <= budgeted)).sum())
-    of_images = slopes[slopes.peer.isin(own) & (slopes.state == "") & (slopes.kind != "bfloat16")]
-    wrong += int((~(of_images.deviation <= tolerances.BUDGETS["gradient", "float32"].worst)).sum())
-    pictures = values[values.kind.isin(_PICTURES) & ~values.peer.isin(own) & (values.metric == "msssim")]
-    worst = pictures.groupby("peer", sort=False).deviation.max()
-    alike = [name for name, one in worst.items() if one <= ALIKE]
+    limits = [tolerances.budget("value", row.dtype, row.peer.partition(", ")[2]).worst for row in ours.itertuples()]
+    comparable = (ours.state == "") & ours.wang.notna()  # Wang has a real value, and accepts the size
+    exceeded = int((comparable & ~(ours.deviation <= limits)).sum())
+    ours = gradients[gradients.peer.isin(own) & (gradients.state == "") & (gradients.kind != "bfloat16")]
+    exceeded += int((~(ours.deviation <= tolerances.BUDGETS["gradient", "float32"].worst)).sum())
+    others = values[values.kind.isin(_ORDINARY_KINDS) & ~values.peer.isin(own) & (values.metric == "msssim")]
+    worst = others.groupby("peer", sort=False).deviation.max()
+    agreeing = [str(name) for name, deviation in worst.items() if deviation <= AGREEMENT]
+    first = f"This library exceeds {exceeded} budgets." if exceeded else "This library meets its budgets on all images."
     summary = (
-        "This library keeps its tolerances on every kind of image. "
-        if not wrong
-        else f"This library breaks {wrong} tolerances. "
+        f"{first} Of {len(worst)} others with MS-SSIM, {len(agreeing)} ({', '.join(agreeing) or 'none'}) agree with "
+        f"Wang within {AGREEMENT:g} on even, odd, mixed and colour images; {missing} could not be imported."
     )
-    summary += (
-        f"Of {len(worst)} others with MS-SSIM, {len(alike)} ({', '.join(alike) or 'none'}) give Wang's number within "
-        f"{ALIKE:g} on even, odd, mixed and colour images; {missing} could not be imported."
-    )
-    return BROKEN if wrong else PASS, summary
+    return BROKEN if exceeded else PASS, summary
 
 
-def _rows(values):
-    """((peer, metric), rows) in the order of appearance, SSIM first."""
-    for metric in METRICS:
+def _by_peer(values: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield ((peer, name of the metric), rows), SSIM first."""
+    for metric, name in METRICS.items():
         for peer, rows in values[values.metric == metric].groupby("peer", sort=False):
-            yield (peer, METRICS[metric]), rows
+            yield (str(peer), name), rows
 
 
-def _by_kind(values, kinds, cell):
-    lines = [(*key, *(cell(rows[rows.kind == kind]) for kind in kinds)) for key, rows in _rows(values)]
+def _by_kind(values: pd.DataFrame, kinds: Iterable[str], cell: Cell) -> pd.DataFrame:
+    lines = [(*key, *(cell(rows[rows.kind == kind]) for kind in kinds)) for key, rows in _by_peer(values)]
     return pd.DataFrame(lines, columns=["peer", "index", *kinds])
 
 
-def _deviations(values):
+def _deviations(values: pd.DataFrame) -> Table:
     kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
     return Table(
-        f"Largest deviation from Wang by kind of image, settings as close to his as they go. {kinds}. The original's "
-        "MS-SSIM is complex where a mean of cs is negative: the cell says what comes instead. It refuses MS-SSIM below "
-        "176 pixels, where the deviation is from its formula carried on as far as a window fits.",
-        _by_kind(values, KINDS, _cell),
+        f"Largest deviation from Wang by kind of image, closest settings. {kinds}. Where a mean of cs is negative, the "
+        "original's MS-SSIM is complex: the cell shows what the peer returns. The original refuses MS-SSIM below 176 "
+        "pixels; there the deviation is from its formula, extended to all sizes that the window fits.",
+        _by_kind(values, KINDS, _deviation_cell),
     )
 
 
-def _defaults(values):
+def _defaults(values: pd.DataFrame) -> Table:
     changed = values[values.settings == DEFAULTS]
     return Table(
-        "Largest deviation out of the box, of those whose defaults are not the closest settings. Images and, where it "
-        "is not guessed, their range are all that is given.",
-        _by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], _cell),
+        "Largest deviation with default settings, where they differ from the closest settings. Only the images are "
+        "given, and their data range if the peer does not guess it.",
+        _by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], _deviation_cell),
     )
 
 
-def _cell(rows):
-    """The worst deviation, and in words what has none."""
+def _deviation_cell(rows: pd.DataFrame) -> str:
+    """Return the largest deviation, and in words the rows without one."""
     parts = []
     if rows.deviation.notna().any():
         parts.append(number(rows.deviation.max()))
-    instead = {
+    for_complex = {
         "NaN" if math.isnan(value) else "0" if value == 0 else "a number" for value in rows.value[rows.state == COMPLEX]
     }
-    parts += [f"{', '.join(sorted(instead))} for complex"] if instead else []
-    plain = rows[(rows.state == "") & rows.deviation.isna()]
-    parts += ["NaN"] if (plain.value.isna() & plain.wang.notna()).any() else []
-    parts += ["a number for none"] if (plain.value.notna() & plain.wang.isna()).any() else []
+    parts += [f"{', '.join(sorted(for_complex))} for complex"] if for_complex else []
+    undefined = rows[(rows.state == "") & rows.deviation.isna()]
+    parts += ["NaN"] if (undefined.value.isna() & undefined.wang.notna()).any() else []
+    parts += ["a number for none"] if (undefined.value.notna() & undefined.wang.isna()).any() else []
     refused = int((rows.state == REFUSED).sum())
     if refused:
         parts.append("refuses" if refused == len(rows) else f"refuses {refused} of {len(rows)}")
     return "; ".join(parts) or "–"
 
 
-def _causes(values):
-    """What every difference comes from, and what is left when it is emulated."""
+def _causes(values: pd.DataFrame) -> Table:
+    """Return the causes of every difference, and the residuals."""
     lines = []
     for settings in (CLOSEST, DEFAULTS):
-        for key, rows in _rows(values[values.settings == settings]):
-            narrow = rows[rows.dtype == "float32"]
-            left = [rows.left[(rows.dtype == dtype)].max() for dtype in ("float64", "float32", "bfloat16")]
-            lines.append((*key, settings, narrow.deviation.max(), _in_words(rows), *left))
-    names = ["peer", "index", "settings", "deviation", "causes", "left, float64", "left, float32", "left, bfloat16"]
+        for key, rows in _by_peer(values[values.settings == settings]):
+            deviation = rows[rows.dtype == "float32"].deviation.max()
+            residuals = [rows.residual[rows.dtype == dtype].max() for dtype in ("float64", "float32", "bfloat16")]
+            lines.append((*key, settings, deviation, _effects(rows), *residuals))
+    numbers = ["residual, float64", "residual, float32", "residual, bfloat16"]
     return Table(
-        "Causes. The largest deviation in float32 on any kind of image; what it comes from, with how much each cause "
-        "alone changes the value at most; and what is left of the deviation when the convention is emulated, which is "
-        "the rounding of that dtype; where a guessed range makes the constants vanish, on flat images, rounding alone "
-        "decides. float64, and what takes seconds, on images of at most 120 000 numbers.",
-        pd.DataFrame(lines, columns=names),
-        dict.fromkeys((names[3], *names[5:]), number),
+        "Causes. The largest deviation in float32 on any kind of image; its causes, each with its largest effect on "
+        "the value; and the residual under the emulation, which is the rounding error of that dtype. On constant "
+        "images, where a guessed data range is 0 and the constants vanish, the value is rounding error only. Images "
+        "with at most 120 000 values are also measured in float64 and by slow peers.",
+        pd.DataFrame(lines, columns=["peer", "index", "settings", "deviation", "causes", *numbers]),
+        dict.fromkeys(("deviation", *numbers), number),
         prose=("causes",),
     )
 
 
-def _in_words(rows):
+def _effects(rows: pd.DataFrame) -> str:
     effects = pd.DataFrame(list(rows.effects.dropna())).max().sort_values(ascending=False)
-    return "; ".join(f"{cause} {number(one)}" for cause, one in effects.items() if one > 1e-7) or "none"
+    return "; ".join(f"{cause} {number(effect)}" for cause, effect in effects.items() if effect > 1e-7) or "none"
 
 
-def _slopes(slopes):
-    def cell(rows):
-        parts = [number(rows.deviation.max())] if rows.deviation.notna().any() else []
-        parts += sorted({f"{note} for complex" for note in rows.note[rows.state == COMPLEX]})
-        parts += sorted(set(rows.note[(rows.state == "") & rows.deviation.isna()]))
-        refused = int((rows.state == REFUSED).sum())
-        if refused:
-            parts.append("–" if refused == len(rows) else f"none for {refused} of {len(rows)}")
-        return "; ".join(parts) or "–"
-
+def _gradients(gradients: pd.DataFrame) -> Table:
     return Table(
-        "Largest deviation of the gradient, settings as close to Wang's as they go. Relative to the largest entry: "
-        f"in column {MATLAB} against central differences of Wang's code at sampled pixels, else every entry against "
-        "this library's plain backend in float64. Where the original is complex: is it NaN, zero or finite?",
-        _by_kind(slopes, [MATLAB, *KINDS], cell),
+        "Largest deviation of the gradient, closest settings. Relative to its largest entry. Column "
+        f"{MATLAB} compares sampled pixels with central differences of Wang's code; the other columns compare every "
+        "entry with this library's plain PyTorch backend in float64. Where the original is complex, the cell says "
+        "whether the gradient is NaN, zero or finite.",
+        _by_kind(gradients, [MATLAB, *KINDS], _gradient_cell),
     )
 
 
-def _sides(sides):
+def _gradient_cell(rows: pd.DataFrame) -> str:
+    parts = [number(rows.deviation.max())] if rows.deviation.notna().any() else []
+    parts += sorted({f"{note} for complex" for note in rows.note[rows.state == COMPLEX]})
+    parts += sorted(set(rows.note[(rows.state == "") & rows.deviation.isna()]))
+    refused = int((rows.state == REFUSED).sum())
+    if refused:
+        parts.append("–" if refused == len(rows) else f"none for {refused} of {len(rows)}")
+    return "; ".join(parts) or "–"
+
+
+def _sides(sides: pd.DataFrame) -> Table:
     columns = [f"{scales} scales" for scales in SCALES]
-    frame = sides.assign(scales=[f"{scales} scales" for scales in sides.scales]).pivot(
-        index="peer", columns="scales", values="side"
-    )
+    named = sides.assign(scales=[f"{scales} scales" for scales in sides.scales])
+    frame = named.pivot(index="peer", columns="scales", values="side")
     frame = frame.reindex(sides.peer.unique()).reindex(columns=columns)
     wang = pd.DataFrame([[11.0 * 2 ** (scales - 1) for scales in SCALES]], columns=columns, index=["Wang"])
     frame = pd.concat([wang, frame]).rename_axis("peer").reset_index()
     return Table(
-        "The smallest square image that each gives a number for. Empty where the number of scales cannot be chosen; "
-        "\"not finite\" where no side up to 400 is taken.", frame, dict.fromkeys(columns, number),
+        "The smallest square image that each accepts. Empty if the number of scales cannot be chosen; \"not finite\" "
+        "if no side up to 400 is accepted.", frame, dict.fromkeys(columns, number),
     )  # fmt: skip
 
 
-def _peers(peers, obstacles):
+def _peers(peers: Sequence[Peer], unavailable: Mapping[str, str]) -> Table:
     lines = [
-        (peer.name, "–" if peer.name in obstacles else peer.version(), peer.convention, obstacles.get(peer.name, ""))
+        (
+            peer.name,
+            "–" if peer.name in unavailable else peer.version(),
+            peer.description,
+            unavailable.get(peer.name, ""),
+        )
         for peer in peers
     ]
     return Table(
-        "The peers. What each computes, and why some could not be asked.",
+        "The peers. What each computes, and why some were not measured.",
         pd.DataFrame(lines, columns=["peer", "version", "convention", "not measured because"]),
         prose=("convention", "not measured because"),
     )
 
 
-def _summary(values):
-    keys = ["peer", "metric", "settings", "kind", "dtype"]
-    grouped = values.groupby(keys, sort=False)
-    summary = grouped.agg(pairs=("pair", "size"), deviation=("deviation", "max"), left=("left", "max")).reset_index()
+def _summary(values: pd.DataFrame) -> pd.DataFrame:
+    grouped = values.groupby(["peer", "metric", "settings", "kind", "dtype"], sort=False)
+    summary = grouped.agg(
+        pairs=("pair", "size"), deviation=("deviation", "max"), residual=("residual", "max")
+    ).reset_index()
     summary["refused"] = [int((rows.state == REFUSED).sum()) for _, rows in grouped]
     summary["complex"] = [int((rows.state == COMPLEX).sum()) for _, rows in grouped]
     return summary
 
 
-def _heat_map(values):
-    """Peers by kinds of image, the colour by the deviation."""
-    keys, cells = zip(*_rows(values), strict=True)
+def _heat_map(values: pd.DataFrame) -> Figure:
+    """Draw peers by kinds of image, coloured by deviation."""
+    keys, cells = zip(*_by_peer(values), strict=True)
     worst = np.array([[rows.deviation[rows.kind == kind].max() for kind in KINDS] for rows in cells], dtype=float)
     figure, axes = plots.new(0.27 * len(keys) + 1.6)
-    norm = LogNorm(_LEAST, _MOST)
-    mesh = axes.pcolormesh(np.ma.masked_invalid(worst.clip(_LEAST, _MOST)), cmap="cividis", norm=norm, linewidth=0)
-    for row, column in np.ndindex(worst.shape):
-        one = worst[row, column]
-        if math.isnan(one):
-            text, colour = _short(cells[row][cells[row].kind == list(KINDS)[column]]), plots.INK
-        else:
-            text = "0" if one == 0 else f"{one:.0e}".replace("e-0", "e-").replace("e+00", "")
-            colour = "white" if norm(max(one, _LEAST)) < 0.55 else "black"
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-    axes.set_xticks(
-        np.arange(len(KINDS)) + 0.5, [kind.replace(" ", "\n", 1).replace("-", "-\n") for kind in KINDS], fontsize=7.5
+    norm = LogNorm(_MIN_COLOUR, _MAX_COLOUR)
+    mesh = axes.pcolormesh(
+        np.ma.masked_invalid(worst.clip(_MIN_COLOUR, _MAX_COLOUR)), cmap="cividis", norm=norm, linewidth=0
     )
+    for row, column in np.ndindex(worst.shape):
+        deviation = worst[row, column]
+        if math.isnan(deviation):
+            text, colour = _short_cell(cells[row][cells[row].kind == list(KINDS)[column]]), plots.INK
+        else:
+            text = "0" if deviation == 0 else f"{deviation:.0e}".replace("e-0", "e-").replace("e+00", "")
+            colour = "white" if norm(max(float(deviation), _MIN_COLOUR)) < 0.55 else "black"
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
+    labels = [kind.replace(" ", "\n", 1).replace("-", "-\n") for kind in KINDS]
+    axes.set_xticks(np.arange(len(KINDS)) + 0.5, labels, fontsize=7.5)
     axes.set_yticks(np.arange(len(keys)) + 0.5, [f"{peer}   {index}" for peer, index in keys], fontsize=7.5)
     axes.invert_yaxis()
     axes.xaxis.tick_top()
@@ -221,14 +249,14 @@ def _heat_map(values):
     bar.set_label("largest deviation from Wang (absolute, no unit; the index is at most 1)", fontsize=8)
     return Figure(
         "peers",
-        "Deviation from Wang, peers by kinds of image. Settings as close to Wang's as they go, float32 unless the "
-        "column says otherwise. Dark is near, bright is far; without colour there is no deviation to show: the peer "
-        "refuses or gives NaN, or Wang's number is complex.",
+        "Deviation from Wang, peers by kinds of image. Closest settings, float32 unless the column says otherwise. "
+        "Dark is small, bright is large. Cells without colour have no deviation: the peer refuses or returns NaN, or "
+        "Wang's value is complex.",
         plots.svg(figure, "peers"),
     )
 
 
-def _short(rows):
+def _short_cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "–"
     if (rows.state == REFUSED).all():
