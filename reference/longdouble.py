@@ -1,0 +1,261 @@
+"""SSIM and MS-SSIM with both gradients in NumPy's long double: the reference for rounding errors.
+
+Every moment is central: the variance of a window is the weighted mean of squared distances from its own mean, so that
+nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
+method. Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says nothing:
+`available()`.
+
+References
+----------
+.. [1] Z. Wang, E. P. Simoncelli, A. C. Bovik, "Multiscale structural similarity for image quality assessment",
+   37th Asilomar Conference on Signals, Systems and Computers, 2003. :doi:`10.1109/ACSSC.2003.1292216`
+.. [2] H. Knutsson, C.-F. Westin, "Normalized and differential convolution", CVPR 1993.
+   :doi:`10.1109/CVPR.1993.341081`
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .moments import (
+    EPS,
+    LD,
+    Array,
+    Moments,
+    Scale,
+    absolute,
+    adjoint,
+    central,
+    halved,
+    moments,
+    second_moment,
+    spread,
+    window,
+)
+from .wang import WEIGHTS
+
+# Below this the derivative of x^w is that at this x, as the library documents it: x^w has an infinite one at 0.
+POW_EPS = 1e-16
+
+
+class Options(NamedTuple):
+    """The options of a call; `win_size` and `sigma` are numbers, or one for each axis."""
+
+    data_range: float = 1.0
+    weights: tuple[float, ...] = WEIGHTS
+    normalize: str | None = None
+    method: str = "product"
+    win_size: int | tuple[int, ...] = 11
+    sigma: float | tuple[float, ...] = 1.5
+    K1: float = 0.01
+    K2: float = 0.03
+
+
+DEFAULTS = Options()
+
+
+class Result(NamedTuple):
+    """The index of each plane with its gradients.
+
+    ``slack_x`` and ``slack_y`` bound, pixel by pixel, what the gradient changes by where windows whose covariance or
+    product of means is zero to rounding are taken for the other side of the clamp of "covariance".
+    """
+
+    value: Array  # (P,)
+    terms: Array  # (P, levels): mean cs of each scale but the last, mean l cs of the last
+    gradient_x: Array  # (P, ...), of each plane's own value
+    gradient_y: Array
+    slack_x: Array
+    slack_y: Array
+
+
+def available() -> bool:
+    """Whether long double has more digits than float64 here."""
+    return EPS < 1e-18
+
+
+def msssim(
+    x: ArrayLike,
+    y: ArrayLike,
+    options: Options = DEFAULTS,
+    *,
+    mask: ArrayLike | None = None,
+    axes: int = 2,
+    rounding: float = 0.0,
+    round_once: bool = False,
+) -> Result:
+    """MS-SSIM of planes, with one weight SSIM.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (..., H, W), or with as many last axes as `axes` says
+        The planes; all leading axes become one.
+    options : Options
+        The options of the call.
+    mask : array_like, optional
+        The weight of each pixel, of the shape of `x`, at least 0.
+    axes : int, default 2
+        How many axes a plane has.
+    rounding : float, default 0
+        The unit roundoff of the implementation under test: how near to zero, in terms of the window's second moments,
+        a product is whose sign that implementation may not know. For the slack.
+    round_once : bool, default False
+        Round the central moments, the maps and the means to float32, once each: what no float32 implementation that
+        keeps these numbers can avoid.
+    """
+    x, y = (np.asarray(image, LD) for image in (x, y))
+    shape = (-1, *x.shape[x.ndim - axes :])
+    # In units of the range: nothing overflows or underflows then, and C1 and C2 are K1 and K2 squared.
+    x, y = (image.reshape(shape) / LD(options.data_range) for image in (x, y))
+    weight = None if mask is None else np.broadcast_to(np.asarray(mask, LD), x.shape)
+    if weight is not None:
+        x, y = (np.where(weight > 0, image, 0) for image in (x, y))
+    levels = len(options.weights)
+    scales = [Scale(x, y, weight)]
+    for _ in range(levels - 1):
+        scales.append(halved(scales[-1]))
+    maps = [
+        _map(scale, options, last=level == levels - 1, rounding=rounding, round_once=round_once)
+        for level, scale in enumerate(scales)
+    ]
+    terms = np.stack([one.mean for one in maps], -1)
+    value, slopes = pool(terms, options)
+    if round_once:
+        value = _float32(value)
+    gradients = [np.zeros_like(each) for each in (x, y, x, y)]
+    for level in reversed(range(levels)):
+        scale, one = scales[level], maps[level]
+        share = slopes[:, level].reshape((-1,) + (1,) * axes)
+        own = [share * one.gradients[0], share * one.gradients[1], abs(share) * one.slack[0], abs(share) * one.slack[1]]
+        if level == levels - 1:
+            gradients = own
+        else:
+            gradients = [spread(each, scale) + mine for each, mine in zip(gradients, own, strict=True)]
+    unit = LD(options.data_range)
+    gradients = [each / unit for each in gradients]
+    if round_once:
+        gradients = [_float32(each * unit) / unit for each in gradients[:2]] + gradients[2:]
+    return Result(value, terms, *gradients)
+
+
+def pool(terms: Array, options: Options) -> tuple[Array, Array]:
+    """(value, its derivative to each term) from terms (P, levels)."""
+    weights = np.asarray(options.weights, LD)
+    factor = np.ones_like(terms)
+    if options.normalize == "simple":
+        terms, factor = (terms + 1) / 2, factor / 2
+    if options.normalize in ("relu", "simple"):
+        factor = np.where(terms <= 0, 0, factor)
+        terms = np.maximum(terms, 0)
+    if options.method == "wtd_sum":
+        weights = weights / weights.sum()
+        return (terms * weights).sum(-1), factor * weights
+    with np.errstate(invalid="ignore"):
+        value = np.prod(terms**weights, -1)
+    steep = np.where(np.abs(terms) < POW_EPS, LD(POW_EPS), terms)
+    return value, factor * weights * value[:, None] / steep
+
+
+class Map(NamedTuple):
+    """The mean of a map, and the gradients of that mean."""
+
+    mean: Array
+    gradients: tuple[Array, Array]
+    slack: tuple[Array, Array]
+
+
+def _map(scale: Scale, options: Options, *, last: bool, rounding: float, round_once: bool) -> Map:
+    axes = scale.x.ndim - 1
+    taps = window(axes, options.win_size, options.sigma)
+    m = moments(scale, taps)
+    exact = m
+    if round_once:
+        m = Moments(*map(_float32, m[:4]), m.weight)
+    values, slopes, unsure = _similarity(m, exact, scale, taps, options, last=last, rounding=rounding)
+    if round_once:
+        values = _float32(values)
+    spatial = tuple(range(1, axes + 1))
+    total = m.weight.sum(spatial, keepdims=True)
+    share = m.weight / np.where(total > 0, total, 1)
+    mean = (values * share).sum(spatial)
+    per_window = np.where(m.weight > 0, share / np.where(m.weight > 0, m.weight, 1), 0)
+    pixel = LD(1) if scale.weight is None else scale.weight
+    gradients, slacks = [], []
+    for own, other, mu, mu_other, by_mu, unsure_mu in (
+        (scale.x, scale.y, exact.mu_x, exact.mu_y, slopes.mu_x, unsure.mu_x),
+        (scale.y, scale.x, exact.mu_y, exact.mu_x, slopes.mu_y, unsure.mu_y),
+    ):
+        gradients.append(
+            pixel
+            * (
+                adjoint(by_mu * per_window, taps)
+                + 2 * central(own, mu, slopes.variances * per_window, taps)
+                + central(other, mu_other, slopes.sigma_xy * per_window, taps)
+            )
+        )
+        bound = adjoint(unsure_mu * per_window, taps) if unsure_mu.any() else np.zeros_like(own)
+        bound = bound + absolute(other, mu_other, unsure.sigma_xy * per_window, taps)
+        slacks.append(pixel * bound)
+    return Map(mean, (gradients[0], gradients[1]), (slacks[0], slacks[1]))
+
+
+def _similarity(
+    m: Moments, exact: Moments, scale: Scale, taps: Sequence[Array], options: Options, *, last: bool, rounding: float
+) -> tuple[Array, Moments, Moments]:
+    """The map of cs, or of l cs at the last scale; its derivatives to the moments; how far these are unsure."""
+    c1, c2 = LD(options.K1) ** 2, LD(options.K2) ** 2
+    clamp = options.normalize == "covariance"
+    zero, one = np.zeros_like(m.mu_x), np.ones_like(m.mu_x)
+    sigma, denominator = m.sigma_xy, m.variances + c2
+    keep, near = one, zero
+    if clamp:
+        scale_of_products = second_moment(scale, taps)
+        keep = (exact.sigma_xy >= -16 * EPS * exact.variances).astype(LD)
+        near = np.abs(exact.sigma_xy) <= 64 * rounding * scale_of_products
+        sigma = np.maximum(sigma, 0)
+    flat = denominator == 0
+    denominator = np.where(flat, 1, denominator)
+    cs = np.where(flat, 1, (2 * sigma + c2) / denominator)
+    by_sigma = np.where(flat, 0, 2 / denominator)
+    by_variances = np.where(flat, 0, -cs / denominator)
+    slopes = Moments(zero, zero, by_variances, by_sigma * keep, m.weight)
+    unsure = Moments(zero, zero, zero, np.where(near, by_sigma, 0), m.weight)
+    if not last:
+        return cs, slopes, unsure
+    product, energy = m.mu_x * m.mu_y, m.mu_x**2 + m.mu_y**2 + c1
+    keep, near = one, zero
+    if clamp:
+        sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
+        keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)
+        near = np.abs(exact.mu_x * exact.mu_y) <= 64 * rounding * sizes * np.maximum(abs(m.mu_x), abs(m.mu_y))
+        product = np.maximum(product, 0)
+    black = energy == 0
+    energy = np.where(black, 1, energy)
+    light = np.where(black, 1, (2 * product + c1) / energy)
+    cs = np.where(black, 1, cs)
+    live = np.where(black, 0, 1)
+    factor = live * cs / energy
+    slopes = Moments(
+        factor * (2 * m.mu_y * keep - 2 * m.mu_x * light),
+        factor * (2 * m.mu_x * keep - 2 * m.mu_y * light),
+        live * light * slopes.variances,
+        live * light * slopes.sigma_xy,
+        m.weight,
+    )
+    unsure = Moments(
+        np.where(near, np.abs(2 * factor * m.mu_y), 0),
+        np.where(near, np.abs(2 * factor * m.mu_x), 0),
+        zero,
+        np.abs(light) * unsure.sigma_xy,
+        m.weight,
+    )
+    return light * cs, slopes, unsure
+
+
+def _float32(values: Array) -> Array:
+    """Rounded once to float32's digits, whatever the magnitude."""
+    mantissa, exponent = np.frexp(values)
+    with np.errstate(invalid="ignore"):
+        return np.ldexp(mantissa.astype(np.float32).astype(LD), exponent)
