@@ -9,6 +9,6 @@ sections of the report, with the figures of `plots` and `worst`. `section` says 
 What other implementations compute is asked by `conformance`: `conformance_cases` has the images by kind,
 `conformance_measure` the measurements, and `conformance_sections` the tables and the heat map.
 
-The last question is whether the index agrees with people: `human` loads the databases, `scoring` scores them at any
-scale, `correlations` has the statistics, `published.csv` what is in print, and `human_sections` makes the tables.
+`subjective` asks for agreement with subjective scores: `question` loads the databases, `scoring` scores them,
+`correlations` has the statistics, `published.csv` the published values, and `tables` makes the section.
 """

@@ -5,8 +5,8 @@ python -m validation --dataset kodak          the same on the Kodak images, foun
 python -m validation --backend torch --device cuda
 python -m validation --device sm_90           the kernels for such a GPU where there is none: their PTX, run on the CPU
 python -m validation --peers                  how far other implementations are from Wang, and why
-python -m validation --human                  the index against the opinion of people: LIVE, TID2013, CSIQ ...
-torchrun --nproc-per-node 8 -m validation --human kadid-10k
+python -m validation --subjective             agreement with subjective scores: LIVE, TID2013, CSIQ ...
+torchrun --nproc-per-node 8 -m validation --subjective kadid-10k
 """
 
 import argparse
@@ -34,7 +34,7 @@ from .report.options import positive, writable
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
 # of `section.Section`, and may add lines on what it measured to the dictionary `about`.
-QUESTIONS = {"oracles": accuracy, "peers": peers, "human": subjective}
+QUESTIONS = {"oracles": accuracy, "peers": peers, "subjective": subjective}
 
 
 def main(arguments=None):
@@ -48,7 +48,7 @@ def main(arguments=None):
             parser.error(f"--device: {error}")
     # An option that takes names is asked for by the empty list too.
     asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
-    for name, question in (("dataset", "oracles"), ("workers", "human"), ("resamples", "human")):
+    for name, question in (("dataset", "oracles"), ("workers", "subjective"), ("resamples", "subjective")):
         if getattr(options, name) is not None and question not in asked:
             parser.error(f"--{name} goes with --{question}")
     options.out = options.out or _folder(asked)
@@ -84,8 +84,8 @@ def _device(parser, options, about):
         return
     if options.backend:
         parser.error(f"--device {options.device} is for the kernels of one backend, and takes no --backend")
-    if options.human is not None:
-        parser.error(f"--device {options.device} is for one process, and --human starts more")
+    if options.subjective is not None:
+        parser.error(f"--device {options.device} is for one process, and --subjective starts more")
     try:
         from .emulated_gpu import driver
     except ImportError as error:

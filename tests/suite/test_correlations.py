@@ -1,4 +1,4 @@
-"""The statistics of agreement: by hand, on known curves, and to the last digit in print on MATLAB's scores."""
+"""Agreement statistics: computed by hand, on known curves, and to the printed digits on MATLAB scores."""
 
 import os
 
@@ -11,14 +11,14 @@ from validation.subjective import correlations, tables
 
 
 def test_rank_correlations_of_four_pairs_by_hand():
-    """One neighbouring exchange in four: 1 - 6 · 2 / 60, and (5 - 1) / 6; a tie is counted as Kendall's tau-b does."""
+    """One swap of neighbours among four: 1 - 6 · 2 / 60 and (5 - 1) / 6. Ties are handled as in Kendall's tau-b."""
     found = correlations.agreement([0.1, 0.2, 0.3, 0.4], [1, 3, 2, 4])
     assert found.srocc == pytest.approx(0.8) and found.krocc == pytest.approx(4 / 6)
     assert np.isnan([found.plcc, found.rmse]).all() and found.curve is None
     assert correlations.agreement([1, 2, 3], [5, 5, 6]).krocc == pytest.approx(2 / np.sqrt(3 * 2))
 
 
-def test_lower_opinions_may_be_better():
+def test_lower_scores_may_be_better():
     x, y = np.linspace(0.2, 1, 20), np.linspace(90, 10, 20)
     for agree, found in ((1, correlations.agreement(x, y, True)), (-1, correlations.agreement(x, y))):
         assert (found.srocc, found.krocc) == pytest.approx((agree, agree))
@@ -26,7 +26,7 @@ def test_lower_opinions_may_be_better():
 
 
 @pytest.mark.parametrize("curve", [(-40, 30, 0.85, 5, 40), (3, 12, 0.6, -1, 4), (0.8, 60, 0.95, -0.1, 0.5)])
-def test_a_known_curve_is_found(curve):
+def test_known_curve_is_found(curve):
     x = np.random.default_rng(1).uniform(0.3, 1, 300)
     y = correlations.Curve(*curve)(x)
     found = correlations.agreement(x, y)
@@ -35,15 +35,15 @@ def test_a_known_curve_is_found(curve):
     np.testing.assert_allclose(found.curve(grid), correlations.Curve(*curve)(grid), atol=1e-4 * np.ptp(y))
 
 
-def test_the_curve_is_no_step_between_two_images():
-    """The best curve of all would jump between two of these images."""
+def test_curve_is_no_step_between_two_images():
+    """Without a limit on its steepness, the best curve has a step between two of these images."""
     x = np.concatenate([np.linspace(0.90, 0.94, 12), np.linspace(0.95, 0.99, 12)])
     y = np.where(np.arange(24) < 3, 1.0, 2.0) + np.sin(np.arange(24)) / 10
     curve = correlations.agreement(x, y).curve
-    assert curve.b2 * np.ptp(x) <= correlations._STEEPEST
+    assert curve.b2 * np.ptp(x) <= correlations._MAX_STEEPNESS
 
 
-def test_intervals_hold_the_value_and_narrow_with_more_pairs():
+def test_intervals_contain_the_value_and_narrow_with_more_images():
     random = np.random.default_rng(2)
     widths = []
     for count in (40, 640):
@@ -57,7 +57,7 @@ def test_intervals_hold_the_value_and_narrow_with_more_pairs():
     assert (np.array(widths[1]) < np.array(widths[0]) / 2).all()
 
 
-def test_too_little_gives_nothing_instead_of_an_error():
+def test_too_few_images_give_nan():
     for x, y in (([], []), ([0.5], [1]), ([0.5, 0.6], [1, 2]), ([0.5] * 12, range(12)), (range(12), [3] * 12)):
         found = correlations.agreement(x, y)
         assert np.isnan(found[:4]).all() and found.curve is None
@@ -65,9 +65,9 @@ def test_too_little_gives_nothing_instead_of_an_error():
             assert np.isnan(correlations.intervals(x, y, found, resamples=5)).all()
 
 
-def test_four_decimals_are_rounded_or_cut_off():
-    assert tables.in_print(0.804453, 0.8044) and tables.in_print(0.804453, 0.8045)
-    assert not tables.in_print(0.80444, 0.8045) and not tables.in_print(0.80456, 0.8044)
+def test_four_decimals_are_rounded_or_truncated():
+    assert tables.matches_print(0.804453, 0.8044) and tables.matches_print(0.804453, 0.8045)
+    assert not tables.matches_print(0.80444, 0.8045) and not tables.matches_print(0.80456, 0.8044)
 
 
 @pytest.mark.parametrize(("database", "index"), list(tables.PUBLISHED.index))
@@ -79,12 +79,12 @@ def test_published_statistics_of_matlab_scores(database, index):
     except datasets.DatasetMissing as missing:
         pytest.skip(str(missing))
     if matlab is None:
-        pytest.skip(f"the scores of MATLAB's code for {database} are not here")
+        pytest.skip(f"no MATLAB scores of {database} available")
     printed = tables.PUBLISHED.loc[(database, index)]
     scores = [matlab.scores[row.image][("MS-SSIM", "SSIM").index(index)] for row in rows]
-    opinions = np.array([row.score for row in rows])
+    mos = np.array([row.score for row in rows])
     if not np.isnan(printed.decimals):
-        opinions = opinions.round(int(printed.decimals))
-    found = correlations.agreement(scores, opinions, database in ("live", "csiq", "a57"))
-    assert tables.in_print(found.srocc, printed.srocc) and tables.in_print(found.krocc, printed.krocc)
+        mos = mos.round(int(printed.decimals))
+    found = correlations.agreement(scores, mos, database in ("live", "csiq", "a57"))
+    assert tables.matches_print(found.srocc, printed.srocc) and tables.matches_print(found.krocc, printed.krocc)
     assert found.plcc == pytest.approx(printed.plcc, abs=1e-3) and found.rmse == pytest.approx(printed.rmse, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Scoring at scale: the same bits however it is spread, and a clear end when a part of it ends before its time."""
+"""Scoring in several processes: the same bits in any arrangement, and a clear error if a process ends early."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ COUNT = 7
 
 
 def make(number, made=None):
-    """A pair of two images in colour; notes that it was made."""
+    """Return a pair of colour images, and record in a file that it was made."""
     if made:
         with open(made, "a") as file:
             file.write(f"{number}\n")
@@ -35,7 +35,7 @@ def make(number, made=None):
 
 
 def pairs(made=None, **others):
-    """Pairs of which those named in `others`, by number, are made by something else."""
+    """Return pairs; `others` replaces the makers of some, by number."""
     makers = {f"pair {number}": functools.partial(make, number, made) for number in range(COUNT)}
     return datasets.Pairs({**makers, **{f"pair {number[1:]}": maker for number, maker in others.items()}})
 
@@ -62,11 +62,11 @@ def numbers(made):
 
 @pytest.fixture
 def run(tmp_path):
-    """A function that scores pairs with plain PyTorch, into tmp_path."""
-    return functools.partial(scoring.score, kept=tmp_path / "kept.jsonl", title="test", backend="torch")
+    """Return a function that scores pairs with the PyTorch backend and writes to tmp_path."""
+    return functools.partial(scoring.score, file=tmp_path / "kept.jsonl", title="test", backend="torch")
 
 
-def test_scores_are_those_of_the_library_in_float64(run):
+def test_scores_equal_the_library_in_float64(run):
     rows = run(pairs())
     assert [row["pair"] for row in rows] == list(pairs().names)
     pair = make(4)
@@ -80,7 +80,7 @@ def test_scores_are_those_of_the_library_in_float64(run):
 
 
 def test_gray_is_rgb2gray():
-    """Half a level goes up, as MATLAB rounds: 0.2989 R + 0.5870 G + 0.1140 B."""
+    """MATLAB computes 0.2989 R + 0.5870 G + 0.1140 B and rounds half up."""
     colours = np.array([[[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [1, 0, 0], [2, 0, 0]]], dtype=np.uint8)
     np.testing.assert_array_equal(scoring.gray(colours), [[255, 76, 150, 29, 0, 1]])
     plane = np.arange(6, dtype=np.uint8).reshape(2, 3)
@@ -89,48 +89,48 @@ def test_gray_is_rgb2gray():
 
 def test_workers_give_the_same_bits_in_the_same_order(run, tmp_path):
     alone = run(pairs())
-    assert run(pairs(), kept=tmp_path / "other.jsonl", workers=2) == alone
+    assert run(pairs(), file=tmp_path / "other.jsonl", workers=2) == alone
 
 
-def test_a_broken_file_and_a_small_image_are_a_line_each_and_the_run_goes_on(run):
+def test_broken_file_and_small_image_are_problems_but_do_not_stop_the_run(run):
     rows = run(pairs(_2=broken, _3=small))
     assert rows[2] == {"pair": "pair 2", "problem": "pair 2: cannot be read as an image: truncated"}
     assert "pair 3: img1: height and width of at least 176" in rows[3]["problem"]
     assert all("msssim" in row for row in rows[:2] + rows[4:])
 
 
-def test_a_killed_worker_ends_the_run_with_a_clear_error(run):
+def test_killed_worker_stops_the_run_with_a_clear_error(run):
     start = time.monotonic()
     with pytest.raises(
-        scoring.Stopped, match=r"a worker has ended: .*\. What was scored is kept in .*the same command goes on"
+        scoring.Stopped, match=r"a worker process ended: .*\. The scores so far are kept in .*the same command resumes"
     ):
         run(pairs(_4=kill), workers=2)
     assert time.monotonic() - start < 30
 
 
-def test_a_stopped_run_goes_on_from_what_it_has(run, tmp_path):
-    whole = run(pairs(), kept=tmp_path / "other.jsonl")
+def test_interrupted_run_is_resumed(run, tmp_path):
+    whole = run(pairs(), file=tmp_path / "other.jsonl")
     first, second = tmp_path / "first", tmp_path / "second"
     with pytest.raises(KeyboardInterrupt):
         run(pairs(first, _4=interrupt))
     with open(tmp_path / "kept.jsonl", "a") as file:
-        file.write('{"pair": "pair 6", "ms')  # as when it was stopped while it wrote
+        file.write('{"pair": "pair 6", "ms')  # an interruption during a write
     assert run(pairs(second)) == whole
     assert numbers(first) == [0, 1, 2, 3] and numbers(second) == [4, 5, 6]
 
 
-def test_what_had_a_problem_is_tried_again(run, tmp_path):
+def test_problems_are_tried_again(run, tmp_path):
     run(pairs(_2=broken))
     assert "msssim" in run(pairs(tmp_path / "made"))[2] and numbers(tmp_path / "made") == [2]
 
 
-def test_scores_of_other_settings_or_pairs_are_not_taken(run, tmp_path, capsys):
+def test_scores_of_other_settings_or_pairs_are_discarded(run, tmp_path, capsys):
     run(pairs())
     run(datasets.Pairs({"pair 0": functools.partial(make, 0, tmp_path / "made")}))
-    assert numbers(tmp_path / "made") == [0] and "scored anew" in capsys.readouterr().err
+    assert numbers(tmp_path / "made") == [0] and "scoring everything again" in capsys.readouterr().err
 
 
-def test_some_of_the_pairs_makes_none(tmp_path):
+def test_selecting_some_pairs_makes_none(tmp_path):
     few = harness.some(pairs(tmp_path / "made"), 3)
     assert few.names == ("pair 0", "pair 2", "pair 4") and not (tmp_path / "made").exists()
     assert few[1].name == "pair 2" and harness.some(few, 3) is few and harness.some(few, None) is few
@@ -141,20 +141,20 @@ import json, sys
 from tests.suite import test_scoring
 from validation.subjective import scoring
 try:
-    with scoring.processes("cpu") as (rank, count, device):
+    with scoring.processes("cpu") as process:
         maker = {"_5": test_scoring.kill} if sys.argv[2] == "kill" else {}
-        if sys.argv[2] == "differ" and rank:
+        if sys.argv[2] == "differ" and process.rank:
             maker = {"_9": test_scoring.broken}
-        rows = scoring.score(test_scoring.pairs(**maker), sys.argv[1], title="test", backend="torch", rank=rank,
-                             count=count, workers=int(sys.argv[3]))
+        rows = scoring.score(test_scoring.pairs(**maker), sys.argv[1], title="test", backend="torch",
+                             process=process, workers=int(sys.argv[3]))
 except scoring.Stopped as stopped:
     sys.exit(str(stopped))
 print(json.dumps(rows))
 """
 
 
-def start(kept, what, workers=0):
-    """Two processes as torchrun would start them."""
+def start(file, what, workers=0):
+    """Start two processes as torchrun does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -163,14 +163,14 @@ def start(kept, what, workers=0):
             **os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
-        command = [sys.executable, "-c", PROCESS, str(kept), what, str(workers)]
+        command = [sys.executable, "-c", PROCESS, str(file), what, str(workers)]
         yield subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
 
 
 def finish(processes):
-    """(exit code, output, errors) of each process; none outlives the test."""
+    """Return (exit code, output, errors) of each process, and kill processes that are still running."""
     processes = list(processes)
     try:
         return [(done.returncode, *texts) for done in processes for texts in [done.communicate(timeout=120)]]
@@ -196,13 +196,13 @@ def test_two_processes_give_the_same_rows_and_bits(run, tmp_path, workers):
 
 
 @needs_gloo
-def test_a_killed_process_ends_the_others_with_a_clear_error(tmp_path):
+def test_killed_process_stops_the_others_with_a_clear_error(tmp_path):
     (code, _, errors), (killed, _, _) = finish(start(tmp_path / "two.jsonl", "kill"))
     assert killed == -signal.SIGKILL and code == 1
-    assert "another process of this run has ended" in errors and "the same command goes on" in errors
+    assert "another process of this run ended" in errors and "the same command resumes" in errors
 
 
 @needs_gloo
-def test_processes_that_see_other_images_do_not_start(tmp_path):
+def test_processes_with_different_images_do_not_start(tmp_path):
     (code, _, _), (other, _, errors) = finish(start(tmp_path / "two.jsonl", "differ"))
     assert (code, other) == (1, 1) and "process 1 has other images" in errors

@@ -133,11 +133,11 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
         (["--device", "cuda:99"], "--device: "),
         (["--out", "/dev/null/folder"], "--out: "),
         (["--workers", "-1"], "at least 0"),
-        (["--workers", "2"], "--workers goes with --human"),
-        (["--resamples", "9", "--peers"], "--resamples goes with --human"),
-        (["--dataset", "golden", "--human"], "--dataset goes with --oracles"),
+        (["--workers", "2"], "--workers goes with --subjective"),
+        (["--resamples", "9", "--peers"], "--resamples goes with --subjective"),
+        (["--dataset", "golden", "--subjective"], "--dataset goes with --oracles"),
         (["--device", "sm_90", "--backend", "torch"], "takes no --backend"),
-        (["--device", "sm_90", "--human"], "for one process"),
+        (["--device", "sm_90", "--subjective"], "for one process"),
     ],
 )
 def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, monkeypatch, capsys):

@@ -1,9 +1,12 @@
-"""Does the index agree with people? Every pair of the databases of opinion, and what Wang's MATLAB code gave for it.
+"""Agreement with subjective scores: score the image-quality databases, and compare with Wang's MATLAB code.
 
-Under torchrun each process scores its share, and the first one writes the report.
+Under torchrun each process scores a share of the pairs, and the first process writes the report.
 """
 
+import argparse
+import pathlib
 import sys
+from typing import Any
 
 import pandas as pd
 
@@ -12,65 +15,59 @@ from datasets import registry, subjective
 
 from .. import harness
 from ..report.options import whole
+from ..report.section import Section
 from . import scoring, tables
 
 RESAMPLES = 1000
 DATABASES = tuple(name for name, entry in registry.entries().items() if entry.kind == "subjective")
 
 
-def arguments(parser):
-    """Add the options of this question."""
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line options of this question."""
     parser.add_argument(
-        "--human", nargs="*", type=str.lower, choices=DATABASES, metavar="DB",
-        help=f"the index against the opinion of people: any of {', '.join(DATABASES)} (default: those that are here);"
-        " by the fastest backend, unless --backend names a single one",
+        "--subjective", "--human", dest="subjective", nargs="*", type=str.lower, choices=DATABASES, metavar="DB",
+        help=f"agreement with subjective scores: any of {', '.join(DATABASES)} (default: those available); uses the"
+        " fastest backend, unless --backend names exactly one",
     )  # fmt: skip
     parser.add_argument(
-        "--workers",
-        type=whole(0),
-        help="for --human: processes that score beside each other (default: none)",
+        "--workers", type=whole(0), help="for --subjective: number of worker processes (default: score in this process)"
     )
     parser.add_argument(
-        "--resamples", type=whole(1), help=f"for --human: of the bootstrap intervals (default: {RESAMPLES})"
+        "--resamples", type=whole(1), help=f"for --subjective: bootstrap resamples for intervals (default: {RESAMPLES})"
     )
 
 
-def sections(options, about):
-    """Score and return the sections; `about` gets the lines that say of what they are made."""
-    names = list(dict.fromkeys(options.human)) or _here()
+def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section]:
+    """Score and return the sections; add what was scored to `about`."""
+    names = list(dict.fromkeys(options.subjective)) or _available()
     backend = options.backend[0] if len(options.backend) == 1 else "auto"
-    about["backend for human opinion"] = "the fastest that covers the images" if backend == "auto" else backend
-    found, files = [], []
+    about["backend for subjective scores"] = "the fastest that supports the images" if backend == "auto" else backend
+    found: list[tables.Database] = []
+    files: list[pathlib.Path] = []
     try:
-        with scoring.processes(options.device) as (rank, count, device):
+        with scoring.processes(options.device) as process:
             for name in names:
                 files.append(options.out / "scores" / f"{name}.jsonl")
-                common = {
-                    "device": device,
-                    "backend": backend,
-                    "workers": options.workers or 0,
-                    "rank": rank,
-                    "count": count,
-                }
-                found.append(_database(name, bool(options.human), files[-1], options.limit, common))
+                settings = {"process": process, "backend": backend, "workers": options.workers or 0}
+                found.append(_database(name, bool(options.subjective), files[-1], options.limit, settings))
     except scoring.Stopped as stopped:
-        sys.exit(f"python -m validation --human: {stopped}")
+        sys.exit(f"python -m validation --subjective: {stopped}")
     except KeyboardInterrupt:
-        sys.exit(f"python -m validation --human: interrupted; the same command goes on from {files[-1]}")
-    if rank:
+        sys.exit(f"python -m validation --subjective: interrupted; the same command resumes from {files[-1]}")
+    if process.rank:
         sys.exit()  # the first process has the rows of all
-    for one in found:
-        about[f"{one.name} images"] = one.note
-        for problem in one.problems:
+    for database in found:
+        about[f"{database.name} images"] = database.note
+        for problem in database.problems:
             print(problem, file=sys.stderr)
-    made = tables.made_of(found, options.resamples or RESAMPLES)
+    made = tables.make_section(found, options.resamples or RESAMPLES)
     for file in files:
         file.unlink(missing_ok=True)
-    return made
+    return [made]
 
 
-def _here():
-    """The databases whose list of opinions is here."""
+def _available() -> list[str]:
+    """Return the databases whose score list is available."""
     names = []
     for name in DATABASES:
         try:
@@ -80,34 +77,36 @@ def _here():
             pass
     if not names:
         raise datasets.DatasetMissing(
-            f"none of the databases with the opinion of people is here: one of {', '.join(DATABASES)} is wanted in the "
-            f"folder that the environment variable {registry.VARIABLE} names, and {registry.describe_variable()}. "
-            "`python -m datasets get NAME` downloads one, or says how it is had by hand"
+            f"no database with subjective scores found. Put one of {', '.join(DATABASES)} in the folder that the "
+            f"environment variable {registry.VARIABLE} names; {registry.describe_variable()}. "
+            "`python -m datasets get NAME` downloads one, or says how to download it by hand"
         )
     return names
 
 
-def _database(name, named, file, limit, common):
-    """Everything that is known of a database: opinions, MATLAB's scores, and ours of the images that are there."""
+def _database(
+    name: str, requested: bool, file: pathlib.Path, limit: int | None, settings: dict[str, Any]
+) -> tables.Database:
+    """Collect subjective scores, MATLAB's scores, and this library's scores of the available images."""
+    entry = registry.entries()[name]
     rows, problems = subjective.score_list(name)
     matlab = subjective.matlab_scores(name)
     try:
         pairs = datasets.load(name)
     except datasets.DatasetMissing:
-        if named and not matlab:  # then nothing can be said of what was asked for
+        if requested and not matlab:  # nothing can be reported about this database
             raise
-        pairs = datasets.Pairs({}, f"0 of {registry.entries()[name].count} distorted images", problems)
-    scored = len(pairs) and scoring.score(harness.some(pairs, limit), file, title=f"human opinion, {name}", **common)
+        pairs = datasets.Pairs({}, f"0 of {entry.count} distorted images", problems)
+    scores = scoring.score(harness.some(pairs, limit), file, title=f"scores, {name}", **settings) if pairs else None
     table = pd.DataFrame(
-        [(row.image, row.distortion, row.score) for row in rows], columns=["pair", "distortion", "opinion"]
+        [(row.image, row.distortion, row.score) for row in rows], columns=["pair", "distortion", "mos"]
     )
     columns = ["pair", *scoring.QUANTITIES, "problem"]
-    table = table.merge(pd.DataFrame(scored or [], columns=columns), how="left", on="pair")
-    for place, key in enumerate(("msssim", "ssim")):
-        known = matlab.scores if matlab else {}
-        table[f"{key}_matlab"] = [known[pair][place] if pair in known else float("nan") for pair in table.pair]
-    lower = registry.entries()[name].lower_is_better
-    broken = [*pairs.problems, *table.problem.dropna()]
+    table = table.merge(pd.DataFrame(scores or [], columns=columns), how="left", on="pair")
+    known = matlab.scores if matlab else {}
+    for key in ("msssim", "ssim"):
+        table[f"{key}_matlab"] = [getattr(known[pair], key) if pair in known else float("nan") for pair in table.pair]
     return tables.Database(
-        name, registry.entries()[name].count, table, pairs.note, broken, lower, matlab.decimals if matlab else None
-    )
+        name, entry.count, table, pairs.note, [*pairs.problems, *table.problem.dropna()], entry.lower_is_better,
+        matlab.decimals if matlab else None,
+    )  # fmt: skip

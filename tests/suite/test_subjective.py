@@ -1,4 +1,4 @@
-"""The question of human opinion from one end to the other, on a made-up database in the place of LIVE."""
+"""Validation against subjective scores from end to end, on an artificial database in place of LIVE."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ HEAD = "dis_img_path,dis_type,ref_img_path,score\n"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A cache folder with 24 images of two kinds of distortion, their opinions, and scores as MATLAB's."""
+    """Return a data folder with 24 images of two distortion types, their subjective scores, and MATLAB scores."""
     root = tmp_path_factory.mktemp("data")
     base = root / "iqa"
     rows, columns = np.indices((176, 180))
@@ -56,85 +56,85 @@ def data(root, monkeypatch):
     monkeypatch.setenv("MSSSIM_DATA", str(root))
 
 
-def ask(out, *more):
-    return command.main(["--human", "live", "--backend", "torch", "--resamples", "20", "--out", str(out), *more])
+def run(out, *more):
+    return command.main(["--subjective", "live", "--backend", "torch", "--resamples", "20", "--out", str(out), *more])
 
 
 @pytest.fixture
-def not_live(monkeypatch):
-    """What is in print of LIVE is not of this database."""
+def no_published_values(monkeypatch):
+    """Ignore the published values of LIVE, which do not hold for this database."""
     table = tables.PUBLISHED
     monkeypatch.setattr(tables, "PUBLISHED", table[table.index.get_level_values("database") != "live"])
 
 
-def test_a_run_prints_and_writes_everything(tmp_path, not_live, capsys):
-    assert ask(tmp_path) == 0
+def test_run_prints_and_writes_everything(tmp_path, no_published_values, capsys):
+    assert run(tmp_path) == 0
     printed = capsys.readouterr().out
-    assert "Does it agree with people?" in printed and "24 of 779" in printed and "SROCC" in printed
-    table = pd.read_csv(tmp_path / "human.csv")
+    assert "Does the index agree with subjective scores?" in printed and "24 of 779" in printed and "SROCC" in printed
+    table = pd.read_csv(tmp_path / "subjective.csv")
     assert set(table["index"]) == {"MS-SSIM", "MS-SSIM, wtd_sum", "SSIM"}
     assert list(table[table["index"] == "SSIM"].distortion) == ["all", "gblur", "wn"]
     of_all = table[table.distortion == "all"]
     assert (of_all.SROCC > 0.9).all() and (of_all["PLCC low"] <= of_all.PLCC).all()
     assert (of_all["RMSE high"] >= of_all.RMSE).all() and table.notna().all().all()
-    deviations = pd.read_csv(tmp_path / "human-matlab.csv")
+    deviations = pd.read_csv(tmp_path / "subjective-matlab.csv")
     assert set(deviations.verdict) == {"pass"} and (deviations.worst <= 5e-7).all() and (deviations.images == 24).all()
-    assert len(pd.read_csv(tmp_path / "human-pairs.csv")) == COUNT
-    svg = (tmp_path / "plots/human-live.svg").read_text()
-    assert svg.count("opinion (lower is better)") == 1 and "wtd_sum" in svg
+    assert len(pd.read_csv(tmp_path / "subjective-pairs.csv")) == COUNT
+    svg = (tmp_path / "plots/subjective-live.svg").read_text()
+    assert svg.count("subjective score (lower is better)") == 1 and "wtd_sum" in svg
     page = (tmp_path / "report.html").read_text()
-    assert "Score against opinion, live" in page and "Agreement by kind of distortion" in page
+    assert "Index and subjective score, live" in page and "Agreement by type of distortion" in page
     assert not (tmp_path / "scores/live.jsonl").exists()
 
 
-def test_scores_that_are_not_matlabs_break_the_budget(root, tmp_path, not_live, monkeypatch):
-    monkeypatch.setattr(scoring, "GRAY", (0.299, 0.587, 0.114))  # what most programs take, and rgb2gray does not
-    assert ask(tmp_path) == 1
-    assert set(pd.read_csv(tmp_path / "human-matlab.csv").verdict) == {"broken"}
+def test_scores_that_differ_from_matlab_break_the_budget(root, tmp_path, no_published_values, monkeypatch):
+    monkeypatch.setattr(scoring, "GRAY", (0.299, 0.587, 0.114))  # common rounded weights, which rgb2gray does not use
+    assert run(tmp_path) == 1
+    assert set(pd.read_csv(tmp_path / "subjective-matlab.csv").verdict) == {"broken"}
 
 
-def test_statistics_that_are_not_in_print_break_it_too(root, tmp_path):
-    """Of this database the published figures of LIVE cannot come."""
-    assert ask(tmp_path) == 1
-    table = pd.read_csv(tmp_path / "human-statistics.csv")
+def test_statistics_that_differ_from_print_break_the_budget(root, tmp_path):
+    """The published statistics of LIVE do not hold for this database."""
+    assert run(tmp_path) == 1
+    table = pd.read_csv(tmp_path / "subjective-statistics.csv")
     assert list(table.verdict) == ["broken", "broken"] and list(table["SROCC published"]) == [0.9513, 0.9479]
 
 
-def test_broken_files_are_said_and_the_exit_code_tells(root, tmp_path, not_live, monkeypatch, capsys):
+def test_broken_files_are_reported_and_the_exit_code_is_1(root, tmp_path, no_published_values, monkeypatch, capsys):
     copy = tmp_path / "data"
     shutil.copytree(root, copy)
     monkeypatch.setenv("MSSSIM_DATA", str(copy))
     (copy / "iqa/LIVE/wn/img3.png").write_bytes(b"nothing")
     (copy / "iqa/LIVE/wn/img5.png").rename(copy / "iqa/LIVE/wn/img05.png")
-    assert ask(tmp_path / "out") == 1
+    assert run(tmp_path / "out") == 1
     errors = capsys.readouterr().err
     assert "LIVE/wn/img3.png: cannot be read as an image" in errors and "LIVE/wn/img05.png: misnamed?" in errors
-    assert len(pd.read_csv(tmp_path / "out/human-pairs.csv")) == COUNT - 2
+    assert len(pd.read_csv(tmp_path / "out/subjective-pairs.csv")) == COUNT - 2
     assert "Files that cannot be used" in (tmp_path / "out/report.md").read_text()
 
 
-def test_a_limit_is_kept_and_said(tmp_path, not_live):
-    assert ask(tmp_path, "--limit", "12") == 0
+def test_limit_is_applied_and_reported(tmp_path, no_published_values):
+    assert run(tmp_path, "--limit", "12") == 0
     assert (
-        len(pd.read_csv(tmp_path / "human-pairs.csv")) == 12
+        len(pd.read_csv(tmp_path / "subjective-pairs.csv")) == 12
         and "not a full run" in (tmp_path / "report.md").read_text()
     )
 
 
-def test_opinions_without_images_give_the_statistics_alone(root, tmp_path, monkeypatch, not_live):
+def test_scores_without_images_give_statistics_only(root, tmp_path, monkeypatch, no_published_values):
     (tmp_path / "iqa").mkdir()
     for name in ("LIVE.txt", "LIVE_matlab_scores.csv"):
         (tmp_path / "iqa" / name).write_bytes((root / "iqa" / name).read_bytes())
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
-    assert command.main(["--human", "--out", str(tmp_path / "out")]) == 0
+    assert command.main(["--subjective", "--out", str(tmp_path / "out")]) == 0
     assert "0 of 779 distorted images" in (tmp_path / "out/report.md").read_text()
 
 
-def test_what_is_not_there_is_refused_with_where_to_get_it(monkeypatch, tmp_path, capsys):
+def test_missing_database_is_refused_with_how_to_get_it(monkeypatch, tmp_path, capsys):
     for arguments, message in (
-        (["--human"], "python -m datasets get"),
-        (["--human", "csiq"], "python -m datasets get csiq"),
-        (["--human", "kodak"], "invalid choice: 'kodak'"),
+        (["--subjective"], "python -m datasets get"),
+        (["--subjective", "csiq"], "python -m datasets get csiq"),
+        (["--subjective", "kodak"], "invalid choice: 'kodak'"),
     ):
         monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
         with pytest.raises(SystemExit) as caught:
@@ -142,8 +142,8 @@ def test_what_is_not_there_is_refused_with_where_to_get_it(monkeypatch, tmp_path
         assert caught.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
 
 
-def test_an_oracle_run_names_broken_files_too(root, tmp_path, monkeypatch, capsys):
-    """With `--dataset`, a file that cannot be read or is not in the list is a row of its own, and breaks the run."""
+def test_oracle_run_reports_broken_files(root, tmp_path, monkeypatch, capsys):
+    """With `--dataset`, each unreadable or unlisted file is a row with verdict broken."""
     for file in ("refimgs/house.png", "wn/img1.png", "gblur/img4.png"):
         (tmp_path / "iqa/LIVE" / file).parent.mkdir(parents=True)
         shutil.copy(root / "iqa/LIVE" / file, tmp_path / "iqa/LIVE" / file)
@@ -164,49 +164,49 @@ def test_an_oracle_run_names_broken_files_too(root, tmp_path, monkeypatch, capsy
     assert "img2.png: cannot be read" in capsys.readouterr().err
 
 
-def test_a_database_that_is_asked_for_and_of_which_nothing_is_here_is_missing(tmp_path, monkeypatch, capsys):
+def test_requested_database_without_images_is_missing(tmp_path, monkeypatch, capsys):
     (tmp_path / "iqa").mkdir()
     (tmp_path / "iqa/LIVE.txt").write_text(HEAD + "LIVE/wn/img1.png,wn,LIVE/refimgs/house.png,5.0\n")
     monkeypatch.setenv("MSSSIM_DATA", str(tmp_path))
     with pytest.raises(SystemExit) as caught:
-        ask(tmp_path / "out")
+        run(tmp_path / "out")
     assert caught.value.code == 2 and "none of its 779 distorted images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("folder", ["not-there", None])
-def test_without_any_database_all_of_them_are_named(tmp_path, monkeypatch, capsys, folder):
+def test_error_without_any_database_names_all_of_them(tmp_path, monkeypatch, capsys, folder):
     monkeypatch.setenv("MSSSIM_DATA", folder or "")
     with pytest.raises(SystemExit) as caught:
-        command.main(["--human", "--out", str(tmp_path / "out")])
-    said = capsys.readouterr().err
-    assert caught.value.code == 2 and f"one of {', '.join(question.DATABASES)} is wanted" in said
-    assert f"MSSSIM_DATA is {folder or 'not set'}." in said
+        command.main(["--subjective", "--out", str(tmp_path / "out")])
+    message = capsys.readouterr().err
+    assert caught.value.code == 2 and f"Put one of {', '.join(question.DATABASES)} in the folder" in message
+    assert f"MSSSIM_DATA is {folder or 'not set'}." in message
 
 
-def test_all_datasets_are_those_that_are_here(root):
+def test_dataset_all_means_those_available(root):
     about = {}
     assert list(accuracy._all(about)) == ["golden", "golden-gradients", "colour", "synthetic", "live"]
     assert about["not here"].startswith("tid2008, tid2013") and about["not here"].endswith("clic")
 
 
-def test_torchrun_writes_the_same_rows_as_one_process(tmp_path, not_live):
+def test_torchrun_writes_the_same_rows_as_one_process(tmp_path, no_published_values):
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available() and sys.platform == "linux"):
         pytest.skip("needs torch.distributed with gloo, on Linux")
-    ask(tmp_path / "one")
+    run(tmp_path / "one")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "GLOO_SOCKET_IFNAME": "lo"}
-    arguments = ["--human", "live", "--backend", "torch", "--resamples", "20", "--out", str(tmp_path / "two")]
-    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "validation", *arguments]
-    done = subprocess.run([sys.executable, *run], env=environment, capture_output=True, text=True, timeout=240)
-    # The exit code is that of a broken budget: what is in print of LIVE is not of these images.
+    arguments = ["--subjective", "live", "--backend", "torch", "--resamples", "20", "--out", str(tmp_path / "two")]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "validation", *arguments]
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=240)
+    # The exit code is 1: these images do not have the published statistics of LIVE.
     assert (tmp_path / "two/report.html").exists(), done.stderr
-    for name in ("human-pairs.csv", "human.csv"):
+    for name in ("subjective-pairs.csv", "subjective.csv"):
         one, two = ((tmp_path / folder / name).read_text() for folder in ("one", "two"))
         assert one == two and len(one.splitlines()) > 5
-    assert done.stdout.count("Does it agree with people?") >= 1
+    assert done.stdout.count("Does the index agree with subjective scores?") >= 1
 
 
-def test_the_images_that_are_here_score_as_matlabs_code_did(monkeypatch):
-    """One image of each database whose scores are here, by every backend."""
+def test_available_images_score_as_in_matlab(monkeypatch):
+    """One image of each database with MATLAB scores, by every backend."""
     if not REAL:
         pytest.skip("MSSSIM_DATA is not set")
     monkeypatch.setenv("MSSSIM_DATA", REAL)
@@ -228,4 +228,4 @@ def test_the_images_that_are_here_score_as_matlabs_code_did(monkeypatch):
             )
             compared += 1
     if not compared:
-        pytest.skip("no images with scores of MATLAB's code are here")
+        pytest.skip("no images with MATLAB scores are available")
