@@ -1,7 +1,7 @@
-"""Is it fast? ``python -m benchmarks`` times the library beside its peers and writes a report.
+"""Speed: ``python -m benchmarks`` times the library and other implementations and writes a report.
 
-`cases` says what is measured and `contestants` who takes part; `checks` holds every result against the oracle before
-`timing` may measure it; `fresh` starts new processes for memory and cold starts; `ceilings` asks the machine how fast
-anything could be; `run` goes through it all, `rows` is the table that comes out, and `report`, `plots`, `compare` and
-`readme` are what is made of it.
+`cases` and `presets` define what is measured, and `implementations` what is compared. `checks` compares every result
+with the oracle before `timing` measures it. `new_process` measures memory and cold starts in new processes, and
+`ceilings` the bandwidth and arithmetic rate of the machine. `run` does all of it; `rows` defines the table of results,
+from which `report`, `tables`, `plots`, `compare` and `readme` make their output.
 """

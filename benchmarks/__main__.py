@@ -1,10 +1,10 @@
-"""Time the library beside its peers and write a report; exit with 1 when a result is wrong or speed was lost.
+"""Time the library and other implementations, and write a report. The exit code is 1 if a result is wrong or slower.
 
-python -m benchmarks                          about ten minutes, on the CPU
+python -m benchmarks                          about ten minutes on a CPU
 python -m benchmarks --quick                  about a minute and a half; --full takes hours
-python -m benchmarks --device cpu cuda        on several devices; one that is not there is skipped
+python -m benchmarks --device cpu cuda        on several devices; unavailable devices are skipped
 python -m benchmarks --only "msssim forward+backward 1x3x512x512" memory --peers pytorch-msssim
-python -m benchmarks --compare OLD.json       what got faster or slower than in an earlier run
+python -m benchmarks --compare OLD.json       show what got faster or slower than in an earlier run
 """
 
 import argparse
@@ -13,6 +13,7 @@ import pathlib
 import shlex
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -24,106 +25,115 @@ try:
     from reference.peers import PEERS
     from validation.report import machine
 
-    from . import cases, compare, contestants, devices, report, rows, run
+    from . import compare, devices, implementations, report, rows, run
+    from .presets import PRESETS
 except ModuleNotFoundError as error:
     sys.exit(f"python -m benchmarks: {error}: python -m pip install --group benchmarks")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks and return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.threshold is not None and not (options.compare and options.threshold > 0):
-        parser.error("--threshold: a share above 0 is wanted, beside --compare")
+        parser.error("--threshold must be > 0 and needs --compare")
     if options.peers and "none" in options.peers and len(options.peers) > 1:
-        parser.error("--peers: none, or names, are wanted")
+        parser.error("--peers must be either names or none, got both")
     try:
         old = rows.load(options.compare) if options.compare else None
     except (OSError, ValueError, KeyError) as error:
         parser.error(f"--compare: {error}")
     writable(parser, options.out)
     about = _about(options, sys.argv[1:] if arguments is None else arguments)
-    there = []
-    for device in dict.fromkeys(options.device):
-        obstacle = devices.obstacle(device)
-        if obstacle is None:
-            there.append(device)
-        else:
-            about[f"skipped {device}"] = obstacle
-            print(f"skipped {device}: {obstacle}", flush=True)
-    if not there:
-        parser.error(f"--device: none of {', '.join(options.device)} is there")
+    available = _available_devices(options.device, about)
+    if not available:
+        parser.error(f"--device: none of {', '.join(options.device)} is available")
     peers = None if options.peers is None else [name for name in options.peers if name != "none"]
     plan = run.Plan(
-        cases.MODES[options.mode], tuple(there), tuple(contestants.everyone(peers)), tuple(options.only or ()),
-        tuple(options.threads),
+        PRESETS[options.preset], tuple(available), tuple(implementations.all_implementations(peers)),
+        tuple(options.only or ()), tuple(options.threads),
     )  # fmt: skip
     start = time.monotonic()
-    found, measured = run.go(plan, _progress)
+    found, ceilings = run.run_plan(plan, _progress)
     table = rows.frame(found)
-    if (table.kind == rows.CONTESTANT).all():
-        parser.error(f"--only: nothing that can be measured has {shlex.join(options.only or ())} in its name")
+    if (table.kind == rows.IMPLEMENTATION).all():
+        parser.error(f"--only: nothing to measure matches {shlex.join(options.only or ())}")
     about |= {"load after": _load(), "took": f"{time.monotonic() - start:.0f} s"}
-    page = report.write(options.out, table, about, [each._asdict() for each in measured])
+    page = report.write(options.out, table, about, ceilings)
     print(report.terminal(table))
     print(page)
     code = int((table.verdict == rows.WRONG).any())
     if old is not None:
-        code |= compare.show(old, (table, about), options.threshold or compare.THRESHOLD)
+        code |= compare.show(old, rows.Results(table, about), options.threshold or compare.THRESHOLD)
     return code
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--quick", dest="mode", action="store_const", const="quick", help="about a minute and a half")
-    modes.add_argument("--full", dest="mode", action="store_const", const="full", help="everything, for hours")
+    presets = parser.add_mutually_exclusive_group()
+    presets.add_argument(
+        "--quick", dest="preset", action="store_const", const="quick", help="about a minute and a half"
+    )
+    presets.add_argument("--full", dest="preset", action="store_const", const="full", help="everything; takes hours")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="torch devices (default: cpu)")
     parser.add_argument(
         "--only", nargs="+", metavar="PATTERN",
-        help="only the work whose name has one of these in it, * standing for anything; names are like 'time msssim "
-        "forward+backward 1x3x512x512 float32 cpu', and begin with time, threads, memory, new process or"
-        " first call ever",
+        help="only tasks whose name contains one of the patterns, with * for any text; names are like 'time msssim "
+        "forward+backward 1x3x512x512 float32 cpu', and begin with time, threads, memory, new process or first call "
+        "ever",
     )  # fmt: skip
     parser.add_argument(
         "--peers", nargs="+", choices=(*PEERS, "none"), metavar="NAME",
-        help=f"beside the library: any of {'; '.join(PEERS)}; or none (default: every one)",
+        help=f"other implementations to measure: any of {'; '.join(PEERS)}; or none (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--threads", nargs="+", type=positive, default=_counts(os.cpu_count() or 1), metavar="N",
-        help="numbers of threads to compare (default: 1, 2, 4 ... up to the cores)",
+        "--threads", nargs="+", type=positive, default=_thread_counts(os.cpu_count() or 1), metavar="N",
+        help="numbers of threads to compare (default: 1, 2, 4 ... up to the number of cores)",
     )  # fmt: skip
     parser.add_argument("--compare", type=pathlib.Path, metavar="OLD.json", help="rows.json of an earlier run")
     parser.add_argument(
-        "--threshold", type=float, metavar="SHARE",
-        help=f"for --compare: the loss of speed that is a regression (default: {compare.THRESHOLD})",
+        "--threshold", type=float, metavar="FRACTION",
+        help=f"for --compare: the slowdown that counts as a regression (default: {compare.THRESHOLD})",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path("reports/benchmarks"),
-        help="folder to write to (default: %(default)s)",
+        help="output folder (default: %(default)s)",
     )  # fmt: skip
-    parser.set_defaults(mode="default")
+    parser.set_defaults(preset="default")
     return parser
 
 
-def _counts(cores):
+def _thread_counts(cores: int) -> list[int]:
     counts = [1]
     while counts[-1] * 2 < cores:
         counts.append(counts[-1] * 2)
     return sorted({*counts, cores})
 
 
-def _about(options, arguments):
-    """What every file says of the run."""
+def _available_devices(names: Sequence[str], about: dict[str, str]) -> list[str]:
+    """Return the devices that can be used; print the others and add them to `about`."""
+    available = []
+    for device in dict.fromkeys(names):
+        reason = devices.unavailable_reason(device)
+        if reason is None:
+            available.append(device)
+        else:
+            about[f"skipped {device}"] = reason
+            print(f"skipped {device}: {reason}", flush=True)
+    return available
+
+
+def _about(options: argparse.Namespace, arguments: Sequence[str]) -> dict[str, str]:
+    """Return what every output file says about the run."""
     about = {
         "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
-        "mode": options.mode,
+        "mode": options.preset,
         **machine.describe("cpu"),
     }
     for device in options.device:
-        if device.startswith("cuda") and devices.obstacle(device) is None:
+        if device.startswith("cuda") and devices.unavailable_reason(device) is None:
             about |= {f"GPU {device}": torch.cuda.get_device_name(device), "CUDA": str(torch.version.cuda)}
     about |= {"threads": str(torch.get_num_threads()), "load before": _load()}
     if options.only:
@@ -131,21 +141,21 @@ def _about(options, arguments):
     return about
 
 
-def _load():
+def _load() -> str:
     try:
         return ", ".join(f"{each:.2f}" for each in os.getloadavg()) + " processes (1, 5, 15 minutes)"
-    except (OSError, AttributeError):  # Windows keeps no such figure
+    except (OSError, AttributeError):  # not available on Windows
         return "unknown"
 
 
-def _progress(total):
-    form = "{desc:<58.58}{percentage:3.0f}% {bar:20} {elapsed} < {remaining}"
-    bar = tqdm(total=round(total, 3), file=sys.stderr, bar_format=form)
+def _progress(total_seconds: float) -> Callable[[run.Task], None]:
+    bar_format = "{desc:<58.58}{percentage:3.0f}% {bar:20} {elapsed} < {remaining}"
+    bar = tqdm(total=round(total_seconds, 3), file=sys.stderr, bar_format=bar_format)
 
-    def done(work):
-        bar.set_description_str(work.name, refresh=False)
-        bar.update(work.weight)
-        if bar.n >= bar.total - 0.1:
+    def done(task: run.Task) -> None:
+        bar.set_description_str(task.name, refresh=False)
+        bar.update(task.seconds)
+        if bar.n >= total_seconds - 0.1:
             bar.close()
 
     return done

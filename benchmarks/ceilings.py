@@ -1,101 +1,108 @@
-"""How fast this machine could be at all: what it copies and multiplies in a second, and the floor that follows.
+"""The machine's copy bandwidth and multiply-add rate, and the lower bound on the time of a case that follows from them.
 
-The floor of a case is the longer of two times. Memory: every input is read once and every gradient written once; on
-CUDA, whose caches hold no image from one pass to the next, at every scale, and the gradient of each is read once more
-and that of the image written: 8 bytes a pixel and scale in float32, and 20 with the gradient.
-Arithmetic: at every pixel of every scale four moments (μx, μy, E[x² + y²], E[xy]) go through two passes of an 11-tap
-window, 88 multiply-adds; the gradient to one image sends three more maps back through both, 66. Nothing else is
-counted, neither the map nor the pyramid. Both rates are of one moment, in which the machine may have been busy: a
-case that was measured in a better one can come out below its floor.
+The lower bound is the larger of two times.
+
+Memory: on a CPU every input is read once and every gradient written once. On CUDA, whose caches hold no image between
+two passes, this is repeated at every scale, and each scale's gradient is read once more and the image's gradient
+written: 8 bytes per pixel and scale in float32, 20 with the gradient.
+
+Arithmetic: at every pixel of every scale four moments (μx, μy, E[x² + y²], E[xy]) are filtered by two passes of an
+11-tap window, 88 multiply-adds; the gradient to one image filters three more maps, 66 multiply-adds. The maps and the
+downsampling are not counted.
+
+Both rates are measured once, when the machine may have been busy, so that a measured time can be below the bound.
 """
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
-from . import cases, devices
+from . import devices
+from .cases import FORWARD_BACKWARD, WIN_SIZE, Case
 
 FORWARD_WORK, BACKWARD_WORK = 4 * 2 * 11, 3 * 2 * 11
-COPY, MULTIPLY = "copy", "multiply-add"
-_COPIED = 1 << 28  # bytes: more than caches hold
-_SIDE = {"cpu": 2048}  # of the matrices; on other devices 4096
+COPY, MULTIPLY_ADD = "copy", "multiply-add"
+_COPY_BYTES = 1 << 28  # larger than caches
+_MATRIX_SIDE = {"cpu": 2048}  # 4096 on other devices
 _REPEATS = 5
 
 
 class Ceilings(NamedTuple):
-    """What a device does at best."""
+    """The highest rates of a device."""
 
     device: str
     threads: int
     copy: float
-    """Bytes a second, read and written counted both."""
+    """Bytes per second, read and write both counted."""
     multiply_adds: float
-    """A second, in float32, by a product of matrices without TF32."""
+    """Multiply-adds per second of a float32 matrix product without TF32."""
 
 
-def measure(device, threads=None):
-    """The Ceilings of a device, with so many threads of a CPU: the best of a few tries."""
+class Floor(NamedTuple):
+    """The lower bound on the time of a case, and which ceiling sets it."""
+
+    seconds: float
+    bound: str
+
+
+def measure(device: str, threads: int | None = None) -> Ceilings:
+    """Measure the ceilings of a device, with that number of CPU threads: the best of a few repeats."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        copy, multiply = _copying(device), _multiplying(device)
-        return Ceilings(device, torch.get_num_threads(), copy, multiply)
+        return Ceilings(device, torch.get_num_threads(), _copy_rate(device), _multiply_add_rate(device))
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.set_num_threads(before)
 
 
-def best(measured):
-    """Of several measurements of one device and number of threads, the highest of each."""
-    first = measured[0]
-    return first._replace(
+def best(measured: Sequence[Ceilings]) -> Ceilings:
+    """Return the highest rates of several measurements of one device and number of threads."""
+    return measured[0]._replace(
         copy=max(each.copy for each in measured), multiply_adds=max(each.multiply_adds for each in measured)
     )
 
 
-def floor(case, ceilings):
-    """(seconds below which a case cannot be done by this algorithm on this machine, which ceiling says so)."""
-    both = case.mode == cases.BOTH
+def floor(case: Case, ceilings: Ceilings) -> Floor:
+    """Return the lower bound on the time of this algorithm on this machine."""
+    backward = case.mode == FORWARD_BACKWARD
     size = torch.empty(0, dtype=getattr(torch, case.dtype)).element_size()
-    if torch.device(case.device).type == "cuda":
-        memory = _pixels(case) * size * (5 if both else 2) / ceilings.copy
+    if case.device_type == "cuda":
+        memory = _pyramid_values(case) * size * (5 if backward else 2) / ceilings.copy
     else:
-        memory = case.pixels * size * (3 if both else 2) / ceilings.copy
-    work = FORWARD_WORK + (BACKWARD_WORK if both else 0)
-    arithmetic = _window_positions(case) * work / ceilings.multiply_adds
-    return (memory, COPY) if memory > arithmetic else (arithmetic, MULTIPLY)
+        memory = case.n_values * size * (3 if backward else 2) / ceilings.copy
+    work = FORWARD_WORK + (BACKWARD_WORK if backward else 0)
+    arithmetic = _pyramid_values(case, WIN_SIZE - 1) * work / ceilings.multiply_adds
+    return Floor(memory, COPY) if memory > arithmetic else Floor(arithmetic, MULTIPLY_ADD)
 
 
-def _window_positions(case):
-    return _pixels(case, cases.WIN_SIZE - 1)
-
-
-def _pixels(case, less=0):
-    """Of all scales, with so many rows and columns less of each."""
+def _pyramid_values(case: Case, border: int = 0) -> int:
+    """Return the number of values over all scales, each without `border` rows and columns."""
     batch, channels, height, width = case.shape
     total = 0
     for _ in range(case.levels):
-        total += batch * channels * (height - less) * (width - less)
+        total += batch * channels * (height - border) * (width - border)
         height, width = (height + 1) // 2, (width + 1) // 2
     return total
 
 
-def _copying(device):
-    source = torch.ones(_COPIED // 4, device=device)
+def _copy_rate(device: str) -> float:
+    source = torch.ones(_COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
-    return 2 * _COPIED / _best(lambda: target.copy_(source), device)
+    return 2 * _COPY_BYTES / _best_time(lambda: target.copy_(source), device)
 
 
-def _multiplying(device):
-    side = _SIDE.get(torch.device(device).type, 4096)
+def _multiply_add_rate(device: str) -> float:
+    side = _MATRIX_SIDE.get(torch.device(device).type, 4096)
     left, right = torch.ones(side, side, device=device), torch.ones(side, side, device=device)
-    return side**3 / _best(lambda: left @ right, device)
+    return side**3 / _best_time(lambda: left @ right, device)
 
 
-def _best(call, device):
+def _best_time(call: Callable[[], Any], device: str) -> float:
     times = []
     for _ in range(_REPEATS + 1):
         devices.synchronize(device)

@@ -1,7 +1,8 @@
-"""No speed without a green value: every result is held against the oracle before it may be timed."""
+"""Compare every result with the oracle before it is timed, so that no speed is reported for a wrong value."""
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,13 @@ import msssim
 from reference import wang
 from validation import tolerances
 
-from . import cases, contestants, rows
+from . import rows
+from .cases import FORWARD_BACKWARD, Case, Shape, arrays, fitting_levels, images, n_distinct
+from .implementations import PEER, Implementation, Result
 
 
-class Checked(NamedTuple):
-    """What came of it."""
+class CheckResult(NamedTuple):
+    """The errors of a result, and the verdict."""
 
     verdict: str
     error: float = math.nan
@@ -25,74 +28,77 @@ class Checked(NamedTuple):
     note: str = ""
 
 
-def check(contestant, case, result):
-    """Hold (value, gradient or None) against the oracle.
+def check(implementation: Implementation, case: Case, result: Result) -> CheckResult:
+    """Compare value and gradient with the oracle.
 
-    The value against `reference.wang`, NumPy in float64. The gradient, entry by entry and relative to its largest,
-    against plain PyTorch in float64, which `python -m validation` holds against Wang's MATLAB code. The library is
-    wrong when it is outside its budget; a peer that computes something else is timed with its error beside it, and is
-    wrong only where it gives no number.
+    The value is compared with `reference.wang`, NumPy in float64. The gradient is compared, relative to its largest
+    entry, with plain PyTorch in float64, which `python -m validation` compares with Wang's MATLAB code. This library is
+    wrong outside its budgets. A peer outside them is timed, with its error in the report; it is wrong only if the
+    result is not finite.
     """
-    value, gradient = result
-    error = abs(float(value) - expected(case))
-    found = {"error": error, "budget": budget(contestant, case)}
-    errors = [(error, found["budget"])]
-    if gradient is not None:
+    error = abs(result.number() - expected_value(case))
+    found = CheckResult("", error, value_budget(implementation, case))
+    within = [error <= found.budget]
+    finite = [math.isfinite(error)]
+    if result.gradient is not None:
         exact = expected_gradient(case.metric, case.shape, case.dtype)
-        difference = (gradient.detach().cpu().double() - exact).abs().max()
-        found["gradient_error"] = float(difference / exact.abs().max())
-        found["gradient_budget"] = gradient_budget(case)
-        errors.append((found["gradient_error"], found["gradient_budget"]))
-    if not all(math.isfinite(error) for error, _ in errors):
-        return Checked(rows.WRONG, **found, note="gives no finite number")
-    if all(error <= limit for error, limit in errors):
-        return Checked(rows.OK, **found)
-    if contestant.group == contestants.PEER:
-        return Checked(rows.DIFFERS, **found)
-    which = "value" if error > found["budget"] else "gradient"
-    return Checked(rows.WRONG, **found, note=f"the {which} is outside its budget")
+        difference = (result.gradient.detach().cpu().double() - exact).abs().max()
+        gradient_error = float(difference / exact.abs().max())
+        found = found._replace(gradient_error=gradient_error, gradient_budget=gradient_budget(case))
+        within.append(gradient_error <= found.gradient_budget)
+        finite.append(math.isfinite(gradient_error))
+    if not all(finite):
+        return found._replace(verdict=rows.WRONG, note="not finite")
+    if all(within):
+        return found._replace(verdict=rows.OK)
+    if implementation.group == PEER:
+        return found._replace(verdict=rows.DIFFERS)
+    which = "gradient" if within[0] else "value"
+    return found._replace(verdict=rows.WRONG, note=f"the {which} is outside its budget")
 
 
-def budget(contestant, case):
-    """The largest error of the value that counts as agreement: the validation's."""
-    return tolerances.budget("value", case.dtype, contestant.backend).worst
+def value_budget(implementation: Implementation, case: Case) -> float:
+    """Return the largest error of the value that counts as agreement, as in the validation."""
+    budget: tolerances.Budget = tolerances.budget("value", case.dtype, implementation.backend)
+    return budget.worst
 
 
-def gradient_budget(case):
-    """The same for the gradient, relative to its largest entry."""
+def gradient_budget(case: Case) -> float:
+    """Return the largest error of the gradient, relative to its largest entry, that counts as agreement."""
     kind = "rounded gradient" if case.dtype in ("bfloat16", "float16") else "gradient"
-    return tolerances.budget(kind, case.dtype, "torch").worst
+    budget: tolerances.Budget = tolerances.budget(kind, case.dtype, "torch")
+    return budget.worst
 
 
-def expected(case):
-    """The oracle's value: the mean over the planes."""
-    return _expected(case.shape, case.dtype == "uint8")[case.metric]
+def expected_value(case: Case) -> float:
+    """Return the oracle's value, the mean over all planes."""
+    return _expected_values(case.shape, case.dtype == "uint8")[case.metric]
 
 
 @functools.lru_cache(maxsize=64)
-def _expected(shape, whole):
-    levels = cases.fitting_levels(shape)
+def _expected_values(shape: Shape, integers: bool) -> Mapping[str, float]:
+    levels = fitting_levels(shape)
     weights = np.array(wang.WEIGHTS[:levels])
-    if levels < len(wang.WEIGHTS):  # as the library's small="fewer"
+    if levels < len(wang.WEIGHTS):  # as the library does with small="fewer"
         weights = weights / weights.sum()
-    count = cases.distinct(shape)
-    planes = (image[:count].reshape(-1, *shape[-2:]) for image in cases.arrays(shape, whole))
-    values = {"ssim": [], "msssim": []}
-    for x, y in zip(*planes, strict=True):
-        cs, ssim = wang.msssim_terms(x, y, levels=levels, data_range=255.0 if whole else 1.0)
+    count = n_distinct(shape)
+    x_planes, y_planes = (image[:count].reshape(-1, *shape[-2:]) for image in arrays(shape, integers))
+    values: dict[str, list[float]] = {"ssim": [], "msssim": []}
+    for x, y in zip(x_planes, y_planes, strict=True):
+        cs, ssim = wang.msssim_terms(x, y, levels=levels, data_range=255.0 if integers else 1.0)
         values["ssim"].append(ssim[0])
         values["msssim"].append(np.prod(np.append(cs[:-1], ssim[-1]) ** weights))
     return {metric: float(np.mean(each)) for metric, each in values.items()}
 
 
 @functools.lru_cache(maxsize=1)
-def expected_gradient(metric, shape, dtype):
-    """The gradient to the first image by plain PyTorch in float64, on a CPU."""
-    case = cases.Case(metric, cases.BOTH, shape, dtype)
-    count = cases.distinct(shape)
-    x, y = (image[:count].double() for image in cases.images(case))
+def expected_gradient(metric: str, shape: Shape, dtype: str) -> torch.Tensor:
+    """Return the gradient to the first image from plain PyTorch in float64 on a CPU."""
+    case = Case(metric, FORWARD_BACKWARD, shape, dtype)
+    count = n_distinct(shape)
+    x, y = (image[:count].double() for image in images(case))
     x.requires_grad_()
     options = {"small": "fewer"} if metric == "msssim" else {}
     value = getattr(msssim, metric)(x, y, data_range=case.data_range, backend="torch", **options)
-    again = shape[0] // count
-    return torch.autograd.grad(value, x)[0].repeat(again, 1, 1, 1) / again
+    repeats = shape[0] // count
+    return torch.autograd.grad(value, x)[0].repeat(repeats, 1, 1, 1) / repeats

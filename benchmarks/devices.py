@@ -1,22 +1,33 @@
-"""What differs from device to device: whether it is there, how to wait for it, how to read its peak of memory."""
+"""What depends on the device: availability, synchronization, timing, and peak memory."""
 
 import ctypes
 import gc
 import pathlib
 import platform
 import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
 from . import timing
 
-# Linux forgets the highest resident size of a process when a 5 is written here.
+# Writing 5 to this file resets the peak resident size of the process on Linux.
 _RESET = pathlib.Path("/proc/self/clear_refs")
 _STATUS = pathlib.Path("/proc/self/status")
 
 
-def obstacle(device):
-    """Why nothing can be computed on a device, in one line, or None."""
+class Peak(NamedTuple):
+    """Peak memory during a call, in bytes."""
+
+    above: int
+    """Above the memory held before the call."""
+    process: int | None
+    """Peak resident memory of the process; None on CUDA."""
+
+
+def unavailable_reason(device: str) -> str | None:
+    """Return in one line why nothing can be computed on a device, or None."""
     try:
         torch.ones(1, device=device).add(1).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -24,8 +35,8 @@ def obstacle(device):
     return None
 
 
-def synchronize(device):
-    """Wait until the device has done what it was given; a CPU is never behind."""
+def synchronize(device: str) -> None:
+    """Wait until the device has finished all work."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.synchronize(device)
@@ -33,16 +44,15 @@ def synchronize(device):
         torch.mps.synchronize()
 
 
-def sampler(device):
-    """What times so many calls on a device, (call, count) to seconds: on CUDA by the device's own events.
+def sampler(device: str) -> timing.Sampler:
+    """Return a function that times a number of calls on a device; on CUDA with CUDA events.
 
-    Calls follow each other there as fast as they come, so that what the processor does beside them counts only where it
-    is the slower.
+    On CUDA the calls are queued without waiting in between, so that CPU time counts only where it is the bottleneck.
     """
     if torch.device(device).type != "cuda":
         return timing.sampler(lambda: synchronize(device))
 
-    def sample(call, count):
+    def sample(call: Callable[[], Any], count: int) -> float:
         with torch.cuda.device(device):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
@@ -55,45 +65,51 @@ def sampler(device):
     return sample
 
 
-def peak_of(call, device):
-    """(bytes above what was held before, highest resident bytes of the process or None) while `call` runs once.
+def peak_of(call: Callable[[], Any], device: str) -> Peak:
+    """Return the peak memory of one call.
 
-    On a CPU it is the resident memory, which the system counts in pages, allocators and libraries included; on CUDA
-    what PyTorch's allocator gave out.
+    On a CPU this is resident memory, which includes allocators and libraries; on CUDA the memory that PyTorch's
+    allocator hands out.
+
+    Raises
+    ------
+    NotImplementedError
+        If the system or device cannot measure it.
     """
     gc.collect()
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        kept = call()
+        result = call()
         torch.cuda.synchronize(device)
-        del kept
-        return torch.cuda.max_memory_allocated(device) - before, None
-    if torch.device(device).type != "cpu":
-        raise NotImplementedError(f"peak memory: {device} has no counter of its peak")
-    _give_back_freed_memory()
+        del result
+        return Peak(torch.cuda.max_memory_allocated(device) - before, None)
+    if kind != "cpu":
+        raise NotImplementedError(f"peak memory cannot be measured on device {device}")
+    _trim_heap()
     try:
         _RESET.write_text("5")
-        before = _status("VmRSS")
-        kept = call()
-        highest = _status("VmHWM")
+        before = _status_bytes("VmRSS")
+        result = call()
+        highest = _status_bytes("VmHWM")
     except OSError as error:
-        raise NotImplementedError(f"peak memory: {platform.system()} has no resettable counter of it") from error
-    del kept
-    return max(0, highest - before), highest
+        raise NotImplementedError(f"peak memory cannot be measured on {platform.system()}") from error
+    del result
+    return Peak(max(0, highest - before), highest)
 
 
-def _status(field):
+def _status_bytes(field: str) -> int:
     for line in _STATUS.read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"{_STATUS} has no {field}")
 
 
-def _give_back_freed_memory():
-    """Freed memory that the C library keeps would hide what the next call takes."""
+def _trim_heap() -> None:
+    """Return freed memory to the system; memory that the C library keeps would hide what the next call allocates."""
     if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
         if trim is not None:
             trim(0)

@@ -1,79 +1,101 @@
-"""The rows of one case, or of one case on several numbers of threads."""
+"""Measure one case, or one case with several numbers of threads, and make rows of it."""
 
+import functools
 import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from . import cases, checks, contestants, devices, rows, timing
+from . import checks, devices, rows, timing
+from .cases import FORWARD, Case, images
+from .implementations import OURS, PEER, Call, Images, Implementation, baseline
+from .presets import Preset
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
-def contestant_row(contestant, mode, device):
-    """Who takes part on a device, with convention and version, or why not."""
-    kind, verdict, note = torch.device(device).type, rows.OK, contestant.convention
-    if contestant.obstacle:
-        verdict, note = rows.MISSING, contestant.obstacle
-    elif contestant.devices is not None and kind not in contestant.devices:
-        verdict, note = rows.REFUSED, f"runs on {', '.join(contestant.devices)} alone"
-    elif contestant.compiled and not _compiled_somewhere(contestant, mode, device):
-        verdict, note = rows.LEFT_OUT, "compiling takes longer than this mode"
-    return rows.row(rows.CONTESTANT, contestant, device=device, verdict=verdict, note=note)
+def implementation_row(implementation: Implementation, preset: Preset, device: str) -> rows.Row:
+    """Return the row that says whether an implementation takes part on a device, with version and description."""
+    kind, verdict, note = torch.device(device).type, rows.OK, implementation.description
+    if implementation.unavailable_reason:
+        verdict, note = rows.MISSING, implementation.unavailable_reason
+    elif implementation.devices is not None and kind not in implementation.devices:
+        verdict, note = rows.REFUSED, f"runs on {', '.join(implementation.devices)} only"
+    elif implementation.compiled and not _is_ever_compiled(implementation, preset, device):
+        verdict, note = rows.LEFT_OUT, "not compiled in this preset"
+    return rows.row(rows.IMPLEMENTATION, implementation, device=device, verdict=verdict, note=note)
 
 
-def _compiled_somewhere(contestant, mode, device):
-    return _compiles(contestant, mode) and any(map(mode.compiles, cases.cases(mode, device)))
+def _is_ever_compiled(implementation: Implementation, preset: Preset, device: str) -> bool:
+    return _may_compile(implementation, preset) and any(map(preset.compiles, preset.cases(device)))
 
 
-def _compiles(contestant, mode):
-    """Whether a mode has the time to put a contestant under torch.compile at all."""
-    plain = contestant.group == contestants.OURS and contestant.backend == "torch"
-    return mode.plain_compiled or not plain
+def _may_compile(implementation: Implementation, preset: Preset) -> bool:
+    """Return whether a preset allows the time to compile an implementation."""
+    torch_backend = implementation.group == OURS and implementation.backend == "torch"
+    return preset.compile_torch_backend or not torch_backend
+
+
+class _Candidate(NamedTuple):
+    """An implementation whose result was checked, and that may be timed."""
+
+    implementation: Implementation
+    call: Call
+    fields: dict[str, Any]
+
+
+class _SlowCall(NamedTuple):
+    seconds: float
+    n_values: int
 
 
 class Bench:
-    """Everyone who takes part, how much is measured, and what is known by now of how slow they are.
+    """Measures cases, and remembers which implementations are slow.
 
     Parameters
     ----------
-    everyone : sequence of Contestant
-    mode : Mode
+    implementations : sequence of Implementation
+    preset : Preset
     """
 
-    def __init__(self, everyone, mode):
-        self.everyone, self.mode, self._limit = everyone, mode, mode.limit
-        self._known = {}  # (seconds, pixels) of the last call that took long
-        self._seconds = {}  # of everyone's last call
+    def __init__(self, implementations: Sequence[Implementation], preset: Preset) -> None:
+        self.implementations, self.preset = implementations, preset
+        self._max_call_seconds = preset.max_call_seconds
+        self._slow_calls: dict[tuple[str, str, str, str], _SlowCall] = {}
+        self._last_seconds: dict[str, float] = {}
 
-    def taking_part(self, case):
-        """Those who are tried on a case; what one cannot do by nature is said once, in its contestant_row."""
-        for one in self.everyone:
-            if one.obstacle or one.gap(case) is not None:
+    def taking_part(self, case: Case) -> Iterator[Implementation]:
+        """Yield the implementations to try on a case."""
+        for one in self.implementations:
+            if one.unavailable_reason or one.unsupported_reason(case) is not None:
                 continue
-            compiled = self.mode.compiles(case) and _compiles(one, self.mode)
-            if compiled or not one.compiled:
+            if not one.compiled or (self.preset.compiles(case) and _may_compile(one, self.preset)):
                 yield one
 
-    def time(self, case, share=1.0):
-        """The rows of one case: everyone's value, and the time of those whose value is right.
+    def time(self, case: Case, share: float = 1.0) -> list[rows.Row]:
+        """Return the rows of one case: every value, and the time where the value is right.
 
-        With a share below 1, as when time gets short, there are fewer rounds, and slow contestants are left out sooner.
+        A `share` below 1, when time runs short, gives fewer rounds and skips slow implementations sooner.
         """
-        self._limit = share * self.mode.limit
-        green, found = self._green(self.taking_part(case), case, rows.TIME)
-        entries = {name: timing.Entry(call, None, self._seconds[name]) for name, (_, call, _) in green.items()}
-        timed = self._timed(entries, case, share * self.mode.seconds)
-        base = timed.get(contestants.baseline(self.everyone, case))
-        for name, (contestant, _, fields) in green.items():
-            found.append(rows.row(rows.TIME, contestant, case, **fields, **_times(timed[name], base, case)))
+        self._max_call_seconds = share * self.preset.max_call_seconds
+        candidates, found = self._check_all(self.taking_part(case), case, rows.TIME)
+        entries = {name: timing.Entry(one.call, None, self._last_seconds[name]) for name, one in candidates.items()}
+        timed = self._timed(entries, case, share * self.preset.seconds)
+        base = timed.get(baseline(self.implementations, case) or "")
+        for name, one in candidates.items():
+            times = _time_fields(timed[name], base, case)
+            found.append(rows.row(rows.TIME, one.implementation, case, **one.fields, **times))
         return found
 
-    def threads(self, case, counts, seconds):
-        """The same of those who obey torch.set_num_threads, for several numbers of threads in the same rounds."""
-        self._limit = self.mode.limit
+    def time_threads(self, case: Case, counts: Sequence[int], seconds: float) -> list[rows.Row]:
+        """Return the rows of one case with several numbers of threads, timed in the same rounds."""
+        self._max_call_seconds = self.preset.max_call_seconds
         able = [one for one in self.taking_part(case) if not one.compiled and one.differentiable]
-        green, found = self._green(able, case, rows.THREADS)
+        candidates, found = self._check_all(able, case, rows.THREADS)
         entries = {
-            (name, count): timing.Entry(call, lambda count=count: torch.set_num_threads(count))
-            for name, (_, call, _) in green.items()
+            (name, count): timing.Entry(one.call, functools.partial(torch.set_num_threads, count))
+            for name, one in candidates.items()
             for count in counts
         }
         before = torch.get_num_threads()
@@ -81,95 +103,111 @@ class Bench:
             timed = self._timed(entries, case, seconds)
         finally:
             torch.set_num_threads(before)
-        for (name, count), one in timed.items():
-            contestant, _, fields = green[name]
-            base = timed.get((contestants.baseline(self.everyone, case), count))
-            fields = {**fields, "threads": count, **_times(one, base, case)}
-            found.append(rows.row(rows.THREADS, contestant, case, **fields))
+        base_name = baseline(self.implementations, case) or ""
+        for (name, count), times in timed.items():
+            one = candidates[name]
+            fields = {**one.fields, "threads": count, **_time_fields(times, timed.get((base_name, count)), case)}
+            found.append(rows.row(rows.THREADS, one.implementation, case, **fields))
         return found
 
-    def too_slow(self, contestant, case, patience=1):
-        """Why a contestant is left out of a case, going by its time at a smaller size, or None.
+    def too_slow(self, implementation: Implementation, case: Case, factor: float = 1) -> str | None:
+        """Return why an implementation is skipped, judging by its time at a smaller size, or None.
 
-        `patience` is how many times the mode's limit may be expected of it.
+        `factor` multiplies the preset's limit.
         """
-        return self._expected_beyond(contestant, case, patience * self.mode.limit)
+        return self._expected_too_slow(implementation, case, factor * self.preset.max_call_seconds)
 
-    def _expected_beyond(self, contestant, case, limit):
-        known = (
-            self._known.get((contestant.name, case.metric, mode, case.device), (0.0, 1))
-            for mode in {cases.FORWARD, case.mode}  # with its gradient it takes no less
-        )
-        seconds = max(seconds * case.pixels / pixels for seconds, pixels in known)
-        return self._beyond_limit(seconds, "would take about", limit)
+    def _expected_too_slow(self, implementation: Implementation, case: Case, limit: float) -> str | None:
+        expected = 0.0
+        for mode in {FORWARD, case.mode}:  # a call with gradient is at least as slow as one without
+            known = self._slow_calls.get((implementation.name, case.metric, mode, case.device))
+            if known:
+                expected = max(expected, known.seconds * case.n_values / known.n_values)
+        return _over_limit(expected, "would take about", limit)
 
-    def _timed(self, entries, case, seconds):
+    def _timed(self, entries: Mapping[_Key, timing.Entry], case: Case, seconds: float) -> dict[_Key, timing.Timed]:
         return timing.interleaved(
-            entries, seconds=seconds, rounds=self.mode.rounds, sample=devices.sampler(case.device)
+            entries, seconds=seconds, rounds=self.preset.rounds, sample=devices.sampler(case.device)
         )
 
-    def _green(self, able, case, kind):
-        """({name: (contestant, call, fields)} of what may be timed, the rows of what may not)."""
-        torch.compiler.reset()  # or shapes and contestants share its limit of recompilations, and run uncompiled
-        green, found, images = {}, [], cases.images(case)
-        for contestant in able:
-            fields, call = self._tried(contestant, case, images)
+    def _check_all(
+        self, able: Iterable[Implementation], case: Case, kind: str
+    ) -> tuple[dict[str, _Candidate], list[rows.Row]]:
+        """Return what may be timed by name, and the rows of the others."""
+        torch.compiler.reset()  # implementations and shapes share a recompilation limit, beyond which they run eagerly
+        candidates, found, inputs = {}, [], images(case)
+        for implementation in able:
+            fields, call = self._try(implementation, case, inputs)
             fields["threads"] = torch.get_num_threads()
-            if fields["verdict"] in rows.GREEN:
-                green[contestant.name] = contestant, call, fields
+            if call is not None and fields["verdict"] in rows.GREEN:
+                candidates[implementation.name] = _Candidate(implementation, call, fields)
             else:
-                found.append(rows.row(kind, contestant, case, **fields))
-        return green, found
+                found.append(rows.row(kind, implementation, case, **fields))
+        return candidates, found
 
-    def _tried(self, contestant, case, images):
-        """(fields with a verdict, the call), after a first call whose result was checked."""
-        note = self._expected_beyond(contestant, case, self._limit)
+    def _try(self, implementation: Implementation, case: Case, inputs: Images) -> tuple[dict[str, Any], Call | None]:
+        """Call once and check the result; return fields with a verdict, and the call."""
+        note = self._expected_too_slow(implementation, case, self._max_call_seconds)
         if note:
             return {"verdict": rows.LEFT_OUT, "note": note}, None
         try:
-            call = contestant.call(case, images)
-            began = time.perf_counter()
+            call = implementation.bind(case, inputs)
+            start = time.perf_counter()
             result = call()
             devices.synchronize(case.device)
-            first = time.perf_counter() - began
-        except Exception as error:  # whatever a peer raises is its answer
+            first_seconds = time.perf_counter() - start
+        except Exception as error:  # peers raise any type of exception for unsupported input
             line = (str(error).strip().splitlines() or [""])[0]
-            return {"verdict": refusal(contestant, error), "note": f"{type(error).__name__}: {line}"[:300]}, None
-        fields = {"first_seconds": first, **checks.check(contestant, case, result)._asdict()}
+            return {"verdict": verdict_on(implementation, error), "note": f"{type(error).__name__}: {line}"[:300]}, None
+        fields = {"first_seconds": first_seconds, **checks.check(implementation, case, result)._asdict()}
         del result
-        one = self._seconds[contestant.name] = self._estimate(contestant, call, first, case)
-        if one > self.mode.limit / 8:  # what takes less may be the cost of a call, which does not grow with the image
-            self._known[contestant.name, case.metric, case.mode, case.device] = one, case.pixels
-        note = self._beyond_limit(one, "takes", self._limit)
+        seconds = self._estimate(implementation, call, first_seconds, case)
+        self._last_seconds[implementation.name] = seconds
+        # A shorter time may be call overhead, which does not grow with the image.
+        if seconds > self.preset.max_call_seconds / 8:
+            key = implementation.name, case.metric, case.mode, case.device
+            self._slow_calls[key] = _SlowCall(seconds, case.n_values)
+        note = _over_limit(seconds, "takes", self._max_call_seconds)
         if note and fields["verdict"] in rows.GREEN:
             fields |= {"verdict": rows.LEFT_OUT, "note": note}
         return fields, call
 
-    def _estimate(self, contestant, call, first, case):
-        """Seconds of a call; after a first one that took far too long and compiled nothing, those of that one."""
-        compiles = contestant.compiled or contestant.group == contestants.OURS
-        one, tries = first, 2
-        while tries and (one > self._limit or one is first) and (compiles or one < 8 * self._limit):
-            one, tries = timing.estimate(call, devices.sampler(case.device)), tries - 1
-        return one
-
-    def _beyond_limit(self, seconds, verb, limit):
-        if seconds <= limit:
-            return None
-        return f"a call {verb} {seconds:.1f} s; what takes more than {limit:.2g} s is left out"
+    def _estimate(self, implementation: Implementation, call: Call, first_seconds: float, case: Case) -> float:
+        """Estimate the seconds of a call; a first call that was far too slow and compiled nothing is not repeated."""
+        compiles = implementation.compiled or implementation.group == OURS
+        if not compiles and first_seconds >= 8 * self._max_call_seconds:
+            return first_seconds
+        sample = devices.sampler(case.device)
+        seconds = timing.estimate(call, sample)
+        if seconds > self._max_call_seconds and (compiles or seconds < 8 * self._max_call_seconds):
+            seconds = timing.estimate(call, sample)
+        return seconds
 
 
-def refusal(contestant, error):
-    """The verdict on an exception: a peer may refuse, and a backend of ours where it says so."""
-    if contestant.group == contestants.PEER or str(error).startswith("backend: "):
+def _over_limit(seconds: float, verb: str, limit: float) -> str | None:
+    if seconds <= limit:
+        return None
+    return f"a call {verb} {seconds:.1f} s; the limit is {limit:.2g} s"
+
+
+def verdict_on(implementation: Implementation, error: Exception) -> str:
+    """Return the verdict on an exception: peers may refuse input, and our backends with an error that says so."""
+    if implementation.group == PEER or str(error).startswith("backend: "):
         return rows.REFUSED
     return rows.WRONG
 
 
-def _times(timed, base, case):
+def _time_fields(timed: timing.Timed, base: timing.Timed | None, case: Case) -> dict[str, Any]:
     median, q1, q3 = timed.spread
-    fields = {"seconds": median, "q1": q1, "q3": q3, "rounds": len(timed.samples), "calls": timed.calls}
-    fields["ns_per_pixel"] = median / case.pixels * 1e9
+    fields: dict[str, Any] = {
+        "seconds": median,
+        "q1": q1,
+        "q3": q3,
+        "rounds": len(timed.samples),
+        "calls": timed.calls,
+        "ns_per_pixel": median / case.n_values * 1e9,
+    }
     if base is not None:
-        fields |= dict(zip(("ratio", "ratio_q1", "ratio_q3"), timing.ratios(timed, base), strict=True))
+        ratio = timing.ratios(timed, base)
+        fields |= {"ratio": ratio.median, "ratio_q1": ratio.q1, "ratio_q3": ratio.q3}
     return fields

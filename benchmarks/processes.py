@@ -1,72 +1,82 @@
-"""New processes one at a time, and the rows of them all: peaks of memory, and cold starts, several of each."""
+"""Start new processes one at a time, and make rows of peak memory and cold starts."""
 
-import torch
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from . import cases, checks, fresh, rows, timing
+from . import checks, new_process, rows, timing
+from .cases import START_SHAPE, Case
+from .implementations import Implementation, Result
 
-PATIENCE = 2  # a single call may take longer than one that is repeated, but a new process needs time beside it
+# A process makes a call once, so that slower calls are acceptable than those that are repeated.
+MAX_CALL_FACTOR = 2
+
+TooSlow = Callable[[Implementation, Case, float], str | None]
 
 
 class Processes:
-    """Starts them, and remembers what they found.
+    """Starts processes and collects their results.
 
     Parameters
     ----------
     threads : int
-        That each of them computes with.
+        Number of threads in each process.
     too_slow : callable
-        (contestant, case, patience) to the reason why it is left out, or None.
+        ``too_slow(implementation, case, factor)`` returns why an implementation is skipped, or None.
     """
 
-    def __init__(self, threads, too_slow):
+    def __init__(self, threads: int, too_slow: TooSlow) -> None:
         self._threads, self._too_slow = threads, too_slow
-        self._starts, self._rows = {}, []
+        self._starts: dict[tuple[str, Case], tuple[Implementation, list[dict[str, Any]]]] = {}
+        self._rows: list[rows.Row] = []
 
-    def memory(self, contestant, case):
-        """One process for the peak of one case."""
-        note = self._too_slow(contestant, case, PATIENCE)
+    def measure_memory(self, implementation: Implementation, case: Case) -> None:
+        """Start one process for the peak memory of one case."""
+        note = self._too_slow(implementation, case, MAX_CALL_FACTOR)
         if note:
-            self._add(contestant, case, {"verdict": rows.LEFT_OUT, "note": note})
+            self._add(implementation, case, {"verdict": rows.LEFT_OUT, "note": note})
             return
-        start = case if contestant.compiled else case._replace(shape=cases.START)  # compiled for one shape
-        found = fresh.ask(contestant.name, start, case, threads=self._threads)
+        # torch.compile compiles for one shape, so the first call has the shape of the second.
+        start = case if implementation.compiled else case._replace(shape=START_SHAPE)
+        found = new_process.run(implementation.name, start, case, threads=self._threads)
         if "value" in found:
-            self._starts.setdefault((contestant.name, start), (contestant, []))[1].append(found)
+            self._starts.setdefault((implementation.name, start), (implementation, []))[1].append(found)
         if "peak" not in found:
-            self._add(contestant, case, {"verdict": rows.REFUSED, "note": found["refused"]})
+            self._add(implementation, case, {"verdict": rows.REFUSED, "note": found["refused"]})
             return
-        fields = checks.check(contestant, case, (found["memory_value"], None))._asdict()
+        fields = checks.check(implementation, case, Result(found["memory_value"], None))._asdict()
         if fields["verdict"] in rows.GREEN:
-            one = case.pixels * torch.empty(0, dtype=getattr(torch, case.dtype)).element_size()
-            fields |= {"peak_bytes": found["peak"], "peak_inputs": found["peak"] / one}
+            fields |= {"peak_bytes": found["peak"], "peak_inputs": found["peak"] / case.input_bytes}
             fields["process_bytes"] = found["process"]
-        self._add(contestant, case, fields)
+        self._add(implementation, case, fields)
 
-    def first_ever(self, contestant, case):
-        """One process in which compilers find nothing on disk."""
-        found = fresh.ask(contestant.name, case, threads=self._threads, empty=True)
-        self._rows.append(self._start_row(rows.FIRST_EVER, contestant, case, [found]))
+    def measure_first_call_ever(self, implementation: Implementation, case: Case) -> None:
+        """Start one process in which compilers find no compiled code on disk."""
+        found = new_process.run(implementation.name, case, threads=self._threads, empty_cache=True)
+        self._rows.append(self._start_row(rows.FIRST_EVER, implementation, case, [found]))
 
-    def rows(self):
-        """All rows, the cold starts put together."""
+    def all_rows(self) -> list[rows.Row]:
+        """Return all rows; cold starts of the same case are one row."""
         starts = [
-            self._start_row(rows.NEW_PROCESS, contestant, case, found)
-            for (_, case), (contestant, found) in self._starts.items()
+            self._start_row(rows.NEW_PROCESS, implementation, case, found)
+            for (_, case), (implementation, found) in self._starts.items()
         ]
         return [*self._rows, *starts]
 
-    def _add(self, contestant, case, fields):
-        self._rows.append(rows.row(rows.MEMORY, contestant, case, threads=self._threads, **fields))
+    def _add(self, implementation: Implementation, case: Case, fields: dict[str, Any]) -> None:
+        self._rows.append(rows.row(rows.MEMORY, implementation, case, threads=self._threads, **fields))
 
-    def _start_row(self, kind, contestant, case, found):
+    def _start_row(
+        self, kind: str, implementation: Implementation, case: Case, found: Sequence[dict[str, Any]]
+    ) -> rows.Row:
         done = [each for each in found if "value" in each]
+        fields: dict[str, Any]
         if not done:
             fields = {"verdict": rows.REFUSED, "note": found[0]["refused"]}
         else:
-            fields = checks.check(contestant, case, (done[0]["value"], None))._asdict()
+            fields = checks.check(implementation, case, Result(done[0]["value"], None))._asdict()
         if fields["verdict"] in rows.GREEN:
             spread = timing.spread([each["import_seconds"] + each["first_seconds"] for each in done])
             fields |= {"seconds": spread.median, "q1": spread.q1, "q3": spread.q3, "rounds": len(done)}
             for name in ("import_seconds", "first_seconds"):
                 fields[name] = timing.spread([each[name] for each in done]).median
-        return rows.row(kind, contestant, case, threads=self._threads, **fields)
+        return rows.row(kind, implementation, case, threads=self._threads, **fields)

@@ -1,132 +1,139 @@
-"""The report: rows.json, rows.csv, report.md and report.html, the last two of the Sections made here."""
+"""The report: rows.json and rows.csv, and report.md and report.html from the sections made here."""
 
 import pathlib
+from collections.abc import Iterable
+
+import pandas as pd
 
 from validation.report import write as pages
-from validation.report.section import BROKEN, PASS, Section, aligned, cells
+from validation.report.section import BROKEN, PASS, Section, Table, aligned, cells
 
-from . import cases, contestants, plots, rows, tables
+from . import plots, rows, tables
+from .cases import FORWARD_BACKWARD
+from .ceilings import Ceilings
+from .implementations import COMPILED, OURS, PEER
 
 TITLE = "Speed of msssim"
 
 _METHOD = (
-    "Before anything is timed its result is held against the oracle (`reference.wang`, NumPy in float64; gradients"
-    " against plain PyTorch in float64). The library's own results must be within the validation's budgets, or they get"
-    " no time and the run fails. What a peer computes differently is shown as its error beside its time.\n\n"
-    "Every call is made before it is timed. The contestants take turns, in another order each round, and a round's"
-    " sample is of as many calls as take about 4 ms, the device being waited for after every one; on CUDA calls follow"
-    " each other, and the device's own events tell the time. All have the same share of the time, so the slow sit"
-    " rounds out, evenly, down to a least count. Times are the median of the rounds, with their middle half. A ratio is"
-    ' taken within each round, to what `backend="auto"` takes: 2× is twice the library\'s time, and less than 1× is'
-    " faster than it."
+    "Every result is compared with the oracle before it is timed (`reference.wang`, NumPy in float64; gradients with"
+    " plain PyTorch in float64). The library must be within the validation's budgets, or it is not timed and the run"
+    " fails. Where a peer computes something else, its error is shown beside its time.\n\n"
+    "Every call is warmed up. Implementations are timed in rounds, in another order each round. A sample has as many"
+    " calls as take about 4 ms, with a device synchronization after each call; on CUDA the calls are queued and timed"
+    " with CUDA events. All implementations get the same share of the time, so that slow ones skip rounds, evenly"
+    " spaced, down to a minimum number. Times are medians over rounds, with quartiles. Ratios are taken within each"
+    ' round, to the library with `backend="auto"`: 2× is twice the library\'s time, and below 1× is faster than it.'
 )
 _FLOOR = (
-    "The floor is what this algorithm would need at the rates that this machine showed: the longer of reading every"
-    " image and writing every gradient once at the copying bandwidth (on CUDA at every scale, and the gradients there"
-    " once more: 8 bytes a pixel and scale in float32, 20 with a gradient), and 88 multiply-adds (154 with a gradient)"
-    " for every window position of every scale, at the rate of a product of matrices in float32. 100 % is the floor;"
-    " more than that means that the machine was slower while its rates were measured than while the case was."
+    "The floor is a lower bound on the time of this algorithm at the rates measured on this machine. It is the larger"
+    " of two times: reading every image and writing every gradient once at the copy bandwidth (on CUDA at every scale,"
+    " with the gradients once more: 8 bytes per pixel and scale in float32, 20 with a gradient), and 88 multiply-adds"
+    " (154 with a gradient) per window position of every scale, at the rate of a float32 matrix product. 100 % is the"
+    " floor; more than 100 % means that the machine was slower while its rates were measured."
 )
 _PROCESSES = (
-    "Each peak is of one call in a new process, above what was held before the call; that process made one call of"
-    " 256 × 256 pixels first (of the same size under torch.compile, which compiles for one size). On a CPU it is"
-    " resident memory, elsewhere what PyTorch's allocator gave out. A cold start is importing the implementation,"
-    " torch being there, and the first call, with what compilers left on disk; the first call ever is without it."
+    "Each peak is of one call in a new process, above the memory held before the call. The process first makes one call"
+    " at 256 × 256 pixels (at the same size under torch.compile, which compiles for one size). On a CPU it is resident"
+    " memory, elsewhere the memory that PyTorch's allocator hands out. A cold start is the import of the"
+    " implementation, with torch already imported, and the first call, with code that compilers have cached on disk."
+    " The first call ever is without this cache."
 )
 
 
-def write(folder, table, about, ceilings):
+def write(folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceilings: list[Ceilings]) -> pathlib.Path:
     """Write every file; return the path of report.html."""
-    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rows.save(folder, table, about, ceilings)
-    return pages.write(folder, sections(table, ceilings), about, title=TITLE, sentence=headline(table))
+    rows.save(folder, table, about, [each._asdict() for each in ceilings])
+    path: pathlib.Path = pages.write(folder, sections(table, ceilings), about, title=TITLE, sentence=headline(table))
+    return path
 
 
-def terminal(table):
-    """The times at a glance, what is wrong, and the headline."""
+def terminal(table: pd.DataFrame) -> str:
+    """Return what the terminal shows: the times at a glance, wrong results, and the headline."""
     shown = [tables.at_a_glance(table, device) for device in tables.devices(table)]
     parts = [f"{one.caption}\n{aligned(one.frame.columns, cells(one))}" for one in shown if len(one.frame)]
     wrong = table[table.verdict == rows.WRONG]
-    parts += [f"WRONG: {row.contestant}, {tables.what(row)}: {row.note}" for row in wrong.itertuples()]
+    parts += [f"WRONG: {row.implementation}, {tables.case_name(row)}: {row.note}" for row in wrong.itertuples()]
     return "\n\n".join([*parts, headline(table)])
 
 
-def headline(table):
-    """One sentence for the top: what is wrong, or how the library compares with the fastest peer of each case."""
-    wrong = sorted(set(table[table.verdict == rows.WRONG].contestant))
+def headline(table: pd.DataFrame) -> str:
+    """Return one sentence: what is wrong, or how the library compares with the fastest peer of each case."""
+    wrong = sorted(set(table[table.verdict == rows.WRONG].implementation))
     if wrong:
-        return f"Wrong results, and so no times, of: {', '.join(wrong)}."
-    fastest = tables.against_fastest(table).sort_values("ratio")
+        return f"Wrong results, which are not timed: {', '.join(wrong)}."
+    fastest = tables.fastest_peers(table).sort_values("ratio")
     if fastest.empty:
         return "No peer was timed beside the library."
-    least, most = (
-        f"{tables.ratio(row.ratio)} ({row.contestant}, {tables.what(row)})"
+    lowest, highest = (
+        f"{tables.ratio(row.ratio)} ({row.implementation}, {tables.case_name(row)})"
         for row in fastest.iloc[[0, -1]].itertuples()
     )
-    lost = int((fastest.ratio < 1).sum())
+    slower = int((fastest.ratio < 1).sum())
     return (
         f"The fastest peer takes {tables.ratio(fastest.ratio.median())} the library's time in the median of"
-        f" {len(fastest)} cases, {least} at the least and {most} at the most; it is faster than the library in {lost}."
-        f" Peers under torch.compile were timed in {_compiled(table)} of these cases."
+        f" {len(fastest)} cases, {lowest} at minimum and {highest} at maximum; it is faster than the library"
+        f" in {slower}. Peers under torch.compile were timed in {_count_compiled(table)} of these cases."
     )
 
 
-def _compiled(table):
-    """In how many cases a peer under torch.compile was timed."""
+def _count_compiled(table: pd.DataFrame) -> int:
+    """Return in how many cases a peer under torch.compile was timed."""
     timed = tables.timed_peers(table)
-    return len(timed[timed.contestant.str.endswith(contestants.COMPILED)].drop_duplicates(tables.CASE))
+    return len(timed[timed.implementation.str.endswith(COMPILED)].drop_duplicates(tables.CASE))
 
 
-def sections(table, ceilings):
-    """The Sections of the report."""
-    figures = plots.draw(table)
-    found = [_who(table)]
+def sections(table: pd.DataFrame, ceilings: list[Ceilings]) -> list[Section]:
+    """Return the sections of the report."""
+    drawn = plots.draw(table)
+    found = [_implementations(table)]
     for device in tables.devices(table):
-        mine = tuple(figure for part, figure in figures if part == f"time {device}")
         shown = (tables.at_a_glance(table, device), *tables.times(table, device))
         green = table[(table.device == device) & (table.verdict != rows.WRONG)]
         name, title = f"time-{device.replace(':', '-')}", f"Time on {device}"
-        found.append(Section(name, title, _METHOD, shown, mine, summary=headline(green)))
-    shown = tables.ceilings(ceilings), tables.threads(table), tables.batches(table)
-    found.append(Section("scaling", "Ceilings, threads and batches", _FLOOR, _filled(shown)))
-    shown = (
+        found.append(Section(name, title, _METHOD, shown, drawn.get(name, ()), summary=headline(green)))
+    scaling = tables.ceilings(ceilings), tables.threads(table), tables.batches(table)
+    found.append(Section("scaling", "Ceilings, threads and batches", _FLOOR, _not_empty(scaling)))
+    starts = (
         tables.memory(table),
         tables.starts(table, rows.NEW_PROCESS, "Cold start"),
         tables.starts(table, rows.FIRST_EVER, "First call ever"),
     )
-    mine = tuple(figure for part, figure in figures if part == "memory")
     found.append(
-        Section("processes", "Memory and cold starts", _PROCESSES, _filled(shown), mine, summary=_least_memory(table))
-    )
+        Section(
+            "processes", "Memory and cold starts", _PROCESSES, _not_empty(starts), drawn.get("memory", ()),
+            summary=_lowest_memory(table),
+        )
+    )  # fmt: skip
     return [section for section in found if section.tables]
 
 
-def _who(table):
-    checked = table[(table.group == contestants.OURS) & (table.error.notna() | (table.verdict == rows.WRONG))]
+def _implementations(table: pd.DataFrame) -> Section:
+    checked = table[(table.group == OURS) & (table.error.notna() | (table.verdict == rows.WRONG))]
     wrong = int((checked.verdict == rows.WRONG).sum())
     return Section(
-        "contestants", "Who takes part, and whose values are right", "",
-        _filled((tables.who(table), tables.different(table))),
+        "implementations", "Implementations, and whether their values are right", "",
+        _not_empty((tables.implementations(table), tables.deviating_peers(table))),
         verdict=BROKEN if wrong else PASS if len(checked) else "",
-        summary=f"{len(checked)} results of the library were held against the oracle, {wrong} were wrong.",
+        summary=f"{len(checked)} results of the library were compared with the oracle, {wrong} were wrong.",
     )  # fmt: skip
 
 
-def _least_memory(table):
-    """What the library and the most frugal peer need for MS-SSIM with its gradient, at the largest size."""
-    part = table[(table.kind == rows.MEMORY) & (table.metric == "msssim") & (table["mode"] == cases.BOTH)]
+def _lowest_memory(table: pd.DataFrame) -> str:
+    """Compare the library with the peer of lowest peak memory, for MS-SSIM with gradient at the largest size."""
+    part = table[(table.kind == rows.MEMORY) & (table.metric == "msssim") & (table["mode"] == FORWARD_BACKWARD)]
     part = part[part.peak_inputs.notna()]
     part = part[part.height * part.width == (part.height * part.width).max()].sort_values("peak_inputs")
-    least = [part[part.group == group].iloc[:1] for group in (contestants.OURS, contestants.PEER)]
-    said = [f"{row.contestant} {row.peak_inputs:.1f}" for one in least for row in one.itertuples()]
-    if not said:
+    lowest = [row for group in (OURS, PEER) for row in part[part.group == group].iloc[:1].itertuples()]
+    if not lowest:
         return ""
-    what = tables.what(next(part.itertuples()))
+    peaks = ", ".join(f"{row.implementation} {row.peak_inputs:.1f}" for row in lowest)
+    case = tables.case_name(lowest[0])
     return (
-        f"Peaks above the inputs for {what}, in input images, the lowest of ours and of the peers: {', '.join(said)}."
+        f"Lowest peak memory above the inputs for {case}, in units of one input, of the library and the peers: {peaks}."
     )
 
 
-def _filled(shown):
+def _not_empty(shown: Iterable[Table]) -> tuple[Table, ...]:
     return tuple(one for one in shown if len(one.frame))

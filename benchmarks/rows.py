@@ -1,84 +1,116 @@
-"""The table that comes out: one row for each question and contestant, with a schema that `check` holds it to.
+"""The table of results: one row for each question and implementation, with a schema that `check` verifies.
 
-A result file (JSON) is ``{"schema": 1, "about": {...}, "ceilings": [...], "rows": [...]}``; the CSV has the same rows
-below lines that begin with ``#`` and say the same about them.
+A result file (JSON) is ``{"schema": 2, "about": {...}, "ceilings": [...], "rows": [...]}``. The CSV file has the same
+rows, after comment lines with the same information.
 """
 
 import json
+import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from validation.report.section import records
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from .cases import Case
+    from .checks import CheckResult
+    from .implementations import Implementation
+
+SCHEMA = 2
+# Schema 1 has another name for the column "implementation" and for the kind of that name.
+_NAME_IN_SCHEMA_1 = "contestant"
+
+Row = dict[str, Any]
 
 TIME, THREADS, MEMORY = "time", "threads", "memory"
-FIRST_EVER, NEW_PROCESS, CONTESTANT = "first call ever", "new process", "contestant"
-KINDS = (CONTESTANT, TIME, THREADS, MEMORY, NEW_PROCESS, FIRST_EVER)
+FIRST_EVER, NEW_PROCESS, IMPLEMENTATION = "first call ever", "new process", "implementation"
+KINDS = (IMPLEMENTATION, TIME, THREADS, MEMORY, NEW_PROCESS, FIRST_EVER)
 
-OK, DIFFERS = "ok", "differs"  # green: within the budget, or a peer with its error beside its time
+OK, DIFFERS = "ok", "differs"  # within the budget, or a peer outside it: these are timed
 WRONG, REFUSED, MISSING, LEFT_OUT = "wrong", "refused", "missing", "left out"
 GREEN = (OK, DIFFERS)
 VERDICTS = (*GREEN, WRONG, REFUSED, MISSING, LEFT_OUT)
 
-# Each column with its type and what it means. A text may be empty, a number may be missing.
+
+class Column(NamedTuple):
+    """A column of the table. A text may be empty, a number may be missing."""
+
+    type: type
+    meaning: str
+
+
 COLUMNS = {
-    "kind": (str, "what was asked: one of KINDS"),
-    "contestant": (str, "who: an implementation and the way it is called"),
-    "group": (str, "ours or peer"),
-    "version": (str, "of its distribution"),
-    "metric": (str, "ssim or msssim"),
-    "mode": (str, "forward or forward+backward"),
-    "batch": (float, "images in a call"),
-    "channels": (float, "of an image"),
-    "height": (float, "of an image"),
-    "width": (float, "of an image"),
-    "dtype": (str, "of the images"),
-    "device": (str, "that they are on"),
-    "threads": (float, "torch.get_num_threads()"),
-    "verdict": (str, "one of VERDICTS; only OK and DIFFERS have figures"),
-    "error": (float, "absolute error of the value against the oracle"),
-    "budget": (float, "the error that counts as agreement"),
-    "gradient_error": (float, "largest error of the gradient over its largest entry"),
-    "gradient_budget": (float, "the error of the gradient that counts as agreement"),
-    "seconds": (float, "median: of a call, or of a start"),
-    "q1": (float, "first quartile of the seconds"),
-    "q3": (float, "third quartile of the seconds"),
-    "rounds": (float, "samples that the median is of"),
-    "calls": (float, "calls in a sample"),
-    "ratio": (float, "median over the rounds of this time over that of the library's backend=auto"),
-    "ratio_q1": (float, "its first quartile"),
-    "ratio_q3": (float, "its third quartile"),
-    "ns_per_pixel": (float, "nanoseconds for each pixel, channel and image"),
-    "floor_seconds": (float, "what the machine's ceilings allow at best"),
-    "floor_fraction": (float, "floor_seconds over seconds: 1 is the floor"),
-    "floor_bound": (str, "which ceiling sets the floor: copy or multiply-add"),
-    "peak_bytes": (float, "highest memory during a call, above what was held before"),
-    "peak_inputs": (float, "the same in units of one input image batch"),
-    "process_bytes": (float, "highest resident memory of the process"),
-    "import_seconds": (float, "of a start: importing the implementation, torch being there"),
-    "first_seconds": (float, "the first call: of a case in a running process, or of a start"),
-    "note": (str, "why there is no figure, or what to know about it"),
+    "kind": Column(str, "the question: one of KINDS"),
+    "implementation": Column(str, "name of the implementation, with the suffix of a variant"),
+    "group": Column(str, "ours or peer"),
+    "version": Column(str, "version of its distribution"),
+    "metric": Column(str, "ssim or msssim"),
+    "mode": Column(str, "forward or forward+backward"),
+    "batch": Column(float, "images per call"),
+    "channels": Column(float, "channels of an image"),
+    "height": Column(float, "height of an image"),
+    "width": Column(float, "width of an image"),
+    "dtype": Column(str, "dtype of the images"),
+    "device": Column(str, "device of the images"),
+    "threads": Column(float, "torch.get_num_threads()"),
+    "verdict": Column(str, "one of VERDICTS; only ok and differs have measurements"),
+    "error": Column(float, "absolute error of the value, compared with the oracle"),
+    "budget": Column(float, "largest error that counts as agreement"),
+    "gradient_error": Column(float, "largest error of the gradient, relative to its largest entry"),
+    "gradient_budget": Column(float, "largest gradient error that counts as agreement"),
+    "seconds": Column(float, "median time of a call or a start"),
+    "q1": Column(float, "first quartile of the seconds"),
+    "q3": Column(float, "third quartile of the seconds"),
+    "rounds": Column(float, "number of samples"),
+    "calls": Column(float, "calls per sample"),
+    "ratio": Column(float, "median over rounds of this time / time of the library with backend=auto"),
+    "ratio_q1": Column(float, "first quartile of the ratio"),
+    "ratio_q3": Column(float, "third quartile of the ratio"),
+    "ns_per_pixel": Column(float, "nanoseconds per value of one input"),
+    "floor_seconds": Column(float, "lower bound of the time by the machine's ceilings"),
+    "floor_fraction": Column(float, "floor_seconds / seconds; 1 is the lower bound"),
+    "floor_bound": Column(str, "the ceiling that sets the lower bound: copy or multiply-add"),
+    "peak_bytes": Column(float, "peak memory during a call, above the memory held before"),
+    "peak_inputs": Column(float, "peak memory in units of one input"),
+    "process_bytes": Column(float, "peak resident memory of the process"),
+    "import_seconds": Column(float, "time to import the implementation, with torch already imported"),
+    "first_seconds": Column(float, "time of the first call"),
+    "note": Column(str, "why there is no measurement, or a remark"),
 }
 
-# What tells one row from another, also in another file.
-KEYS = ("kind", "contestant", "metric", "mode", "batch", "channels", "height", "width", "dtype", "device", "threads")
-_FIGURES = ("seconds", "q1", "q3", "ratio", "ns_per_pixel", "floor_fraction", "peak_bytes")
+# The columns that identify a row, also in another file.
+KEYS = (
+    "kind", "implementation", "metric", "mode", "batch", "channels", "height", "width", "dtype", "device", "threads",
+)  # fmt: skip
+_MEASUREMENTS = ("seconds", "q1", "q3", "ratio", "ns_per_pixel", "floor_fraction", "peak_bytes")
 _CASE = (*KEYS, "verdict", "error", "budget")
 _TIMED = (*_CASE, "seconds", "q1", "q3", "rounds", "ns_per_pixel", "floor_seconds", "floor_fraction", "floor_bound")
-_NEEDED = {
+_REQUIRED = {
     TIME: _TIMED,
     THREADS: _TIMED,
     MEMORY: (*_CASE, "peak_bytes", "peak_inputs"),
     NEW_PROCESS: (*_CASE, "seconds", "first_seconds", "rounds"),
     FIRST_EVER: (*_CASE, "seconds", "first_seconds", "rounds"),
-    CONTESTANT: ("contestant", "device", "verdict"),
+    IMPLEMENTATION: ("implementation", "device", "verdict"),
 }
 
 
-def row(kind, contestant, case=None, checked=None, **fields):
-    """A row as a dict, of a contestant and, if given, a case and what checking its result said."""
-    found = {"kind": kind, "contestant": contestant.name, "group": contestant.group, "version": contestant.version}
+def row(
+    kind: str,
+    implementation: "Implementation",
+    case: "Case | None" = None,
+    checked: "CheckResult | None" = None,
+    **fields: Any,
+) -> Row:
+    """Return a row of an implementation, with the case and the result of its check if they are given."""
+    found: Row = {
+        "kind": kind,
+        "implementation": implementation.name,
+        "group": implementation.group,
+        "version": implementation.version,
+    }
     if case is not None:
         found |= dict(zip(("batch", "channels", "height", "width"), case.shape, strict=True))
         found |= {"metric": case.metric, "mode": case.mode, "dtype": case.dtype, "device": case.device}
@@ -87,42 +119,45 @@ def row(kind, contestant, case=None, checked=None, **fields):
     return found | fields
 
 
-def frame(found):
-    """The rows as a pandas DataFrame that keeps to the schema."""
+def frame(found: Iterable[Row]) -> pd.DataFrame:
+    """Return the rows as a DataFrame that follows the schema."""
     table = pd.DataFrame(list(found)).reindex(columns=list(COLUMNS))
-    for name, (kind, _) in COLUMNS.items():
-        table[name] = table[name].astype(object).fillna("").astype(str) if kind is str else table[name].astype(float)
+    for name, column in COLUMNS.items():
+        if column.type is str:
+            table[name] = table[name].astype(object).fillna("").astype(str)
+        else:
+            table[name] = table[name].astype(float)
     check(table)
     return table
 
 
-def check(table):
-    """Raise a ValueError that says what of the table does not keep to the schema."""
+def check(table: pd.DataFrame) -> None:
+    """Raise a ValueError if the table does not follow the schema."""
     if list(table.columns) != list(COLUMNS):
-        raise ValueError(f"columns: {', '.join(COLUMNS)} are wanted, {', '.join(table.columns)} came")
-    for name, (kind, _) in COLUMNS.items():
-        if kind is float and not pd.api.types.is_float_dtype(table[name]):
-            raise ValueError(f"{name}: numbers are wanted, {table[name].dtype} came")
-        if kind is float and (table[name] < 0).any():
-            raise ValueError(f"{name}: no number may be negative")
-        if kind is str and not table[name].map(lambda value: isinstance(value, str)).all():
-            raise ValueError(f"{name}: texts are wanted")
+        raise ValueError(f"columns must be {', '.join(COLUMNS)}, got {', '.join(table.columns)}")
+    for name, column in COLUMNS.items():
+        if column.type is float and not pd.api.types.is_float_dtype(table[name]):
+            raise ValueError(f"{name} must have numbers, got {table[name].dtype}")
+        if column.type is float and (table[name] < 0).any():
+            raise ValueError(f"{name} must not have negative numbers")
+        if column.type is str and not table[name].map(lambda value: isinstance(value, str)).all():
+            raise ValueError(f"{name} must have strings")
     for name, known in (("kind", KINDS), ("verdict", VERDICTS)):
         if unknown := set(table[name]) - set(known):
-            raise ValueError(f"{name}: one of {', '.join(known)} is wanted, {', '.join(map(repr, unknown))} came")
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
     green = table.verdict.isin(GREEN)
-    if table.loc[~green, list(_FIGURES)].notna().any(axis=None):
-        raise ValueError("verdict: a row that is not green has a figure")
-    for kind, names in _NEEDED.items():
+    if table.loc[~green, list(_MEASUREMENTS)].notna().any(axis=None):
+        raise ValueError(f"only rows with verdict {' or '.join(GREEN)} may have measurements")
+    for kind, names in _REQUIRED.items():
         part = table[green & (table.kind == kind)][list(names)]
         bad = (part.isna() | (part == "")).any()
         if bad.any():
-            raise ValueError(f"{', '.join(bad.index[bad])}: every green row of kind {kind!r} needs it")
+            raise ValueError(f"{', '.join(bad.index[bad])}: missing in a row of kind {kind!r}")
     if table.duplicated(list(KEYS)).any():
         raise ValueError(f"two rows have the same {', '.join(KEYS)}")
 
 
-def save(folder, table, about, ceilings):
+def save(folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceilings: list[dict[str, Any]]) -> None:
     """Write rows.json and rows.csv."""
     content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "rows": records(table)}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -131,9 +166,27 @@ def save(folder, table, about, ceilings):
     (folder / "rows.csv").write_text(head + table.to_csv(index=False), encoding="utf-8")
 
 
-def load(path):
-    """(rows as a DataFrame, about) of a result file."""
+class Results(NamedTuple):
+    """The content of a result file."""
+
+    table: pd.DataFrame
+    about: dict[str, str]
+
+
+def load(path: pathlib.Path) -> Results:
+    """Read a result file of this or the previous schema."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: a result file of schema {SCHEMA} is wanted")
-    return frame(content["rows"]), content["about"]
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema not in (1, SCHEMA):
+        raise ValueError(f"{path}: schema must be 1 or {SCHEMA}, got {schema}")
+    found = content["rows"]
+    if schema == 1:
+        found = [
+            {_rename(name): _rename(value) if name == "kind" else value for name, value in each.items()}
+            for each in found
+        ]
+    return Results(frame(found), content["about"])
+
+
+def _rename(name: str) -> str:
+    return IMPLEMENTATION if name == _NAME_IN_SCHEMA_1 else name

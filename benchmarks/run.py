@@ -1,4 +1,4 @@
-"""From options to rows: which pieces of work there are, in which order, and how much time each may take."""
+"""Run a benchmark plan: the tasks, their order, and how much time each may take."""
 
 import functools
 import os
@@ -6,151 +6,176 @@ import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from unittest import mock
 
 import torch
 
-from . import cases, ceilings, contestants, fresh, measure, processes, rows
+from . import ceilings, measure, new_process, processes, rows
+from .cases import FORWARD_BACKWARD, Case, matches
+from .implementations import OURS, UNDER_COMPILE, Implementation
+from .presets import Preset, first_call_case
 
-COMPILING, PROCESS = 14.0, 5.0  # seconds, roughly, for the progress bar and the plan of time
+COMPILE_SECONDS, PROCESS_SECONDS = 14.0, 5.0  # rough estimates, for the plan and the progress bar
 
 
 class Plan(NamedTuple):
-    """What is wanted."""
+    """What to run."""
 
-    mode: cases.Mode
-    devices: tuple
-    contestants: tuple
-    patterns: tuple = ()
-    """Of --only."""
-    threads: tuple = ()
-    """Numbers of threads for the scaling."""
+    preset: Preset
+    devices: tuple[str, ...]
+    implementations: tuple[Implementation, ...]
+    patterns: tuple[str, ...] = ()
+    """The patterns of --only."""
+    threads: tuple[int, ...] = ()
+    """Numbers of threads to compare."""
 
 
-class Work(NamedTuple):
-    """A piece of work: its name, about how many seconds it takes, and what does it and gives rows."""
+class Task(NamedTuple):
+    """A part of the run."""
 
     name: str
-    weight: float
-    do: Callable
+    seconds: float
+    """Estimated duration."""
+    run: Callable[[float], list[rows.Row]]
+    """``run(share)`` returns rows; a `share` below 1 asks for less than the planned time."""
 
 
-def go(plan, progress=lambda total: lambda work: None):
-    """(rows as dicts, Ceilings as measured) of a plan.
+class Measured(NamedTuple):
+    """The result of a run."""
+
+    rows: list[rows.Row]
+    ceilings: list[ceilings.Ceilings]
+
+
+Progress = Callable[[float], Callable[[Task], None]]
+
+
+def run_plan(plan: Plan, progress: Progress = lambda total: lambda task: None) -> Measured:
+    """Run a plan.
 
     Parameters
     ----------
     plan : Plan
-        What is wanted.
     progress : callable
-        Takes the sum of weights and gives what is called with each Work once it is done.
+        ``progress(total_seconds)`` returns a function that is called with each task when it is done.
     """
     found = [
-        measure.contestant_row(contestant, plan.mode, device)
-        for device in plan.devices for contestant in plan.contestants
+        measure.implementation_row(implementation, plan.preset, device)
+        for device in plan.devices for implementation in plan.implementations
     ]  # fmt: skip
-    measured = []
-    bench = measure.Bench(plan.contestants, plan.mode)
+    measured: list[ceilings.Ceilings] = []
+    bench = measure.Bench(plan.implementations, plan.preset)
     starts = processes.Processes(torch.get_num_threads(), bench.too_slow)
-    work = [*_timings(plan, bench), *_starts(plan, bench, starts)]
-    ask = functools.partial(_ceilings, plan, measured)
-    work = [Work("ceilings", 3, ask), *work, Work("ceilings", 3, ask)] if work else []
-    done = progress(sum(each.weight for each in work))
-    start, left = time.monotonic(), sum(each.weight for each in work)
+    tasks = [*_timing_tasks(plan, bench), *_process_tasks(plan, bench, starts)]
+    if tasks:
+        measure_ceilings = Task("ceilings", 3, functools.partial(_measure_ceilings, plan, measured))
+        tasks = [measure_ceilings, *tasks, measure_ceilings]
+    remaining = sum(task.seconds for task in tasks)
+    done = progress(remaining)
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peers have much to say about their own affairs
-        # A folder of its own for what torch.compile makes: its first call is then the first ever, on every run.
-        with mock.patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": fresh.caches(folder)["TORCHINDUCTOR_CACHE_DIR"]}):
-            for each in work:
-                time_left = plan.mode.total - (time.monotonic() - start)
-                found += each.do(min(1.0, max(0.1, time_left / max(left, 1e-9))))
-                left -= each.weight
-                done(each)
-    found += starts.rows()
-    found += [*_first_compiled(found)]
-    return _with_floor(found, measured), measured
+        warnings.simplefilter("ignore")  # peers emit warnings about themselves
+        # An empty cache folder for torch.compile, so that its first call compiles in every run.
+        variable = "TORCHINDUCTOR_CACHE_DIR"
+        with mock.patch.dict(os.environ, {variable: new_process.cache_variables(folder)[variable]}):
+            for task in tasks:
+                time_left = plan.preset.total_seconds - (time.monotonic() - start)
+                found += task.run(min(1.0, max(0.1, time_left / max(remaining, 1e-9))))
+                remaining -= task.seconds
+                done(task)
+    found += starts.all_rows()
+    found += [*_first_compiled_calls(found)]
+    return Measured(_with_floor(found, measured), measured)
 
 
-def _timings(plan, bench):
-    """What is timed in this process, the small cases first: what is slow there is not tried on large ones."""
-    mode = plan.mode
+def _timing_tasks(plan: Plan, bench: measure.Bench) -> Iterator[Task]:
+    """Yield tasks that time in this process, small cases first, so that slow implementations skip large ones."""
+    preset = plan.preset
     for device in plan.devices:
-        for case in cases.cases(mode, device):
-            if cases.chosen(f"time {case.name}", plan.patterns):
-                taking = [*bench.taking_part(case)]
-                weight = mode.seconds + 0.1 * len(taking) + COMPILING * sum(one.compiled for one in taking)
-                yield Work(f"time {case.name}", weight, functools.partial(_time, bench, case))
+        for case in preset.cases(device):
+            if matches(f"time {case.name}", plan.patterns):
+                taking_part = [*bench.taking_part(case)]
+                n_compiled = sum(one.compiled for one in taking_part)
+                seconds = preset.seconds + 0.1 * len(taking_part) + COMPILE_SECONDS * n_compiled
+                yield Task(f"time {case.name}", seconds, functools.partial(_time, bench, case))
     if "cpu" in plan.devices and len(plan.threads) > 1:
-        for shape in mode.scaling:
-            case = cases.Case("msssim", cases.BOTH, shape)
-            if cases.chosen(f"threads {case.name}", plan.patterns):
-                do = functools.partial(_threads, bench, case, plan.threads)
-                yield Work(f"threads {case.name}", 1.4 * mode.seconds, do)
+        for shape in preset.scaling:
+            case = Case("msssim", FORWARD_BACKWARD, shape)
+            if matches(f"threads {case.name}", plan.patterns):
+                run = functools.partial(_time_threads, bench, case, plan.threads)
+                yield Task(f"threads {case.name}", 1.4 * preset.seconds, run)
 
 
-def _starts(plan, bench, starts):
-    """New processes, shuffled so that a slow minute hits all alike."""
-    mode, found = plan.mode, []
+def _process_tasks(plan: Plan, bench: measure.Bench, starts: processes.Processes) -> list[Task]:
+    """Return tasks that start new processes, in random order, so that a slow phase affects all alike."""
+    found = []
     for device in plan.devices:
-        for metric, step, shape in mode.memory:
-            case = cases.Case(metric, step, shape, "float32", device)
-            for one in (one for one in bench.taking_part(case) if not one.captured):
+        for metric, mode, shape in plan.preset.memory:
+            case = Case(metric, mode, shape, "float32", device)
+            for one in (one for one in bench.taking_part(case) if not one.in_cuda_graph):
                 name = f"memory {case.name} {one.name}"
-                if cases.chosen(f"new process {name}", plan.patterns):
-                    found.append(Work(name, PROCESS, functools.partial(_process, starts.memory, one, case)))
-        case = cases.Case("msssim", cases.BOTH, cases.START, "float32", device)
-        for one in bench.taking_part(case) if mode.first_ever else ():
+                if matches(f"new process {name}", plan.patterns):
+                    run = functools.partial(_in_process, starts.measure_memory, one, case)
+                    found.append(Task(name, PROCESS_SECONDS, run))
+        case = first_call_case(device)
+        for one in bench.taking_part(case) if plan.preset.first_call_ever else ():
             name = f"first call ever {case.name} {one.name}"
-            ours = one.group == contestants.OURS and not (one.compiled or one.captured)
-            if ours and cases.chosen(name, plan.patterns):
-                found.append(Work(name, 2 * PROCESS, functools.partial(_process, starts.first_ever, one, case)))
+            ours = one.group == OURS and not (one.compiled or one.in_cuda_graph)
+            if ours and matches(name, plan.patterns):
+                run = functools.partial(_in_process, starts.measure_first_call_ever, one, case)
+                found.append(Task(name, 2 * PROCESS_SECONDS, run))
     random.Random(0).shuffle(found)
     return found
 
 
-def _time(bench, case, share):
+def _time(bench: measure.Bench, case: Case, share: float) -> list[rows.Row]:
     return bench.time(case, share)
 
 
-def _threads(bench, case, counts, share):
-    return bench.threads(case, counts, share * bench.mode.seconds)
+def _time_threads(bench: measure.Bench, case: Case, counts: tuple[int, ...], share: float) -> list[rows.Row]:
+    return bench.time_threads(case, counts, share * bench.preset.seconds)
 
 
-def _process(ask, contestant, case, share):
-    ask(contestant, case)
-    return []
+def _in_process(
+    start: Callable[[Implementation, Case], None], implementation: Implementation, case: Case, share: float
+) -> list[rows.Row]:
+    start(implementation, case)
+    return []  # `Processes.all_rows` has the rows of all
 
 
-def _ceilings(plan, measured, share):
+def _measure_ceilings(plan: Plan, measured: list[ceilings.Ceilings], share: float) -> list[rows.Row]:
     for device in plan.devices:
         counts = {torch.get_num_threads(), *plan.threads} if device == "cpu" else {torch.get_num_threads()}
         measured += [ceilings.measure(device, count) for count in sorted(counts)]
     return []
 
 
-def _first_compiled(found):
-    """What was compiled in this run was compiled for the first time ever."""
+def _first_compiled_calls(found: list[rows.Row]) -> Iterator[rows.Row]:
+    """Yield rows of the first calls under torch.compile, which compiled with an empty cache."""
     for each in found:
         case = (each["kind"], each.get("metric"), each.get("mode"))
-        compiled = each["contestant"].endswith(contestants.UNDER_COMPILE) and each["verdict"] in rows.GREEN
-        if compiled and case == (rows.TIME, "msssim", cases.BOTH):
+        compiled = each["implementation"].endswith(UNDER_COMPILE) and each["verdict"] in rows.GREEN
+        if compiled and case == (rows.TIME, "msssim", FORWARD_BACKWARD):
             keep = (*rows.KEYS, "group", "version", "verdict", "error", "budget", "first_seconds")
             first = {name: value for name, value in each.items() if name in keep}
             yield first | {"kind": rows.FIRST_EVER, "seconds": each["first_seconds"], "rounds": 1}
 
 
-def _with_floor(found, measured):
-    """The rows with the floor of each time: of what was measured before and after, the higher ceilings."""
-    highest = {
-        key: ceilings.best([each for each in measured if (each.device, each.threads) == key])
-        for key in {(each.device, each.threads) for each in measured}
-    }
+def _with_floor(found: list[rows.Row], measured: list[ceilings.Ceilings]) -> list[rows.Row]:
+    """Add the lower bound of each time, from the highest ceilings measured before and after."""
+    by_threads: dict[tuple[str, int], list[ceilings.Ceilings]] = {}
+    for one in measured:
+        by_threads.setdefault((one.device, one.threads), []).append(one)
     for each in found:
         if each["kind"] in (rows.TIME, rows.THREADS) and "seconds" in each:
             shape = tuple(each[name] for name in ("batch", "channels", "height", "width"))
-            case = cases.Case(each["metric"], each["mode"], shape, each["dtype"], each["device"])
-            seconds, bound = ceilings.floor(case, highest[each["device"], each["threads"]])
-            each |= {"floor_seconds": seconds, "floor_fraction": seconds / each["seconds"], "floor_bound": bound}
+            case = Case(each["metric"], each["mode"], shape, each["dtype"], each["device"])
+            floor = ceilings.floor(case, ceilings.best(by_threads[each["device"], each["threads"]]))
+            each |= {
+                "floor_seconds": floor.seconds,
+                "floor_fraction": floor.seconds / each["seconds"],
+                "floor_bound": floor.bound,
+            }
     return found

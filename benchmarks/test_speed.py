@@ -1,31 +1,38 @@
 """The cases of --quick for pytest-benchmark: ``python -m pytest benchmarks --benchmark-group-by=param:case``.
 
-What it prints is for a quick look; the reports are made by ``python -m benchmarks``, which takes turns.
+This gives a quick overview. ``python -m benchmarks`` times in rounds and writes the reports.
 """
+
+from typing import Any
 
 import pytest
 
-from . import cases, checks, contestants, measure, rows
+from . import checks, implementations, measure, rows
+from .cases import Case, images
+from .presets import PRESETS
 
 pytest.importorskip("pytest_benchmark", reason="needs pytest-benchmark: python -m pip install pytest-benchmark")
-MODE = cases.MODES["quick"]
+PRESET = PRESETS["quick"]
 
 
-@pytest.mark.filterwarnings("default")  # peers have much to say about their own affairs
-@pytest.mark.parametrize("name", [one.name for one in contestants.everyone(look=False) if not one.compiled])
-@pytest.mark.parametrize("case", cases.cases(MODE, "cpu"), ids=lambda case: case.name.replace(" ", "-"))
-def test_speed(case, name, benchmark):
-    contestant = contestants.find(name, look=True)
-    if contestant.obstacle or contestant.gap(case):
-        pytest.skip(contestant.obstacle or f"{name} {contestant.gap(case)}")
-    call = contestant.call(case, cases.images(case))
+@pytest.mark.filterwarnings("default")  # peers emit warnings about themselves
+@pytest.mark.parametrize(
+    "name", [one.name for one in implementations.all_implementations(check=False) if not one.compiled]
+)
+@pytest.mark.parametrize("case", PRESET.cases("cpu"), ids=lambda case: case.name.replace(" ", "-"))
+def test_speed(case: Case, name: str, benchmark: Any) -> None:
+    implementation = implementations.by_name(name, check=True)
+    reason = implementation.unavailable_reason or implementation.unsupported_reason(case)
+    if reason:
+        pytest.skip(f"{name}: {reason}")
+    call = implementation.bind(case, images(case))
     try:
         result = call()
     except Exception as error:
-        if measure.refusal(contestant, error) == rows.WRONG:
+        if measure.verdict_on(implementation, error) == rows.WRONG:
             raise
         pytest.skip(f"{name} refuses: {error}")
-    checked = checks.check(contestant, case, result)
+    checked = checks.check(implementation, case, result)
     assert checked.verdict in rows.GREEN, checked
     benchmark.extra_info |= {"error": checked.error, "gradient_error": checked.gradient_error}
     benchmark(call)

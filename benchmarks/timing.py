@@ -1,23 +1,28 @@
-"""How long calls take: in rounds, the contestants one after the other and in another order each time.
+"""Time calls in rounds: in each round every implementation is timed once, in random order.
 
-What slows the machine for a while then slows all of them alike, and a ratio is taken within each round. All have the
-same share of the time: those that are slow sit rounds out, evenly, lest the others have as few rounds as they.
+A slow phase of the machine then affects all implementations alike, and ratios are taken within a round. All get the
+same share of the time: slow implementations skip rounds, evenly spaced, so that the others can have more rounds.
 """
 
 import contextlib
 import gc
 import random
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-SHORT = 0.02  # seconds; a call below this is led in by another, while the last contestant's threads go to sleep
-SAMPLE = 0.004  # a sample is of as many calls as take about this long
+SHORT = 0.02  # seconds; before a shorter call is timed, it is called once, while threads of the previous one go idle
+SAMPLE = 0.004  # seconds of calls, about, in one sample
+
+Sampler = Callable[[Callable[[], Any], int], float]
+"""``sampler(call, count)`` returns the seconds of `count` calls."""
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Spread(NamedTuple):
-    """The middle half of a number of samples."""
+    """Median and quartiles."""
 
     median: float
     q1: float
@@ -25,45 +30,46 @@ class Spread(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is timed, and what is done before, outside the clock."""
+    """A call to time."""
 
-    call: object
-    prepare: object = None
+    call: Callable[[], Any]
+    prepare: Callable[[], None] | None = None
+    """Called before, not timed."""
     seconds: float | None = None
-    """Of a call, where that is known already."""
+    """The time of a call, if it is known."""
 
 
 class Timed(NamedTuple):
-    """Seconds a call, one for each round that was taken part in."""
+    """Seconds per call, one sample for each round."""
 
-    samples: tuple
+    samples: tuple[float, ...]
     calls: int
-    """In a sample."""
-    rounds: tuple
-    """The numbers of the rounds."""
+    """Number of calls in a sample."""
+    rounds: tuple[int, ...]
+    """Numbers of the rounds."""
 
     @property
-    def spread(self):
-        """Of the seconds."""
+    def spread(self) -> Spread:
+        """Median and quartiles of the seconds."""
         return spread(self.samples)
 
 
-def spread(samples):
-    """Median and quartiles."""
+def spread(samples: Sequence[float] | np.ndarray) -> Spread:
+    """Return median and quartiles."""
     q1, median, q3 = np.percentile(samples, (25, 50, 75))
     return Spread(float(median), float(q1), float(q3))
 
 
-def ratios(timed, base):
-    """The Spread of timed over base, round by round; where base sat a round out, over its nearest one."""
+def ratios(timed: Timed, base: Timed) -> Spread:
+    """Return the spread of the ratio to `base` within rounds; to the nearest round where base skipped one."""
     nearest = np.abs(np.subtract.outer(timed.rounds, base.rounds)).argmin(axis=1)
     return spread(np.divide(timed.samples, np.take(base.samples, nearest)))
 
 
-def sampler(synchronize, clock=time.perf_counter):
-    """What times so many calls, (call, count) to seconds; the device is waited for inside the clock, after each."""
+def sampler(synchronize: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> Sampler:
+    """Return a sampler that synchronizes after every call, within the measured time."""
 
-    def sample(call, count):
+    def sample(call: Callable[[], Any], count: int) -> float:
         start = clock()
         for _ in range(count):
             call()
@@ -73,71 +79,74 @@ def sampler(synchronize, clock=time.perf_counter):
     return sample
 
 
-def estimate(call, sample):
-    """Seconds of a call that has been made before: the better of two, or one where it is long."""
+def estimate(call: Callable[[], Any], sample: Sampler) -> float:
+    """Estimate the seconds of a warm call: the better of two, or one if it is long."""
     first = sample(call, 1)
     return first if first > SHORT * 10 else min(first, sample(call, 1))
 
 
-def interleaved(entries, *, seconds, rounds, sample, seed=0):
-    """Time every entry of a dict in rounds.
+def interleaved(
+    entries: Mapping[_Key, Entry], *, seconds: float, rounds: tuple[int, int], sample: Sampler, seed: int = 0
+) -> dict[_Key, Timed]:
+    """Time every entry in rounds.
 
     Parameters
     ----------
-    entries : dict of str to Entry
-        Each call has been made before, and so is warm.
+    entries : mapping of name to Entry
+        Each call has been made before, so that it is warm.
     seconds : float
-        How long all of it may take, unless the least number of rounds takes longer.
+        Total time, unless the minimum number of rounds takes longer.
     rounds : (int, int)
-        How many an entry takes part in at least and at most.
-    sample : callable
-        (call, count) to the seconds that so many calls take.
+        Minimum and maximum number of rounds of an entry.
+    sample : Sampler
     seed : int
-        Of the order within the rounds.
+        Seed of the order within rounds.
 
     Returns
     -------
-    dict of str to Timed
+    dict of name to Timed
     """
-    counts, leads, numbers = {}, {}, {}
-    least, most = rounds
+    calls: dict[_Key, int] = {}
+    n_rounds: dict[_Key, int] = {}
+    warm_up: dict[_Key, bool] = {}
+    minimum, maximum = rounds
     for name, entry in entries.items():
         _prepare(entry)
         one = max(entry.seconds or estimate(entry.call, sample), 1e-7)
-        counts[name], leads[name] = max(1, round(SAMPLE / one)), one < SHORT
-        cost = one * (counts[name] + leads[name])
-        numbers[name] = int(min(most, max(least, seconds / len(entries) / cost)))
-    every = max(numbers.values(), default=0)
-    samples, played = {name: [] for name in entries}, {name: [] for name in entries}
+        calls[name], warm_up[name] = max(1, round(SAMPLE / one)), one < SHORT
+        cost = one * (calls[name] + warm_up[name])
+        n_rounds[name] = int(min(maximum, max(minimum, seconds / len(entries) / cost)))
+    total_rounds = max(n_rounds.values(), default=0)
+    samples: dict[_Key, list[float]] = {name: [] for name in entries}
+    played: dict[_Key, list[int]] = {name: [] for name in entries}
     order, shuffle = list(entries), random.Random(seed).shuffle
-    with _no_collection():
-        for turn in range(every):
+    with _no_garbage_collection():
+        for turn in range(total_rounds):
             shuffle(order)
             for name in order:
-                if (turn + 1) * numbers[name] // every == turn * numbers[name] // every:
+                if (turn + 1) * n_rounds[name] // total_rounds == turn * n_rounds[name] // total_rounds:
                     continue
                 _prepare(entries[name])
-                if leads[name]:
+                if warm_up[name]:
                     sample(entries[name].call, 1)
-                total = sample(entries[name].call, counts[name])
-                samples[name].append(total / counts[name])
+                samples[name].append(sample(entries[name].call, calls[name]) / calls[name])
                 played[name].append(turn)
-    return {name: Timed(tuple(samples[name]), counts[name], tuple(played[name])) for name in entries}
+    return {name: Timed(tuple(samples[name]), calls[name], tuple(played[name])) for name in entries}
 
 
-def _prepare(entry):
+def _prepare(entry: Entry) -> None:
     if entry.prepare:
         entry.prepare()
 
 
 @contextlib.contextmanager
-def _no_collection():
-    """Python's garbage is collected before, not within."""
-    collecting = gc.isenabled()
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect garbage before timing, not during it."""
+    enabled = gc.isenabled()
     gc.collect()
     gc.disable()
     try:
         yield
     finally:
-        if collecting:
+        if enabled:
             gc.enable()
