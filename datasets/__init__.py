@@ -9,6 +9,8 @@
     Colour images of the same wheel with the same distortions.
 "synthetic"
     Patterns whose SSIM and MS-SSIM have a closed form.
+"graphics"
+    Text, two-level graphics, letterboxes, black areas and images with negative values.
 "live", "tid2008", "tid2013", "csiq", "kadid-10k", "a57"
     Image-quality databases: distorted images with subjective scores (MOS or DMOS).
 "kodak", "set5", "set14", "bsd100", "urban100", "clic"
@@ -28,7 +30,13 @@ from .pair import BrokenImage, DatasetMissing, Pair, Pairs
 __all__ = ["BrokenImage", "DatasetMissing", "Pair", "Pairs", "load", "names"]
 
 # The module that generates each dataset that needs no download. It is imported when one of its datasets is loaded.
-_GENERATED = {"golden": "embedded", "golden-gradients": "embedded", "colour": "embedded", "synthetic": "synthetic"}
+_GENERATED = {
+    "golden": "embedded",
+    "golden-gradients": "embedded",
+    "colour": "embedded",
+    "synthetic": "synthetic",
+    "graphics": "graphics",
+}
 
 
 def names() -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Measure, write a report, and exit with 1 when a budget is broken.
 
-python -m validation                          the library against every oracle: golden, colour and synthetic pairs
+python -m validation                          the library against every oracle, on the generated images
 python -m validation --dataset kodak          the same on the Kodak images, found through MSSSIM_DATA
 python -m validation --backend torch --device cuda
 python -m validation --device sm_90           the kernels for such a GPU where there is none: their PTX, run on the CPU

@@ -17,12 +17,12 @@ from datasets.__main__ import main
 
 
 def test_names():
-    assert datasets.names()[:5] == ("golden", "golden-gradients", "colour", "synthetic", "live")
+    assert datasets.names()[:6] == ("golden", "golden-gradients", "colour", "synthetic", "graphics", "live")
     with pytest.raises(ValueError, match=r"one of golden, golden-gradients, colour, .*, clic, got 'tid'"):
         datasets.load("tid")
 
 
-@pytest.mark.parametrize("name", ["golden", "golden-gradients", "colour", "synthetic"])
+@pytest.mark.parametrize("name", ["golden", "golden-gradients", "colour", "synthetic", "graphics"])
 def test_every_pair_is_consistent(name):
     pairs = datasets.load(name)
     count = 0
@@ -33,7 +33,8 @@ def test_every_pair_is_consistent(name):
         assert x.shape == y.shape and x.dtype == y.dtype, pair_name
         assert x.ndim == 2 or x.shape[2:] == (3,), pair_name
         assert min(x.shape[:2]) >= 176, pair_name
-        assert min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= pair.data_range, pair_name
+        low = -pair.data_range / 2 if pair_name.startswith("signed-") else 0
+        assert min(x.min(), y.min()) >= low and max(x.max(), y.max()) <= low + pair.data_range, pair_name
         assert x.flags.writeable and y.flags.writeable and not np.shares_memory(x, y), pair_name
     assert count == len(pairs) == len(set(pairs.names))
 

@@ -132,8 +132,8 @@ def test_scores_of_other_settings_or_pairs_are_discarded(run, tmp_path, capsys):
 
 def test_selecting_some_pairs_makes_none(tmp_path):
     few = harness.some(pairs(tmp_path / "made"), 3)
-    assert few.names == ("pair 0", "pair 2", "pair 4") and not (tmp_path / "made").exists()
-    assert few[1].name == "pair 2" and harness.some(few, 3) is few and harness.some(few, None) is few
+    assert few.names == ("pair 1", "pair 3", "pair 5") and not (tmp_path / "made").exists()
+    assert few[1].name == "pair 3" and harness.some(few, 3) is few and harness.some(few, None) is few
 
 
 PROCESS = """

@@ -9,6 +9,7 @@ import torch
 
 import datasets
 import msssim
+from msssim.backends import torch_backend
 from reference import oracles
 from validation import __main__ as command
 from validation import library, tolerances
@@ -109,10 +110,18 @@ def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
     assert "triton" not in msssim.available_backends() or torch.cuda.is_available()
 
 
+def test_a_fault_breaks_a_budget_with_one_pair_of_each_kind(tmp_path, monkeypatch):
+    """Pooling that drops the last odd column: the one golden pair of this run has a scale of 75 columns."""
+    monkeypatch.setattr(stability, "work", lambda limit: [])
+    monkeypatch.setattr(gradients, "SMALL", [])
+    command_line = ["--dataset", "golden", "--backend", "torch", "--limit", "1", "--out", str(tmp_path)]
+    assert command.main(command_line) == 0
+    monkeypatch.setattr(torch_backend, "_halve", lambda x: torch.nn.functional.avg_pool2d(x, 2))
+    assert command.main(command_line) == 1
+
+
 @pytest.mark.parametrize("wrong_by", [1e-3, math.nan])
 def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by):
-    from msssim.backends import torch_backend
-
     right = torch_backend.pyramid_means
     monkeypatch.setattr(torch_backend, "pyramid_means", lambda *args, **kwargs: right(*args, **kwargs) + wrong_by)
     code = command.main(["--dataset", "synthetic", "--backend", "torch", "--limit", "1", "--out", str(tmp_path)])

@@ -10,7 +10,7 @@ import datasets
 from .. import harness
 from . import dtypes, gradients, rows, stability, tables, values
 
-DEFAULT_DATASETS = ("golden", "colour", "synthetic")
+DEFAULT_DATASETS = ("golden", "colour", "synthetic", "graphics")
 
 
 def arguments(parser):
