@@ -33,31 +33,37 @@ def two(pair):
 
 
 @each_index
-def test_first_derivative(index, two):
-    assert gradcheck(lambda a, b: index(a, b, reduction="none"), two(1, 1, 6, 7))
+def test_first_derivative(index, two, backend):
+    assert gradcheck(lambda a, b: index(a, b, reduction="none", backend=backend), two(1, 1, 6, 7))
 
 
 @each_index
-def test_second_derivative(index, two):
-    assert gradgradcheck(lambda a, b: index(a, b, reduction="none"), two(1, 1, 6, 7), fast_mode=True)
+def test_second_derivative(index, two, backend):
+    def each(a, b):
+        return index(a, b, reduction="none", backend=backend)
+
+    assert gradgradcheck(each, two(1, 1, 6, 7), fast_mode=True)
 
 
-def test_derivatives_at_windows_that_are_anti_correlated(two):
+def test_derivatives_at_windows_that_are_anti_correlated(two, backend):
     """Where "covariance" rectifies, its derivative is that of the rectified index, and not zero."""
     x, y = two(1, 1, 6, 8, noise=1.0)
     for method in ("product", "wtd_sum"):
-        assert gradcheck(lambda a, b, m=method: msssim.msssim(a, b, normalize="covariance", method=m, **TWO), (x, y))
-        assert gradgradcheck(
-            lambda a, b, m=method: msssim.msssim(a, b, normalize="covariance", method=m, **TWO), (x, y), fast_mode=True
-        )
+        index = functools.partial(msssim.msssim, normalize="covariance", method=method, backend=backend, **TWO)
+        assert gradcheck(index, (x, y))
+        assert gradgradcheck(index, (x, y), fast_mode=True)
 
 
-def test_derivatives_through_the_map_the_terms_and_the_downsampling(two):
+def test_derivatives_through_the_map(two):
+    assert gradcheck(lambda a, b: msssim.ssim(a, b, win_size=3, full=True), two(1, 2, 6, 7))
+
+
+def test_derivatives_through_the_terms_and_the_downsampling(two, backend):
     x, y = two(1, 2, 6, 7)
-    assert gradcheck(lambda a, b: msssim.ssim(a, b, win_size=3, full=True), (x, y))
-    assert gradcheck(lambda a, b: msssim.msssim(a, b, weights=(0.4, 0.6), win_size=3, scales=True), (x, y))
+    options = dict(weights=(0.4, 0.6), win_size=3, scales=True, backend=backend)
+    assert gradcheck(lambda a, b: msssim.msssim(a, b, **options), (x, y))
     x, y = two(1, 1, 384, 385)
-    assert gradcheck(lambda a, b: msssim.ssim(a, b, downsample="auto"), (x, y), fast_mode=True)
+    assert gradcheck(lambda a, b: msssim.ssim(a, b, downsample="auto", backend=backend), (x, y), fast_mode=True)
 
 
 def test_gradient_of_default_msssim_against_finite_differences(two, backend):
@@ -66,7 +72,8 @@ def test_gradient_of_default_msssim_against_finite_differences(two, backend):
 
 
 @each_index
-def test_gradient_only_where_asked(index, pair):
+def test_gradient_only_where_asked(index, pair, backend):
+    index = functools.partial(index, backend=backend)
     x, y = pair(1, 2, 24, 23)
     assert not index(x, y).requires_grad
     both = torch.autograd.grad(index(a := x.clone().requires_grad_(), b := y.clone().requires_grad_()), (a, b))
@@ -114,21 +121,23 @@ def test_gradient_of_images_in_any_layout(pair, backend):
     torch.testing.assert_close(of_expanded, of_copy.sum((0, 1), keepdim=True), rtol=0, atol=1e-15)
 
 
-def test_images_that_depend_on_one_another(pair):
+def test_images_that_depend_on_one_another(pair, backend):
     x, _ = pair(1, 1, 24, 23)
-    assert gradcheck(lambda a: INDICES["msssim simple product"](a, a.flip(-1)), x.requires_grad_(), fast_mode=True)
+    index = functools.partial(INDICES["msssim simple product"], backend=backend)
+    assert gradcheck(lambda a: index(a, a.flip(-1)), x.requires_grad_(), fast_mode=True)
 
 
-def test_gradient_penalty_trains(two):
+def test_gradient_penalty_trains(two, backend):
     x, y = two(1, 2, 24, 23, dtype=torch.float32)
     for index in INDICES.values():
-        (gradient,) = torch.autograd.grad(index(x, y), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(index(x, y, backend=backend), x, create_graph=True)
         penalties = torch.autograd.grad(gradient.square().sum(), (x, y))
         assert all(each.isfinite().all() and each.abs().max() > 0 for each in penalties)
 
 
 @each_index
-def test_functional_transforms(index, pair):
+def test_functional_transforms(index, pair, backend):
+    index = functools.partial(index, backend=backend)
     x, y = pair(3, 2, 24, 23)
     single = torch.stack([index(a, b) for a, b in zip(x, y, strict=True)])
     gradient = torch.stack([grad(index)(a, b) for a, b in zip(x, y, strict=True)])
@@ -161,12 +170,19 @@ def test_forward_mode(index, two, backend):
 
 
 @forward_mode
-def test_forward_mode_of_the_map_the_terms_and_the_downsampling(two):
+def test_forward_mode_of_the_map(two):
+    index = functools.partial(msssim.ssim, win_size=3, full=True)
+    assert gradcheck(index, two(1, 2, 6, 7), check_forward_ad=True, check_backward_ad=False)
+
+
+@forward_mode
+def test_forward_mode_of_the_terms_and_the_downsampling(two, backend):
     x, y = two(1, 2, 6, 7)
     forward = functools.partial(gradcheck, check_forward_ad=True, check_backward_ad=False)
-    assert forward(lambda a, b: msssim.ssim(a, b, win_size=3, full=True), (x, y))
-    assert forward(lambda a, b: msssim.msssim(a, b, weights=(0.4, 0.6), win_size=3, scales=True), (x, y))
-    assert forward(lambda a, b: msssim.ssim(a, b, downsample="auto"), two(1, 1, 384, 385), fast_mode=True)
+    options = dict(weights=(0.4, 0.6), win_size=3, scales=True, backend=backend)
+    assert forward(lambda a, b: msssim.msssim(a, b, **options), (x, y))
+    index = functools.partial(msssim.ssim, downsample="auto", backend=backend)
+    assert forward(index, two(1, 1, 384, 385), fast_mode=True)
 
 
 @forward_mode
