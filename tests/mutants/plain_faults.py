@@ -1,0 +1,242 @@
+"""Faults of plain PyTorch, and of the arithmetic that all backends share."""
+
+from . import Fault
+
+_TORCH = "msssim/backends/torch_backend.py"
+_SCALES = "msssim/multiscale.py"
+_WINDOW = "msssim/window.py"
+_RESAMPLE = "msssim/resample.py"
+_CHECKS = "msssim/checks.py"
+
+_SSIM = ("tests/library/test_values.py::test_ssim_of_any_size",)
+_MSSSIM = ("tests/library/test_values.py::test_msssim_of_odd_and_even_sizes",)
+_METHODS = ("tests/library/test_values.py::test_any_weights_and_both_methods",)
+_SIGNED = ("tests/library/test_values.py::test_signed_images",)
+_DTYPES = ("tests/library/test_values.py::test_dtypes",)
+_FIRST = ("tests/library/test_gradients.py::test_first_derivative",)
+_BOTH = ("tests/library/test_values.py::test_both_gradients",)
+_ZERO = ("tests/library/test_stability.py::test_zero_denominators_follow_the_rule",)
+_FLAT = ("tests/library/test_stability.py::test_flat_and_textured_parts_with_k_zero",)
+_NASTY = ("tests/library/test_stability.py::test_every_nasty_image_against_every_other",)
+_FAR = ("tests/library/test_stability.py::test_a_value_of_no_meaning_takes_no_precision_from_others",)
+_POOL = ("tests/library/test_values.py::test_a_product_of_terms_next_to_zero",)
+
+FAULTS = (
+    Fault(
+        "plain-mean-in-float32", _TORCH, 'torch.float32 if x.device.type == "mps" else torch.float64', "x.dtype",
+        ("tests/library/test_values.py::test_the_mean_is_added_up_in_float64",),
+        "the mean over the map is added up in float32",
+    ),
+    Fault(
+        "plain-means-not-clamped", _TORCH, "        product2 = product2.clamp(min=0)\n", "        pass\n", _SIGNED,
+        '"covariance" keeps a negative product of the means',
+    ),
+    Fault(
+        "plain-covariance-not-clamped", _TORCH, "_put(covariance2, covariance2.detach().clamp(min=0))", "covariance2",
+        _METHODS, '"covariance" keeps the value of a negative covariance',
+    ),
+    Fault(
+        "plain-covariance-keeps-gradient", _TORCH, ".masked_fill(negative, 0.0)", "",
+        ("tests/library/test_gradients.py::test_derivatives_at_windows_that_are_anti_correlated",),
+        "a negative covariance that counts as zero has a gradient",
+    ),
+    Fault(
+        "plain-tolerance-ten-times", _TORCH, "_UNSIGNED = 2e-6", "_UNSIGNED = 2e-5",
+        _BOTH,
+        "a covariance that is plainly negative keeps its gradient",
+    ),
+    Fault(
+        "plain-covariance-halved", _TORCH, "covariance2 = 2 * (", "covariance2 = (", _SSIM, "σxy for 2 σxy",
+    ),
+    Fault(
+        "plain-variance-of-x-alone", _TORCH, "pair.x * pair.x + pair.y * pair.y", "2 * (pair.x * pair.x)", _SSIM,
+        "E[y²] is taken to be E[x²]",
+    ),
+    Fault(
+        "plain-variance-keeps-a-mean", _TORCH, "squares - (mean_x * mean_x + mean_y * mean_y)",
+        "squares - mean_x * mean_x", _SSIM, "μy² is not taken from E[y²]",
+    ),
+    Fault(
+        "plain-covariance-unbounded", _TORCH, "covariance2.detach().clamp(-bound, bound)", "covariance2.detach()",
+        _NASTY, "rounding may make |2 σxy| larger than σx² + σy²",
+    ),
+    Fault(
+        "plain-variance-below-zero", _TORCH, "variances.detach().clamp(min=0)", "variances.detach()",
+        (*_FLAT, *_NASTY), "rounding may make a variance negative",
+    ),
+    Fault(
+        "plain-c2-in-the-numerator", _TORCH, "_ratio(covariance2 + pair.c2,", "_ratio(covariance2 + 1.001 * pair.c2,",
+        _SSIM, "C2 is 0.1 % larger above the line of cs",
+    ),
+    Fault(
+        "plain-c1-in-the-denominator", _TORCH, "mean_y * mean_y + pair.c1\n", "mean_y * mean_y + 1.001 * pair.c1\n",
+        _SSIM, "C1 is 0.1 % larger below the line of l",
+    ),
+    Fault(
+        "plain-luminance-at-every-scale", _TORCH, "luminance=level == levels - 1", "luminance=True", _MSSSIM,
+        "l counts at every scale",
+    ),
+    Fault(
+        "plain-luminance-at-the-finest", _TORCH, "luminance=level == levels - 1", "luminance=level == 0", _MSSSIM,
+        "l counts at the finest scale and not at the coarsest",
+    ),
+    Fault(
+        "plain-shift-of-y-forgotten", _TORCH, "mean_y + pair.shift_y", "mean_y + pair.shift_x", _SSIM,
+        "the constant that was taken from y comes back as that of x",
+    ),
+    Fault(
+        "plain-constants-not-rescaled", _TORCH, "c1 / unit**2 * change, c2 / unit**2 * change",
+        "c1 / unit**2, c2 / unit**2", ("tests/library/test_values.py::test_images_far_beyond_the_range",),
+        "C1 and C2 stay as they are where extreme images are scaled down",
+    ),
+    Fault(
+        "plain-working-unit-ignored", _TORCH, "_TAMED / peak, 1 / unit)", "_TAMED / peak, 2 / unit)", _SSIM,
+        "images are scaled by another number than C1 and C2",
+    ),
+    Fault(
+        "plain-floor-of-odd-sides", _TORCH, "ceil_mode=True", "ceil_mode=False",
+        ("tests/suite/test_validation.py::test_a_fault_breaks_a_budget_with_one_pair_of_each_kind",),
+        "between scales the last odd row and column are dropped",
+    ),
+    Fault(
+        "plain-odd-sides-padded", _TORCH, "count_include_pad=False)", "count_include_pad=False) * 1.0000001", _MSSSIM,
+        "between scales a pixel is 1e-7 brighter",
+    ),
+    Fault(
+        "plain-taps-lose-their-order", _TORCH, "alpha=-tails[k])", "alpha=-tails[k - 1])", _SSIM,
+        "the window is not symmetric",
+    ),
+    Fault(
+        "plain-filter-adjoint-short", _TORCH, "border = len(ctx.taps) - 1", "border = len(ctx.taps) // 2 * 2 - 2",
+        _FIRST, "the derivative of the filter misses the border",
+    ),
+    Fault(
+        "plain-gradient-unbounded", _TORCH, "gradient.clamp(-limit, limit).to(ctx.dtype), None",
+        "gradient.to(ctx.dtype), None",
+        ("tests/library/test_stability.py::test_a_gradient_that_is_too_large_is_the_largest_number",),
+        "a gradient beyond the dtype of the image is infinite",
+    ),
+    Fault(
+        "plain-forward-mode-doubled", _TORCH, "return of_image.to(ctx.dtype_of_computation)",
+        "return 2 * of_image.to(ctx.dtype_of_computation)", ("tests/library/test_gradients.py::test_forward_mode",),
+        "forward mode gives twice the derivative",
+    ),
+    Fault(
+        "plain-flat-is-not-flat", _TORCH, "zero + eps * squares.detach() if", "zero if", _FLAT,
+        "with C2 = 0 what rounding leaves of a variance counts as contrast",
+    ),
+    Fault(
+        "plain-black-is-zero", _TORCH, "masked_fill(black, 1.0), cs", "masked_fill(black, 0.0), cs", _ZERO,
+        "black against black is 0 where C1 = 0",
+    ),
+    Fault(
+        "plain-ratio-of-zero-is-zero", _TORCH, "masked_fill(is_zero, 1.0)).masked_fill(is_zero, 1.0)",
+        "masked_fill(is_zero, 1.0)).masked_fill(is_zero, 0.0)", _ZERO, "0 / 0 is 0 and not 1",
+    ),
+    Fault(
+        "plain-typical-counts-all", _TORCH, "near = x.abs() <= FARTHEST", "near = x.abs() <= FARTHEST * 1e30", _FAR,
+        "one pixel far beyond the range takes the precision of all others",
+    ),
+    Fault(
+        "plain-extreme-left-alone", _TORCH, "_EXTREME, _TAMED = 2.0**40, 2.0**20",
+        "_EXTREME, _TAMED = 2.0**80, 2.0**20",
+        _NASTY, "squares of extreme pixels overflow",
+    ),
+    Fault(
+        "plain-weight-in-its-fourth-digit", _SCALES, "0.2856, 0.3001", "0.2857, 0.3001", _MSSSIM,
+        "the weight of the second scale",
+    ),
+    Fault(
+        "plain-weights-normalized", _SCALES, 'if method == "wtd_sum" else 1', "if method else 1", _MSSSIM,
+        "the weights of the product are made to sum to 1",
+    ),
+    Fault(
+        "plain-sum-not-normalized", _SCALES, 'total = sum(weights) if method == "wtd_sum" else 1', "total = 1",
+        _METHODS,
+        "the weights of the sum are not made to sum to 1",
+    ),
+    Fault(
+        "plain-simple-of-another-range", _SCALES, "((terms + 1) / 2).relu()", "((terms + 2) / 3).relu()", _METHODS,
+        '"simple" is (term + 2) / 3',
+    ),
+    Fault(
+        "plain-simple-below-zero", _SCALES, "((terms + 1) / 2).relu()", "(terms + 1) / 2",
+        ("tests/library/test_values.py::test_a_term_just_below_minus_one",),
+        '"simple" of a term that rounding put below -1 is negative',
+    ),
+    Fault(
+        "plain-relu-is-abs", _SCALES, "terms = terms.relu()", "terms = terms.abs()", _METHODS, '"relu" is |term|',
+    ),
+    Fault(
+        "plain-steep-power", _SCALES, "return 1e-16", "return 1e-1", (*_METHODS, *_POOL),
+        "the power of a term below 0.1 has another derivative",
+    ),
+    Fault(
+        "plain-no-steep-power", _SCALES, "near = terms.abs() < _steep()", "near = terms.abs() < 0", (*_POOL, *_NASTY),
+        "the power of a term of zero has an infinite derivative",
+    ),
+    Fault(
+        "plain-fewer-not-normalized", _SCALES, "tuple(weight / total for weight in weights[:levels])",
+        "tuple(weight for weight in weights[:levels])",
+        ("tests/library/test_values.py::test_small_images_use_as_many_scales_as_fit",),
+        'the weights of small="fewer" do not sum to 1',
+    ),
+    Fault(
+        "plain-mean-over-images-summed", _SCALES, "planes.mean() if pooling.together",
+        "planes.sum() if pooling.together",
+        ("tests/library/test_values.py::test_images_of_a_batch_and_channels_are_compared_one_by_one",),
+        "the value of several images is their sum",
+    ),
+    Fault(
+        "plain-uint16-range", _WINDOW, "torch.uint16: 65535.0", "torch.uint16: 65536.0",
+        ("tests/library/test_values.py::test_range_of_each_dtype",), "the range of uint16",
+    ),
+    Fault(
+        "plain-uint8-range", _WINDOW, "torch.uint8: 255.0", "torch.uint8: 256.0",
+        ("tests/library/test_values.py::test_range_of_each_dtype",), "the range of uint8",
+    ),
+    Fault(
+        "plain-window-center", _WINDOW, "(k - win_size // 2) / sigma", "(k - win_size / 2) / sigma", _SSIM,
+        "the window's center is between two pixels",
+    ),
+    Fault(
+        "plain-window-variance", _WINDOW, "math.exp(-0.5 * (offset * offset))", "math.exp(-0.5001 * (offset * offset))",
+        _SSIM, "the window's sigma is 0.01 % off",
+    ),
+    Fault(
+        "plain-constants-swapped", _WINDOW, "(K1 * data_range) ** 2, (K2 * data_range) ** 2",
+        "(K2 * data_range) ** 2, (K1 * data_range) ** 2", _SSIM, "C1 and C2 are exchanged",
+    ),
+    Fault(
+        "plain-constants-linear-in-range", _WINDOW, "(K1 * data_range) ** 2, (K2", "K1**2 * data_range, (K2", _SSIM,
+        "C1 grows with the range and not with its square",
+    ),
+    Fault(
+        "plain-integers-in-float32", _WINDOW, "torch.float64, torch.int32, torch.int64,", "torch.float64, torch.int64,",
+        _DTYPES, "32-bit integers are computed in float32",
+    ),
+    Fault(
+        "plain-factor-rounds-down", _RESAMPLE, "/ 256 + 0.5)", "/ 256 + 0.499)",
+        ("tests/library/test_values.py::test_downsampling_of_ssim_m",), "384 pixels are not reduced",
+    ),
+    Fault(
+        "plain-mirror-skips-the-edge", _RESAMPLE, "(-1 - i if i < 0 else 2 * size - 1 - i)",
+        "(-i if i < 0 else 2 * size - 2 - i)", ("tests/library/test_values.py::test_downsampling_of_ssim_m",),
+        "borders are mirrored about the last pixel and not beside it",
+    ),
+    Fault(
+        "plain-even-filter-center", _RESAMPLE, "start = -((factor - 1) // 2)", "start = -(factor // 2)",
+        ("tests/library/test_values.py::test_downsampling_of_ssim_m",),
+        "the center of an even filter is the pixel after its middle",
+    ),
+    Fault(
+        "plain-size-rule", _CHECKS, "least = win_size * 2 ** (levels - 1)", "least = win_size * 2 ** levels // 2 - 1",
+        ("tests/library/test_errors.py",), "175 pixels are taken for five scales",
+    ),
+    Fault(
+        "plain-fewer-scales", _CHECKS, "(min(height, width) // win_size).bit_length()",
+        "((min(height, width) - 1) // win_size).bit_length()",
+        ("tests/library/test_values.py::test_small_images_use_as_many_scales_as_fit",),
+        'small="fewer" takes a scale less where one fits exactly',
+    ),
+)  # fmt: skip
