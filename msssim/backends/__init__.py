@@ -10,7 +10,7 @@ import shutil
 import torch
 
 from .. import _dispatch, multiscale
-from . import ops, torch_backend
+from . import forking, ops, torch_backend
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +87,12 @@ def index(name, img1, img2, win_size, pooling, **problem):
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **problem)
 
 
+def chosen_name(name, image, win_size):
+    """The name of the backend that computes a call without maps."""
+    fused = {device: fused for fused, (device, _) in _DEVICES.items()}
+    return fused[image.device.type] if choose(name, image, win_size) is ops else "torch"
+
+
 def choose(name, image, win_size, maps=False):
     """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it.
 
@@ -107,8 +113,16 @@ def choose(name, image, win_size, maps=False):
 @_dispatch.asked_when_compiled
 def _fails(name, device):
     """Whether a fused backend is known not to compute on a device, which is not tried where it cannot be."""
+    if forking.unusable():
+        return _said_unusable()
     capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
     return not capturing and _dispatch.unobserved() and not _tried(name, device)
+
+
+@functools.cache
+def _said_unusable():
+    _log.warning('backend="auto" takes plain PyTorch: this process was forked while another thread compiled kernels')
+    return True
 
 
 @functools.lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ import torch
 
 from .. import _dispatch, multiscale
 from ..window import is_zero
-from . import torch_backend
+from . import forking, torch_backend
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
 _MEANS, _GRADIENT = "msssim::pyramid_means", "msssim::pyramid_gradient"
@@ -97,7 +97,9 @@ _MODULES = {"cpu": ".numba.api", "cuda": ".triton.api"}
 
 @functools.cache
 def _kernels(device):
-    return importlib.import_module(_MODULES[device], __package__)
+    forking.require_usable()
+    with forking.lock():
+        return importlib.import_module(_MODULES[device], __package__)
 
 
 def _plain(*tensors):

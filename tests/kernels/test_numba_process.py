@@ -228,14 +228,18 @@ torch.testing.assert_close(fused, plain, rtol=0, atol=1e-6)
 
 def test_where_no_folder_takes_compiled_code_a_call_is_right_all_the_same():
     """As on a file system that is read-only throughout; permissions would not stop root."""
-    _run(
+    done = _run(
         CALL.format("""
+logging.getLogger("msssim").setLevel("INFO")
+
 def refuse(self):
     raise OSError(30, "Read-only file system")
 
 caching._CacheLocator.ensure_cache_path = refuse
 """)
     )
+    assert "compiled, not kept" in done.stderr and "Set NUMBA_CACHE_DIR" in done.stderr
+    assert "kept in" not in done.stderr
 
 
 def test_a_disk_that_fills_while_code_is_kept_is_a_line_in_the_log(tmp_path):

@@ -53,7 +53,7 @@ def test_every_option_is_documented(name):
 
 
 def test_public_names():
-    assert set(msssim.__all__) == {"ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends"}
+    assert set(msssim.__all__) == {"ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends", "warm_up"}
     assert all(inspect.getdoc(getattr(msssim, name)) for name in msssim.__all__)
     assert msssim.WEIGHTS == (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
     assert (pathlib.Path(msssim.__file__).parent / "py.typed").exists()

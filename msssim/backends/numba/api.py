@@ -7,13 +7,9 @@ each. What depends on the shapes and options alone is worked out once and kept.
 import collections
 import ctypes
 import functools
-import logging
 import mmap
-import threading
-import time
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import torch
 
@@ -21,6 +17,7 @@ from ... import window
 from . import pooling as pool_kernel
 from .backward import spread
 from .blocks import ROWS
+from .preparing import prepare
 from .simd import BYTES
 from .sweep import SCALES, SUSPECT, sweep
 from .threads import on_threads
@@ -43,8 +40,6 @@ _LIKE = {
     torch.bool: np.empty(0, np.uint8),
 }
 _SIDES = ((), (0,), (0, 0))  # how many images have a gradient, as types that code is made for
-
-_log = logging.getLogger(__name__)
 
 
 def means(img1, img2, taps, c1, c2, unit, levels, rectify):
@@ -103,7 +98,7 @@ def gradient(upstream, slopes, kept, height, width, levels, halo, unit, dtype):
     state, like = np.zeros(3, np.int64), _LIKE[out.dtype]
     limits = torch.finfo(dtype).max, torch.finfo(out.dtype).max
     arguments = (like, BYTES // like.itemsize, info, plan.shapes, weight, limits, state)
-    _ready(spread, (out.dtype,), (0, 1, *arguments))
+    prepare(spread, (out.dtype,), (0, 1, *arguments))
     on_threads(spread, arguments, _threads(out.numel()), (upstream, kept, out))
     return out if dtype == out.dtype else out.to(dtype)
 
@@ -118,7 +113,7 @@ def pool(terms, pooling, sloped):
         terms.data_ptr(), *_rule(pooling), pooling.steep, values, batch * channels // values, value.data_ptr(),
         slopes.data_ptr() if sloped else 0,
     )  # fmt: skip
-    _ready(pool_kernel.pool, (), arguments)
+    prepare(pool_kernel.pool, (), arguments)
     pool_kernel.pool(*arguments)
     return value.float() if pooling.dtype == torch.float32 else value, slopes
 
@@ -147,7 +142,7 @@ def _sweep(images, means, kept, plan, problem):
         problem.source, problem.like, info, plan.shapes, plan.tasks, problem.scales, problem.taps, sides, careful,
         state, sums,
     )  # fmt: skip
-    _ready(sweep, (x.dtype, len(problem.taps), len(kept), careful), (0, 1, *arguments))
+    prepare(sweep, (x.dtype, len(problem.taps), len(kept), careful), (0, 1, *arguments))
     on_threads(sweep, arguments, _threads(planes * plan.pixels), (images, means, pyramid, kept))
     _give_back(pyramid)
     return state
@@ -279,28 +274,3 @@ def _plan(planes, height, width, levels, halo, gradient):
     # The scales of all planes one after the other, so that few strips wait for a finer scale that is not finished.
     tasks = np.ascontiguousarray(tasks[np.argsort(tasks[:, 1], kind="stable")])
     return _Plan(planes, pixels, shapes, tasks, int(strips[:, 1].max()) + 1)
-
-
-_ready_for, _compiling = set(), threading.Lock()
-
-
-def _ready(kernel, kind, arguments):
-    """That the kernel is compiled for arguments of these types; what may take seconds is told in the log."""
-    variant = (kernel.__name__, *kind)
-    if variant in _ready_for:
-        return
-    with _compiling:
-        if variant in _ready_for:
-            return
-        _log.info("numba backend: preparing the kernel %s for a new kind of call", kernel.__name__)
-        started = time.perf_counter()
-        signature = tuple(numba.typeof(argument) for argument in arguments)
-        try:
-            kernel.compile(signature)
-        except OSError as error:  # compiled, but the folder would not take it
-            _log.warning("numba backend: compiled code is not kept: %s", error)
-        source = "found on disk" if kernel.stats.cache_hits.get(signature) else "compiled, which happens once"
-        _log.info(
-            "numba backend: %s is ready after %.1f s (%s)", kernel.__name__, time.perf_counter() - started, source
-        )
-        _ready_for.add(variant)

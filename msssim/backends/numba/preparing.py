@@ -1,0 +1,65 @@
+"""Kernels are compiled at the first call of their kind: what the user reads about it, and the lock around it."""
+
+import logging
+import threading
+import time
+
+import numba
+
+from .. import forking
+
+_log = logging.getLogger("msssim")
+
+_NOTICE_AFTER = 2.0  # seconds without a sign of life that a user puts up with
+_ready_for, _noticed = set(), False
+
+
+def prepare(kernel, kind, arguments):
+    """Compile the kernel for arguments of these types, or load it from Numba's cache, unless that was done."""
+    variant = (kernel.__name__, *kind)
+    if variant in _ready_for:
+        return
+    forking.require_usable()
+    with forking.lock():
+        if variant in _ready_for:
+            return
+        _log.info("numba backend: preparing the kernel %s for a new kind of call", kernel.__name__)
+        started = time.perf_counter()
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        timer = threading.Timer(_NOTICE_AFTER, _notice, (_fate(kernel),))
+        timer.daemon = True
+        timer.start()
+        failure = None
+        try:
+            kernel.compile(signature)
+        except OSError as error:  # compiled, but the folder would not take it
+            failure = error
+        finally:
+            timer.cancel()
+        if failure:
+            _log.warning("numba backend: compiled code is not kept: %s. %s", failure, _ADVICE)
+        if kernel.stats.cache_hits.get(signature):
+            source = f"loaded from {kernel.stats.cache_path}"
+        else:
+            source = "compiled, not kept" if failure else f"compiled, {_fate(kernel)}"
+        _log.info(
+            "numba backend: %s is ready after %.1f s (%s)", kernel.__name__, time.perf_counter() - started, source
+        )
+        _ready_for.add(variant)
+
+
+_ADVICE = "Set NUMBA_CACHE_DIR to a folder that can be written to, or every process compiles again"
+
+
+def _fate(kernel):
+    """What becomes of the compiled code."""
+    path = kernel.stats.cache_path
+    return f"kept in {path}" if path else f"not kept, as no cache folder can be written to. {_ADVICE}"
+
+
+def _notice(fate):
+    """Tell the user once, at a level that shows on stderr unless logging is set up otherwise."""
+    global _noticed
+    if not _noticed:
+        _noticed = True
+        _log.warning("msssim compiles its kernels for this CPU, at the first call of a kind: some seconds (%s)", fate)

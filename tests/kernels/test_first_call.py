@@ -1,0 +1,166 @@
+"""The first call of a kind: what a user reads while kernels are compiled, forks meanwhile, and warm_up()."""
+
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+import torch
+
+import msssim
+from msssim.backends import forking
+
+pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+from msssim.backends.numba import preparing  # needs numba
+
+NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+def _run(code, **environment):
+    root = pathlib.Path(msssim.__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(root), **environment},
+    )  # fmt: skip
+
+
+@NEEDS_FORK
+def test_a_fork_while_another_thread_compiles(tmp_path):
+    """As in iohub#416, where data loading workers that were forked beside running threads waited for a lock."""
+    done = _run(
+        """
+import logging, os, signal, threading, time, torch, msssim
+compiling = threading.Event()
+
+class Watch(logging.Handler):
+    def emit(self, record):
+        if "preparing the kernel sweep" in record.getMessage():
+            compiling.set()
+
+logging.getLogger("msssim").addHandler(Watch())
+logging.getLogger("msssim").setLevel("INFO")
+x = torch.linspace(0, 1, 40 * 50).view(1, 1, 40, 50)
+expected = msssim.ssim(x, x.square(), backend="torch")
+
+def call():
+    assert abs(msssim.ssim(x, x.square(), backend="numba") - expected) < 1e-6
+
+thread = threading.Thread(target=call)
+thread.start()
+assert compiling.wait(200)
+time.sleep(0.2)
+child = os.fork()
+if child == 0:
+    signal.alarm(100)
+    call()
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+thread.join()
+call()
+""",
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    assert not done.returncode, done.stderr
+
+
+@NEEDS_FORK
+def test_a_fork_that_cannot_wait_leaves_a_child_that_says_so():
+    done = _run("""
+import os, signal, threading, torch, msssim
+from msssim.backends import forking
+forking.PATIENCE = 0.1
+x = torch.linspace(0, 1, 40 * 50).view(1, 1, 40, 50)
+taken, finished = threading.Event(), threading.Event()
+
+def compile():
+    with forking.lock():
+        taken.set()
+        finished.wait()
+
+thread = threading.Thread(target=compile)
+thread.start()
+taken.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(100)
+    try:
+        msssim.ssim(x, x.square(), backend="numba")
+    except RuntimeError as error:
+        assert "msssim.warm_up() before the fork" in str(error)
+        assert msssim.ssim(x, x.square()) == msssim.ssim(x, x.square(), backend="torch")
+        os._exit(7)
+    os._exit(1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+finished.set()
+thread.join()
+""")
+    assert not done.returncode, done.stderr
+    assert "the forked process can compile none" in done.stderr
+    assert 'backend="auto" takes plain PyTorch' in done.stderr
+
+
+def _kernel(cache_path, compile):
+    """What prepare() uses of a kernel."""
+    stats = types.SimpleNamespace(cache_path=cache_path, cache_hits={})
+    return types.SimpleNamespace(__name__="sweep", stats=stats, compile=compile)
+
+
+@pytest.mark.parametrize("path, told", [("/a/folder", "kept in /a/folder"), (None, "Set NUMBA_CACHE_DIR")])
+def test_a_long_compilation_is_one_visible_line_with_the_truth_about_the_cache(path, told, monkeypatch, caplog):
+    """As asked for in numba#5566: users take the silence for a hang."""
+    monkeypatch.setattr(preparing, "_NOTICE_AFTER", 0.05)
+    monkeypatch.setattr(preparing, "_noticed", False)
+    monkeypatch.setattr(preparing, "_ready_for", set())
+    waited = []
+
+    def compile(signature):
+        for _ in range(1000):
+            if caplog.records or waited:
+                break
+            preparing.time.sleep(0.01)
+        waited.append(signature)
+
+    with caplog.at_level(logging.WARNING, logger="msssim"):
+        preparing.prepare(_kernel(path, compile), (1,), ())
+        preparing.prepare(_kernel(path, compile), (2,), ())
+    assert len(waited) == 2
+    assert len(caplog.records) == 1 and told in caplog.text and "msssim compiles its kernels" in caplog.text
+    assert ("not kept" in caplog.text) == (path is None)
+
+
+def test_no_line_where_compiling_is_short(monkeypatch, caplog):
+    monkeypatch.setattr(preparing, "_noticed", False)
+    monkeypatch.setattr(preparing, "_ready_for", set())
+    with caplog.at_level(logging.WARNING, logger="msssim"):
+        preparing.prepare(_kernel("/a/folder", lambda signature: None), (), ())
+    assert not caplog.records
+
+
+def test_what_was_warmed_up_compiles_nothing_more(monkeypatch, pair):
+    monkeypatch.setattr(preparing, "_ready_for", set())
+    lines = msssim.warm_up([torch.float32, torch.uint8], backend="numba")
+    assert [line.split(": ")[0] for line in lines] == [
+        "float32, win_size=11, 0 gradients",
+        "float32, win_size=11, 1 gradients",
+        "uint8, win_size=11, 0 gradients",
+    ]
+    assert all(": numba, " in line for line in lines)
+
+    def refuse():
+        raise AssertionError("a kernel is compiled")
+
+    monkeypatch.setattr(forking, "require_usable", refuse)
+    x, y = pair(1, 3, 200, 190, dtype=torch.float32)
+    msssim.ssim(x, y, backend="numba")
+    msssim.msssim(x.requires_grad_(), y, normalize="covariance", backend="numba").backward()
+    msssim.msssim((255 * x.detach()).byte(), (255 * y).byte(), backend="numba")
+    with pytest.raises(AssertionError, match="a kernel is compiled"):
+        msssim.ssim(x.double(), y.double(), backend="numba")
+
+
+def test_warm_up_names_what_is_wrong():
+    with pytest.raises(ValueError, match="gradients must be 0, 1 or 2, got \\(3,\\)"):
+        msssim.warm_up(gradients=[3])
