@@ -1,8 +1,8 @@
 """SSIM and MS-SSIM with both gradients in NumPy's long double: the reference for rounding errors.
 
 Every moment is central: the variance of a window is the weighted mean of squared distances from its own mean, so that
-nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
-method. Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says nothing:
+nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and method.
+Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says nothing:
 `available()`.
 
 References

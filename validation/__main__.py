@@ -5,6 +5,7 @@ python -m validation --dataset kodak          the same on the Kodak images, foun
 python -m validation --backend torch --device cuda
 python -m validation --device sm_90           the kernels for such a GPU where there is none: their PTX, run on the CPU
 python -m validation --peers                  how far other implementations are from Wang, and why
+python -m validation --fuzz 1000 --seed 1     random calls, against long double; what fails is printed as a test
 python -m validation --subjective             agreement with subjective scores: LIVE, TID2013, CSIQ ...
 torchrun --nproc-per-node 8 -m validation --subjective kadid-10k
 """
@@ -23,6 +24,7 @@ import msssim
 
 try:
     from .accuracy import question as accuracy
+    from .fuzz import question as fuzz
     from .peers import question as peers
     from .report import machine, write
     from .subjective import question as subjective
@@ -34,7 +36,7 @@ from .report.options import positive, writable
 # What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
 # `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
 # of `section.Section`, and may add lines on what it measured to the dictionary `about`.
-QUESTIONS = {"oracles": accuracy, "peers": peers, "subjective": subjective}
+QUESTIONS = {"oracles": accuracy, "peers": peers, "fuzz": fuzz, "subjective": subjective}
 
 
 def main(arguments=None):

@@ -92,7 +92,7 @@ def test_nothing_imports_the_tests_and_the_library_no_folder_beside_it():
         assert not [name for level, name in imports(path) if not level and name.split(".")[0] == "benchmarks"], path
 
 
-QUESTIONS = {"accuracy", "peers", "subjective"}
+QUESTIONS = {"accuracy", "fuzz", "peers", "subjective"}
 SHARED = {"report", "tolerances", "harness", "library", "emulated_gpu"}
 
 

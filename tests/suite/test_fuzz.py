@@ -1,0 +1,104 @@
+"""Random calls: they are what their seed says, errors are found and made small, and the command says so."""
+
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from msssim.backends import torch_backend
+from reference import longdouble
+from validation import __main__ as command
+from validation import fuzz
+from validation.fuzz import check, draws, question, shrink
+
+pytestmark = pytest.mark.skipif(not longdouble.available(), reason="long double has no more digits than float64 here")
+
+
+def _equal(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one[1:3], other[1:3], strict=True)) and one[3:] == other[3:]
+
+
+def test_a_call_depends_on_its_seed_and_number_alone():
+    first = draws.draw(3, 8)
+    draws.draw(3, 9)
+    assert _equal(first, draws.draw(3, 8))
+    assert not _equal(first, draws.draw(4, 8))
+
+
+def test_every_kind_and_dtype_is_drawn_and_held_by_its_dtype():
+    many = [draws.draw(0, index) for index in range(400)]
+    assert {draw.kind for draw in many} == set(draws.KINDS)
+    assert {draw.dtype for draw in many} == set(draws.DTYPES)
+    for draw in many:
+        for image in (draw.x, draw.y):
+            assert np.isfinite(image).all()
+            assert np.array_equal(torch.from_numpy(image).to(getattr(torch, draw.dtype)).double().numpy(), image)
+
+
+def _pair(dtype="float64"):
+    x = np.random.default_rng(0).random((1, 20, 24))
+    options = longdouble.Options(weights=(0.5, 0.5), normalize="simple", win_size=5)
+    return fuzz.Draw("noise", draws.held(x, dtype), draws.held(x**2, dtype), dtype, options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_right_call_is_within_its_budgets(dtype):
+    outcome = check.check(_pair(dtype), "torch")
+    assert outcome.failures == []
+    assert outcome.counts["held to the budgets"] == 1
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """A scale that is wrong by 1e-4 where the first image is dark."""
+    right = torch_backend.pyramid_means
+
+    @functools.wraps(right)
+    def wrong(img1, img2, *args, **options):
+        return right(img1, img2, *args, **options) - 1e-4 * (img1.double().mean() < 0.6)
+
+    monkeypatch.setattr(torch_backend, "pyramid_means", wrong)
+
+
+def test_a_planted_error_is_found_and_made_small(planted):
+    draw = _pair()
+    assert "value" in {each.what for each in fuzz.failures(draw, "torch")}
+    small = shrink.shrink(draw, lambda other: bool(fuzz.failures(other, "torch")), seconds=60)
+    assert fuzz.failures(small, "torch")
+    assert small.x.shape == (1, 3, 3)
+    assert small.options.weights == (1.0,)
+    assert len(np.unique(small.x)) == len(np.unique(small.y)) == 1
+
+
+def test_the_printed_test_runs_and_fails_as_the_call_does(planted):
+    namespace = {}
+    exec(shrink.IMPORTS + shrink.as_test(_pair(), "torch", "planted", "a note"), namespace)
+    with pytest.raises(AssertionError):
+        namespace["test_planted"]()
+
+
+@pytest.mark.parametrize(
+    "rows", [[[1.0, 1.0, 1.0, 1.0, 2.0]], [[0.5] * 6] * 3, [[0.1, 0.2], [0.3, 0.4]], [[1e-45, 3e38]] * 2]
+)
+def test_the_literal_is_the_array(rows):
+    image = np.array([rows])
+    assert np.array_equal(np.array(eval(shrink.literal(image))), image)
+
+
+def test_command_finds_prints_and_reports_a_planted_error(planted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(question, "SHRUNK", 1)
+    monkeypatch.setattr(shrink, "SECONDS", 1.0)
+    assert command.main(["--fuzz", "20", "--seed", "1", "--backend", "torch", "--out", str(tmp_path)]) == 1
+    assert "def test_fuzz_torch_1_" in capsys.readouterr().out
+    counts = pd.read_csv(tmp_path / "fuzz.csv")
+    assert counts["calls"].sum() == 20
+    assert counts["over budget"].sum() > 0
+
+
+def test_number_of_processes_changes_nothing(tmp_path):
+    for jobs in ("1", "2"):
+        command.main(["--fuzz", "60", "--backend", "torch", "--jobs", jobs, "--out", str(tmp_path / jobs)])
+    one, two = (pd.read_csv(tmp_path / jobs / "fuzz.csv") for jobs in ("1", "2"))
+    assert one.equals(two)

@@ -1,0 +1,232 @@
+"""Is one call within the budgets? Value, both gradients and, in plain PyTorch, the map."""
+
+import collections
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import msssim
+from reference import longdouble, moments
+
+from .. import tolerances
+from .draws import UNBOUNDED, Draw
+
+_ROUNDING = {"float64": 2.0**-53}
+_FLOAT32 = 2.0**-24
+# A mean so near to 0, in units of the rounding, may be on either side of it.
+_MEAN_AT_ZERO = 256
+# Where a denominator is less than this part of what it is made of, its digits are lost, with constants of 0.
+_LOST = 1e-4
+
+
+class Failure(NamedTuple):
+    """A measurement over its limit."""
+
+    what: str
+    error: float
+    limit: float
+
+
+class Outcome(NamedTuple):
+    """The failures of a call, and how often each kind of verdict was given."""
+
+    failures: list[Failure]
+    counts: collections.Counter[str]
+
+
+class Expected(NamedTuple):
+    """What the reference says of a call; the same for every backend."""
+
+    value: float
+    terms: NDArray[np.longdouble]
+    gradients: tuple[NDArray[np.longdouble], ...]
+    slack: tuple[NDArray[np.longdouble], ...]
+    precise: bool
+    """Whether the documentation promises digits, and not finiteness alone."""
+
+
+def failures(draw: Draw, backend: str) -> list[Failure]:
+    """What is over budget when this backend computes the call."""
+    return check(draw, backend).failures
+
+
+def check(draw: Draw, backend: str, expected: Expected | None = None) -> Outcome:
+    """Compute the call and compare it with the reference."""
+    expected = expected or reference(draw)
+    found, counts = [], collections.Counter()
+    size = max(float(abs(gradient).max()) for gradient in expected.gradients)
+    value, gradients, scale = _compute(draw, backend, size if expected.precise else 0.0)
+    found += _in_range(draw, expected, value, gradients)
+    if draw.options == draw.options._replace(weights=(1.0,), normalize=None, method="wtd_sum") and backend == "torch":
+        found += _map(draw)
+    if not expected.precise:
+        counts["finiteness only"] += 1
+        return Outcome(found, counts)
+    rounding = _ROUNDING.get(draw.dtype, _FLOAT32)
+    if np.isnan(expected.value):
+        # Where a mean is so near to 0 that its sign is rounding, a number is as right as NaN.
+        if expected.terms.min() < -_MEAN_AT_ZERO * rounding and not math.isnan(value):
+            found.append(Failure("a number where the value is NaN", math.inf, 0.0))
+        counts["value is NaN"] += 1
+        return Outcome(found, counts)
+    if (abs(expected.terms) < _MEAN_AT_ZERO * rounding).any() and _clamped(draw):
+        counts["mean of a scale at 0"] += 1
+        return Outcome(found, counts)
+    once: list[Any] = []  # computed at most once, and only where something is over budget
+    limit = tolerances.budget("value", draw.dtype, backend).worst
+    error = abs(value - expected.value)
+    if not error <= limit and rounding == _FLOAT32:
+        limit, counts = _float32_limit(limit, abs(_once(draw, once)[0] - expected.value), error, counts, "value")
+    if not error <= limit:
+        found.append(Failure("value", error, limit))
+    if gradients:
+        found += _gradients(draw, backend, expected, [each / scale for each in gradients], once, counts)
+    counts["held to the budgets"] += 1
+    return Outcome(found, counts)
+
+
+def reference(draw: Draw) -> Expected:
+    """Value and gradients of the mean over the planes, in long double."""
+    rounding = _ROUNDING.get(draw.dtype, _FLOAT32)
+    precise = draw.kind not in UNBOUNDED and _constants_suffice(draw)
+    with np.errstate(all="ignore"):
+        exact = longdouble.msssim(draw.x, draw.y, draw.options, rounding=rounding)
+    planes = len(draw.x)
+    return Expected(
+        float(exact.value.mean()),
+        exact.terms,
+        (exact.gradient_x / planes, exact.gradient_y / planes),
+        (exact.slack_x / planes, exact.slack_y / planes),
+        precise,
+    )
+
+
+def _constants_suffice(draw: Draw) -> bool:
+    """Whether no denominator depends on rounding: with a constant of 0 it may."""
+    options = draw.options
+    if options.K1 and options.K2:
+        return True
+    x, y = (np.asarray(image, np.longdouble) / np.longdouble(options.data_range) for image in (draw.x, draw.y))
+    scale, taps = moments.Scale(x, y, None), moments.window(2, options.win_size, options.sigma)
+    for level in range(len(options.weights)):
+        scale = moments.halved(scale) if level else scale
+        m = moments.moments(scale, taps)
+        spread = moments.second_moment(scale, taps, about_zero=True)
+        if not options.K2 and not (m.variances >= _LOST * spread.max()).all():
+            return False
+        if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _LOST * spread.max()).all():
+            return False
+    return True
+
+
+def _clamped(draw: Draw) -> bool:
+    return draw.options.method == "product" or draw.options.normalize == "relu"
+
+
+def _compute(draw: Draw, backend: str, size: float) -> tuple[float, list[NDArray[np.longdouble]], float]:
+    """(value, gradients, what they are multiplied by): float16 holds no gradient of 1e-6."""
+    dtype = getattr(torch, draw.dtype)
+    x, y = (torch.from_numpy(image).to(dtype)[None] for image in (draw.x, draw.y))
+    scale = 1.0
+    if draw.dtype == "float16" and 0 < size < math.inf:
+        scale = 2.0 ** -min(24, max(-24, round(math.log2(size))))
+    if x.is_floating_point():
+        x.requires_grad_()
+        y.requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = msssim.msssim(x, y, backend=backend, **draw.options._asdict())
+    if not x.is_floating_point():
+        return float(value.detach()), [], scale
+    value.backward(torch.full_like(value, scale))
+    grads = [image.grad[0].double().numpy().astype(np.longdouble) for image in (x, y)]
+    return float(value.detach()), grads, scale
+
+
+def _in_range(draw: Draw, expected: Expected, value: float, gradients: list[NDArray[np.longdouble]]) -> list[Failure]:
+    found = []
+    if value > 1:
+        found.append(Failure("value above 1", value - 1, 0.0))
+    nan_documented = draw.options.normalize is None and draw.options.method == "product"
+    if nan_documented and (expected.terms < 1e-3).any():
+        return found
+    count = (not math.isfinite(value)) + sum(int((~np.isfinite(each)).sum()) for each in gradients)
+    if count:
+        found.append(Failure("not finite", float(count), 0.0))
+    return found
+
+
+def _map(draw: Draw) -> list[Failure]:
+    """Whether an entry of the map of one scale is above 1."""
+    x, y = (torch.from_numpy(image).to(getattr(torch, draw.dtype))[None] for image in (draw.x, draw.y))
+    options = {name: value for name, value in draw.options._asdict().items()}
+    for name in ("weights", "normalize", "method"):
+        del options[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value, entries = msssim.ssim(x, y, full=True, backend="torch", **options)
+    worst = max(float(entries.max()), float(value)) - 1
+    return [Failure("map above 1", worst, 0.0)] if worst > 0 else []
+
+
+def _gradients(
+    draw: Draw,
+    backend: str,
+    expected: Expected,
+    found: list[NDArray[np.longdouble]],
+    once: list[Any],
+    counts: collections.Counter[str],
+) -> list[Failure]:
+    over = []
+    narrow = draw.dtype in ("bfloat16", "float16")
+    size = max(float(abs(each).max()) for each in expected.gradients)
+    in_units = size * draw.x.size * draw.options.data_range
+    precision = "float64" if draw.dtype == "float64" else "float32"
+    zero = tolerances.budget("zero gradient", precision, backend).worst
+    for k, name in enumerate(("gradient to img1", "gradient to img2")):
+        off = abs(found[k] - expected.gradients[k])
+        error = float(np.maximum(off - expected.slack[k], 0).max())
+        without_slack = float(off.max())
+        largest = float(abs(expected.gradients[k]).max())
+        if in_units <= zero:
+            unit, limit = 1 / (draw.x.size * draw.options.data_range), zero
+        else:
+            # Of one image the gradient may be zero where the other's is not: relative to the larger then.
+            unit = largest if largest > 1e-3 * size else size
+            limit = tolerances.budget("rounded gradient" if narrow else "gradient", draw.dtype, backend).worst
+        if precision == "float64":
+            # Rounding is no less where two images nearly agree than where they are identical.
+            limit = max(limit, zero / (draw.x.size * draw.options.data_range) / unit) if unit else limit
+        if not without_slack <= limit * unit:
+            counts["slack at kinks used"] += error <= limit * unit
+            if not error <= limit * unit and precision == "float32":
+                # The reference's own rounding of once has to be on the same side of kinks.
+                cannot = float(np.maximum(abs(_once(draw, once)[1 + k] - expected.gradients[k]), 0).max())
+                extra = limit * unit if narrow else 0.0
+                wide, counts = _float32_limit(limit * unit, cannot + extra / 4, error, counts, "gradient")
+                limit = wide / unit
+        if not error <= limit * unit:
+            over.append(Failure(name, error / unit, limit))
+    return over
+
+
+def _float32_limit(
+    limit: float, cannot: float, error: float, counts: collections.Counter[str], what: str
+) -> tuple[float, collections.Counter[str]]:
+    """(the limit where float32 cannot carry the answer, the counts)."""
+    if 4 * cannot > limit and error <= 4 * cannot:
+        counts[f"float32 cannot carry the {what}"] += 1
+    return max(limit, 4 * cannot), counts
+
+
+def _once(draw: Draw, known: list[Any]) -> tuple[float, NDArray[np.longdouble], NDArray[np.longdouble]]:
+    if not known:
+        with np.errstate(all="ignore"):
+            once = longdouble.msssim(draw.x, draw.y, draw.options, round_once=True)
+        planes = len(draw.x)
+        known.append((float(once.value.mean()), once.gradient_x / planes, once.gradient_y / planes))
+    return known[0]

@@ -1,0 +1,152 @@
+"""Does any call break a budget? Draw, check in one process or several, shrink what fails, and report."""
+
+import argparse
+import collections
+import concurrent.futures
+import functools
+import multiprocessing
+import sys
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from reference import longdouble
+
+from .. import harness
+from ..report.options import positive, whole
+from ..report.section import BROKEN, PASS, Section, Table
+from . import check, draws, shrink
+
+# So many failures are shrunk, the first of each kind before others; all are counted.
+SHRUNK = 8
+_CHUNK = 50
+
+
+class Found(NamedTuple):
+    """A failing call: its number, the backend, and what is over its limit."""
+
+    index: int
+    backend: str
+    failures: list[check.Failure]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line options of this question."""
+    parser.add_argument(
+        "--fuzz", type=positive, metavar="N", help="hold N random calls to the budgets, against long double"
+    )
+    parser.add_argument("--seed", type=whole(0), default=0, help="for --fuzz: which calls are drawn (default: 0)")
+    parser.add_argument("--jobs", type=positive, default=1, help="for --fuzz: number of processes (default: 1)")
+
+
+def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section]:
+    """Check the calls; print what fails as tests; return the section."""
+    about["random calls"] = f"{options.fuzz} of seed {options.seed}"
+    if not longdouble.available():
+        text = "Skipped: long double has no more digits than float64 on this machine."
+        return [Section("fuzz", "Random calls", text)]
+    # The GPU's stand-in lives in this process, and takes about a second for a call.
+    small = tuple(options.backend) == ("triton",) and options.device == "cpu"
+    found, counts = _run(options, small)
+    tests = _as_tests(found, options.seed, small)
+    if tests:
+        print(shrink.IMPORTS)
+        print("\n\n".join(tests))
+    return [_section(options, found, counts)]
+
+
+def _run(options: argparse.Namespace, small: bool) -> tuple[list[Found], collections.Counter[tuple[str, str, str]]]:
+    work = [range(start, min(start + _CHUNK, options.fuzz)) for start in range(0, options.fuzz, _CHUNK)]
+    measure = functools.partial(_chunk, options.seed, tuple(options.backend), small)
+    found: list[Found] = []
+    counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    with tqdm(total=options.fuzz, **harness.bar("random calls")) as progress:
+
+        def gather(results: Iterable[Any]) -> None:
+            for indices, (some, counted) in zip(work, results, strict=True):
+                found.extend(some)
+                counts.update(counted)
+                progress.update(len(indices))
+
+        if options.jobs == 1 or small:
+            with harness.single_threads():
+                gather(map(measure, work))
+        else:
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(
+                options.jobs, context, initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
+                gather(pool.map(measure, work))
+    return found, counts
+
+
+def _chunk(
+    seed: int, backends: tuple[str, ...], small: bool, indices: range
+) -> tuple[list[Found], collections.Counter[tuple[str, str, str]]]:
+    found, counts = [], collections.Counter()
+    for index in indices:
+        draw = draws.draw(seed, index, small=small)
+        expected = check.reference(draw)
+        for backend in backends:
+            outcome = check.check(draw, backend, expected)
+            counts.update({(backend, draw.dtype, verdict): n for verdict, n in outcome.counts.items()})
+            counts[backend, draw.dtype, "calls"] += 1
+            if outcome.failures:
+                found.append(Found(index, backend, outcome.failures))
+                counts[backend, draw.dtype, "over budget"] += 1
+    return found, counts
+
+
+def _as_tests(found: list[Found], seed: int, small: bool) -> list[str]:
+    """Tests of the first failure of each backend and kind, made small."""
+    tests, seen = [], set()
+    for one in found:
+        kinds = {failure.what for failure in one.failures}
+        draw = draws.draw(seed, one.index, small=small)
+        key = one.backend, draw.dtype, frozenset(kinds)
+        if key in seen or len(tests) == SHRUNK:
+            continue
+        seen.add(key)
+
+        def fails(other: draws.Draw, backend: str = one.backend, kinds: set[str] = kinds) -> bool:
+            return any(failure.what in kinds for failure in check.failures(other, backend))
+
+        draw = shrink.shrink(draw, fails)
+        left = check.failures(draw, one.backend)
+        note = ", ".join(f"{each.what}: {each.error:.2g} where {each.limit:.2g} is allowed" for each in left)
+        tests.append(shrink.as_test(draw, one.backend, f"fuzz_{one.backend}_{seed}_{one.index}", note))
+    print(*(f"over budget: seed {seed}, call {f.index}, {f.backend}: {f.failures}" for f in found[:20]),
+          sep="\n", file=sys.stderr)  # fmt: skip
+    return tests
+
+
+VERDICTS = (
+    "calls", "over budget", "held to the budgets", "finiteness only", "value is NaN", "mean of a scale at 0",
+    "float32 cannot carry the value", "float32 cannot carry the gradient", "slack at kinks used",
+)  # fmt: skip
+
+
+def _section(
+    options: argparse.Namespace, found: list[Found], counts: collections.Counter[tuple[str, str, str]]
+) -> Section:
+    lines = sorted({(backend, dtype) for backend, dtype, _ in counts})
+    table = pd.DataFrame(
+        [{"backend": b, "dtype": d} | {name: counts[b, d, name] for name in VERDICTS} for b, d in lines]
+    )
+    columns = ("index", "backend", "what", "error", "limit")
+    over = pd.DataFrame([(f.index, f.backend, *each) for f in found for each in f.failures], columns=list(columns))
+    text = (
+        f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. "
+        "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
+        "are held to finiteness and to values of at most 1. A float32 call is over budget when its error also exceeds "
+        "four times that of rounding the central moments, the map and the means to float32 once."
+    )
+    total = sum(n for key, n in counts.items() if key[2] == "calls")
+    verdict = BROKEN if found else PASS
+    summary = f"{len(found)} of {total} over budget"
+    caption = "Random calls by backend and dtype. How many were held to what, and how many are over budget."
+    data = {"fuzz.csv": table, "fuzz.json": table, "fuzz-failures.csv": over}
+    return Section("fuzz", "Random calls", text, (Table(caption, table),), (), verdict, summary, data)

@@ -1,0 +1,145 @@
+"""Make a failing call as small and plain as it can be, and write it as a test."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.longdouble import DEFAULTS
+
+from .draws import Draw, held
+
+SECONDS = 20.0
+
+
+def shrink(draw: Draw, fails: Callable[[Draw], bool], seconds: float | None = None) -> Draw:
+    """The smallest call found that still fails, by trying one simplification after another."""
+    end = time.monotonic() + (SECONDS if seconds is None else seconds)
+    progress = True
+    while progress and time.monotonic() < end:
+        progress = False
+        for simpler in _simpler(draw):
+            if time.monotonic() > end:
+                break
+            if _valid(simpler) and fails(simpler):
+                draw, progress = simpler, True
+                break
+    return draw
+
+
+def _valid(draw: Draw) -> bool:
+    least = draw.options.win_size * 2 ** (len(draw.options.weights) - 1)
+    return min(draw.x.shape[1:]) >= least
+
+
+def _simpler(draw: Draw) -> Iterator[Draw]:
+    """Simplifications, those that save most first."""
+    options, x, y = draw.options, draw.x, draw.y
+    if len(x) > 1:
+        yield from (draw._replace(x=x[k : k + 1], y=y[k : k + 1]) for k in range(len(x)))
+    if len(options.weights) > 1:
+        yield _half(draw)
+        yield draw._replace(options=options._replace(weights=options.weights[:-1]))
+    for size in (3, 5, 7, 9):
+        if size < options.win_size:
+            yield draw._replace(options=options._replace(win_size=size))
+    for axis in (1, 2):
+        side = x.shape[axis]
+        for amount in sorted({side // 2, side // 4, side // 8, 2, 1} - {0}, reverse=True):
+            for keep in (slice(amount, None), slice(None, side - amount)):
+                here = tuple(keep if k == axis else slice(None) for k in range(3))
+                yield draw._replace(x=x[here], y=y[here])
+    yield from _plain_options(draw)
+    yield from _plain_values(draw)
+
+
+def _half(draw: Draw) -> Draw:
+    """The same images at half the size, at one scale less."""
+    x, y = draw.x[:, ::2, ::2], draw.y[:, ::2, ::2]
+    return draw._replace(x=x, y=y, options=draw.options._replace(weights=draw.options.weights[1:]))
+
+
+def _plain_options(draw: Draw) -> Iterator[Draw]:
+    options = draw.options
+    levels = len(options.weights)
+    changes: list[dict[str, object]] = [{"weights": (1.0,) * levels}, {"sigma": 1.5}, {"K1": 0.01}, {"K2": 0.03}]
+    changes += [{"normalize": None, "method": "wtd_sum"}, {"normalize": None}, {"method": "product"}]
+    for change in changes:
+        simpler = options._replace(**change)
+        # The method makes no difference to one scale; without a mode there is none to take away.
+        pointless = "normalize" not in change if "method" in change else False
+        pointless = (pointless and levels == 1) or ("normalize" in change and options.normalize is None)
+        if simpler != options and not pointless:
+            yield draw._replace(options=simpler)
+    if options.data_range != 1 and draw.dtype != "uint8":
+        x, y = (held(image / options.data_range, draw.dtype) for image in (draw.x, draw.y))
+        yield draw._replace(x=x, y=y, options=options._replace(data_range=1.0))
+
+
+def _plain_values(draw: Draw) -> Iterator[Draw]:
+    for name in ("x", "y"):
+        image = getattr(draw, name)
+        candidates = []
+        for axis in (1, 2):
+            middle = image.shape[axis] // 2
+            for place in (0, middle, -1):
+                one = np.take(image, [place], axis)
+                candidates.append(np.broadcast_to(one, image.shape))
+        for digits in (1, 2, 3):
+            candidates.append(_rounded(image, draw.options.data_range, digits))
+        cost = _cost(image)
+        for candidate in candidates:
+            candidate = np.ascontiguousarray(held(np.array(candidate), draw.dtype))
+            if _cost(candidate) < cost:
+                yield draw._replace(**{name: candidate})
+
+
+def _rounded(image: NDArray[np.float64], data_range: float, digits: int) -> NDArray[np.float64]:
+    unit = data_range * 10.0**-digits
+    return np.round(image / unit) * unit if np.isfinite(image / unit).all() else image
+
+
+def _cost(image: NDArray[np.float64]) -> int:
+    return len(literal(image))
+
+
+def literal(image: NDArray[np.float64]) -> str:
+    """An array as Python writes it, runs of equal entries shortened."""
+    return _list([_list([_list([repr(float(v)) for v in row]) for row in plane]) for plane in image])
+
+
+def _list(parts: list[str]) -> str:
+    runs: list[list] = []
+    for part in parts:
+        if runs and runs[-1][0] == part:
+            runs[-1][1] += 1
+        else:
+            runs.append([part, 1])
+    if len(runs) == 1 and runs[0][1] > 1:
+        return f"[{runs[0][0]}] * {runs[0][1]}"
+    if all(count < 4 for _, count in runs):
+        return "[" + ", ".join(parts) + "]"
+    return "[" + ", ".join(part if count == 1 else f"*[{part}] * {count}" for part, count in runs) + "]"
+
+
+def as_test(draw: Draw, backend: str, name: str, note: str) -> str:
+    """The call as a test for pytest."""
+    given = {key: value for key, value in draw.options._asdict().items() if value != getattr(DEFAULTS, key)}
+    options = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    return f"""\
+def test_{name}():
+    # {note}
+    x = np.array({literal(draw.x)})
+    y = np.array({literal(draw.y)})
+    draw = fuzz.Draw({draw.kind!r}, x, y, {draw.dtype!r}, longdouble.Options({options}))
+    assert fuzz.failures(draw, {backend!r}) == []
+"""
+
+
+IMPORTS = """\
+import numpy as np
+
+from reference import longdouble
+from validation import fuzz
+"""
