@@ -25,8 +25,7 @@ from .threads import on_threads
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
 _USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
 _EXTREME, _TAMED = 2.0**28, 2.0**20  # a plane whose peak is beyond the one is scaled to about the other
-_ROUNDING = 16  # what rounding leaves of a difference that is zero, in eps
-_UNSIGNED = 2e-6  # 2 σxy this near zero, in units of data_range², has the sign that float32's rounding gave it
+_ROUNDING = 16  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
 
 # The element types as the kernels see them: NumPy has no bfloat16, and float16 is handed over as its bits as well.
@@ -225,7 +224,7 @@ def _problem(planes, taps, c1, c2, unit, rectify, dtype):
 
 
 def _scales(scale, c1, c2, unit, dtype, rectify):
-    """For each plane: the scale, 2 C1 and 2 C2 in working units, what decides which denominators are zero.
+    """For each plane: the scale, 2 C1 and 2 C2 in working units, what is rounding, and which denominators are zero.
 
     And what gradients are multiplied by that are to s or d.
     """
@@ -234,7 +233,7 @@ def _scales(scale, c1, c2, unit, dtype, rectify):
     table[:, 0] = scale
     table[:, 1] = 2 * c1 * scale**2
     table[:, 2] = 2 * c2 * scale**2
-    table[:, 3:8] = 2 * _UNSIGNED, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
+    table[:, 3:8] = eps, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
     table[:, 8] = 2 * window.gradient_scale(unit) * scale
     return table
 

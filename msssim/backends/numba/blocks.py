@@ -178,39 +178,51 @@ def _similarity(luminance, sides, careful):
     return similarity
 
 
-def _parts_of_cs(code, moments, c2, floor, unsigned):
-    """(numerator, denominator, whether the numerator was raised to the floor) of cs: 2 (σx² + σy²) = σs² + σd², ..."""
+def _parts_of_cs(code, moments, c2, floor, rounding):
+    """(numerator, denominator, whether the covariance is negative) of cs: 2 (σx² + σy²) = σs² + σd², ...
+
+    A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
+    moments that the variances are the differences of.
+    """
     mean_s, mean_d, squares_s, squares_d = moments
     of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)
     of_s, of_d = (code.select(variance < 0, 0, variance) for variance in (of_s, of_d))
     difference = of_s - of_d
-    cut = difference < floor - unsigned  # what is negative by rounding alone keeps its gradient
+    cut = difference < code.fma(-rounding, squares_s + squares_d, floor)
     return code.select(difference < floor, floor, difference) + c2, of_s + of_d + c2, cut
 
 
-def _parts_of_l(code, moments, shifts, c1, floor):
-    """(numerator, denominator, whether the numerator was raised to the floor, the true means of s and d) of l."""
+def _parts_of_l(code, moments, shifts, c1, floor, rounding):
+    """(numerator, denominator, whether the product of the means is negative, the true means of s and d) of l.
+
+    The smaller of 2 |μx| and 2 |μy| is the difference of |μs| and |μd|. The sign of the product is not known where it
+    is within rounding of the numbers that made it, as where an image is black.
+    """
+    *shifts, sizes = shifts
     of_s, of_d = (mean + shift for mean, shift in zip(moments[:2], shifts, strict=True))
     square_s, square_d = of_s * of_s, of_d * of_d
     product = square_s - square_d
-    dark = product < floor
-    return code.select(dark, floor, product) + c1, square_s + square_d + c1, dark, (of_s, of_d)
+    gap = code.magnitude(of_d) - code.magnitude(of_s)
+    sizes = rounding * rounding * (moments[2] + moments[3] + sizes)
+    dark = code.select(gap > 0, gap * gap, floor) > sizes - floor  # never, where the floor is -inf
+    return code.select(product < floor, floor, product) + c1, square_s + square_d + c1, dark, (of_s, of_d)
 
 
 def _usual(code, moments, numbers, luminance, sides, there):
     """(value, what might overflow, slopes) of cs, or of l cs, with a single division."""
-    c1, c2, unsigned, floor, _, _, _, *shifts = numbers
-    numerator, size, cut = _parts_of_cs(code, moments, c2, floor, unsigned)
+    c1, c2, rounding, floor, _, _, _, *shifts = numbers
+    numerator, size, cut = _parts_of_cs(code, moments, c2, floor, rounding)
     energy, light = None, None
     of_cs, denominator = numerator, size
     if luminance:
-        of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor)
+        of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor, rounding)
         numerator, size = numerator * of_l, size * energy
     if not sides:
         return numerator / size, size, ()
     inverse = code.select(there, code.splat(1) / size, 0)
     value = numerator * inverse
     value = code.fma(code.fma(-value, size, numerator), inverse, value)  # 1 exactly where the two are equal
+    value = code.select(value > 1, 1, value)
     if luminance:
         brightness = inverse * denominator
         inverse = inverse * energy
@@ -223,15 +235,15 @@ def _usual(code, moments, numbers, luminance, sides, there):
 
 def _careful(code, moments, numbers, luminance, sides, there):
     """The same where denominators may be zero: cs is 1 then, and l cs is l, or 1 if that of l is zero."""
-    c1, c2, unsigned, floor, zero, rounding1, rounding2, *shifts = numbers
-    numerator, denominator, cut = _parts_of_cs(code, moments, c2, floor, unsigned)
+    c1, c2, rounding, floor, zero, rounding1, rounding2, *shifts = numbers
+    numerator, denominator, cut = _parts_of_cs(code, moments, c2, floor, rounding)
     size, light = denominator, None
     flat = denominator <= zero + rounding2 * (moments[2] + moments[3])
     denominator = code.select(flat, 1, denominator)
     value = cs = code.select(flat, 1, numerator / denominator)
     inverse = code.select(there, code.select(flat, 0, code.splat(1) / denominator), 0)
     if luminance:
-        of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor)
+        of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor, rounding)
         size = size * energy
         black = energy <= zero + rounding1 * (shifts[0] * shifts[0] + shifts[1] * shifts[1])
         energy = code.select(black, 1, energy)

@@ -162,6 +162,12 @@ class Code:
         )
         return Vector(self, self.builder.call(function, [a, b, c]))
 
+    def magnitude(self, value):
+        """The absolute value."""
+        name = f"llvm.fabs.v{self.lanes}f{self.bits}"
+        function = cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(self.type, [self.type]), name)
+        return Vector(self, self.builder.call(function, [value.value]))
+
     def select(self, condition, one, other):
         """`one` where the condition holds, else `other`: NaN fails every condition."""
         return Vector(self, self.builder.select(condition.value, self.splat(one).value, self.splat(other).value))

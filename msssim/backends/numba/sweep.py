@@ -211,11 +211,12 @@ def _strip(
                         (parts, x[2], y[2]), changes, taps,
                     )  # fmt: skip
                     all_x, all_y = shift_x + missing_x, shift_y + missing_y
+                    sizes = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
                     counted = sums if own else beyond(sums, 2 * ROWS)
                     _map(
                         last, sides, careful,
                         (memory.table, memory.columns, memory.slopes, memory.scratch, counted),
-                        (first, end, rows_map, parts), (*limits, all_x + all_y, all_x - all_y), taps,
+                        (first, end, rows_map, parts), (*limits, all_x + all_y, all_x - all_y, sizes + sizes), taps,
                     )  # fmt: skip
             if len(sides) > 0:
                 _clear(slopes, planes, plane, min(first, end) * ROWS)
