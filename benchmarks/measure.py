@@ -192,7 +192,7 @@ def _over_limit(seconds: float, verb: str, limit: float) -> str | None:
 
 def verdict_on(implementation: Implementation, error: Exception) -> str:
     """Return the verdict on an exception: peers may refuse input, and our backends with an error that says so."""
-    if implementation.group == PEER or str(error).startswith("backend: "):
+    if implementation.group == PEER or str(error).startswith("backend="):
         return rows.REFUSED
     return rows.WRONG
 

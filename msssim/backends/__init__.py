@@ -11,6 +11,9 @@ import torch
 
 from .. import _dispatch, multiscale
 from . import forking, ops, torch_backend
+from .torch_backend import in_wider_dtype
+
+__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "in_wider_dtype", "index", "missing"]
 
 _log = logging.getLogger(__name__)
 
@@ -97,17 +100,34 @@ def choose(name, image, win_size, maps=False):
     """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it.
 
     A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one, and so it
-    does where a package is there but does not run.
+    does where a package is there but does not run. A backend that MSSSIM_BACKEND names stands for "auto": calls that it
+    does not cover are the plain one's, but it has to run.
     """
-    wanted = ("triton" if image.device.type == "cuda" else "numba") if name == "auto" else name
+    preferred = _preferred() if name == "auto" else name
+    wanted = preferred or ("triton" if image.device.type == "cuda" else "numba")
     if wanted not in _AVAILABLE or wanted == "torch":
         return torch_backend
     obstacle = _obstacle(wanted, image, win_size, maps)
-    if obstacle is None and not (name == "auto" and _fails(wanted, image.device)):
+    if obstacle is None and (preferred or not _fails(wanted, image.device)):
         return ops
     if name == "auto":
         return torch_backend
-    raise ValueError(f'backend: {obstacle}; backend="auto" or "torch" computes it')
+    raise ValueError(f'backend="{name}" does not cover the call: it {obstacle}; pass backend="auto" or "torch"')
+
+
+@_dispatch.asked_when_compiled
+def _preferred():
+    """The backend that the environment variable MSSSIM_BACKEND names for "auto", or None."""
+    name = os.environ.get("MSSSIM_BACKEND")
+    if not name or name == "auto":
+        return None
+    if name not in BACKENDS:
+        names = ", ".join(map(repr, ("auto", *BACKENDS)))
+        raise ValueError(f"MSSSIM_BACKEND must be one of {names}, got {name!r}")
+    command = missing(name)
+    if command:
+        raise ImportError(f"MSSSIM_BACKEND={name} needs a package that is missing: {command}")
+    return name
 
 
 @_dispatch.asked_when_compiled
@@ -147,12 +167,11 @@ def _obstacle(name, image, win_size, maps):
     """Why a fused backend does not cover a call, or None where it does."""
     device, place = _DEVICES[name]
     if image.device.type != device:
-        return f'"{name}" computes on {place}, images on {image.device} came'
+        return f"computes on {place}, got images on {image.device}"
     if image.dtype not in _FUSED_DTYPES:
-        wanted = ", ".join(map(str, _FUSED_DTYPES))
-        return f'"{name}" takes images of {wanted}, {image.dtype} came'
+        return f"takes images of {', '.join(map(str, _FUSED_DTYPES))}, got {image.dtype}"
     if win_size > _FUSED_WINDOW:
-        return f'"{name}" takes windows up to win_size={_FUSED_WINDOW}, {win_size} came'
+        return f"takes windows up to win_size={_FUSED_WINDOW}, got {win_size}"
     if maps:
-        return f'"{name}" computes no maps, full=True came'
+        return "computes no maps, got full=True"
     return None

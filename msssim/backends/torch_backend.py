@@ -62,6 +62,13 @@ def ssim_map(img1, img2, *, taps, c1, c2, unit):
     return _mean(l_cs), l_cs
 
 
+def in_wider_dtype(img1, img2):
+    """Two floating-point images of different dtypes in the wider dtype of computation; gradients in each one's own."""
+    dtypes = [dtype_of_computation(image.dtype) for image in (img1, img2)]
+    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+    return tuple(image if image.dtype == dtype else _dispatch.apply(_Enter, image, dtype) for image in (img1, img2))
+
+
 class _Pair(NamedTuple):
     """Two images in working units: scaled, and less a constant for each plane, which σ does not notice.
 

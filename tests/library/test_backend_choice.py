@@ -100,10 +100,10 @@ def test_numba_that_cannot_be_imported_is_no_obstacle(tmp_path, way):
 @pytest.mark.parametrize(
     "image, win_size, maps, words",
     [
-        (_image("cpu"), 11, False, '"triton" computes on a GPU, images on cpu came'),
-        (_image(), 33, False, "win_size=31, 33 came"),
-        (_image(), 11, True, "full=True came"),
-        (_image(dtype=torch.int32), 11, False, "int32 came"),
+        (_image("cpu"), 11, False, "it computes on a GPU, got images on cpu"),
+        (_image(), 33, False, "win_size=31, got 33"),
+        (_image(), 11, True, "got full=True"),
+        (_image(dtype=torch.int32), 11, False, "got torch.int32"),
     ],
 )
 def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(monkeypatch, image, win_size, maps, words):
@@ -123,3 +123,55 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 def test_the_version_that_kernels_need(monkeypatch, version, fits):
     monkeypatch.setattr("importlib.metadata.version", lambda distribution: version)
     assert backends._new_enough_triton() is fits
+
+
+@pytest.mark.usefixtures("smallest")
+def test_the_environment_variable_overrides_auto_at_every_choice(monkeypatch):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
+    for value, expected in (("torch", torch_backend), ("triton", ops), ("auto", ops), ("", ops)):
+        monkeypatch.setenv("MSSSIM_BACKEND", value)
+        assert backends.choose("auto", _image(), 11) is expected
+    monkeypatch.setenv("MSSSIM_BACKEND", "torch")
+    assert backends.choose("triton", _image(), 11) is ops  # a name in the call comes first
+    monkeypatch.setenv("MSSSIM_BACKEND", "numba")
+    assert backends.choose("auto", _image(), 11) is torch_backend  # "auto" computes every call
+    assert backends.choose("auto", _image("cpu"), 33) is torch_backend
+    assert backends.choose("auto", _image("cpu"), 11) is ops
+
+
+def test_the_backend_that_the_environment_names_has_to_run(monkeypatch, smallest):
+    monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
+
+    def broken(device):
+        raise ImportError("Numba needs NumPy 2.2 or less.")
+
+    smallest.kernel = broken
+    assert backends.choose("auto", _image("cpu"), 11) is torch_backend
+    monkeypatch.setenv("MSSSIM_BACKEND", "numba")
+    assert backends.choose("auto", _image("cpu"), 11) is ops  # whose error then says why
+
+
+def test_an_environment_variable_that_names_no_backend_is_a_clear_error(monkeypatch, pair):
+    x, y = pair(1, 1, 16, 16)
+    monkeypatch.setenv("MSSSIM_BACKEND", "cuda")
+    with pytest.raises(ValueError, match=r"MSSSIM_BACKEND must be one of 'auto', .*'torch', got 'cuda'"):
+        msssim.ssim(x, y)
+    monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
+    monkeypatch.setenv("MSSSIM_BACKEND", "numba")
+    with pytest.raises(ImportError, match=r"MSSSIM_BACKEND=numba needs .*: python -m pip install msssim\[fast\]"):
+        msssim.ssim(x, y)
+
+
+@pytest.mark.since_torch(2, 6)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+def test_the_environment_variable_is_read_when_a_function_is_compiled(monkeypatch, pair):
+    pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+    x, y = pair(1, 1, 16, 16)
+    for value, fused in (("torch", False), ("numba", True)):
+        torch._dynamo.reset()
+        monkeypatch.setenv("MSSSIM_BACKEND", value)
+        graphs = []
+        torch.compile(msssim.ssim, fullgraph=True, backend=lambda graph, _, keep=graphs: keep.append(graph) or graph)(
+            x, y
+        )
+        assert any("msssim.pyramid_means" in str(node.target) for node in graphs[0].graph.nodes) is fused

@@ -190,7 +190,7 @@ def test_a_fused_backend_is_held_to_less():
 
 def test_a_backend_that_refuses_is_a_row_and_any_other_error_an_error():
     def refuse():
-        raise NotImplementedError("backend: 'fused' has no second derivatives; use 'torch'")
+        raise NotImplementedError("backend='fused' has no second derivatives; use 'torch'")
 
     def fail():
         raise RuntimeError("something else")
