@@ -1,6 +1,6 @@
 """ssim() and msssim(): their documentation, the checks, the choice of a backend. No arithmetic."""
 
-from . import _dispatch, backends, checks, multiscale, resample, window
+from . import _dispatch, advice, backends, checks, multiscale, resample, window
 from .multiscale import WEIGHTS
 
 
@@ -31,12 +31,15 @@ def ssim(
     Parameters
     ----------
     img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
-        The images, of one shape, dtype and device. float64 (and 32- and 64-bit integers) are computed in float64, every
-        other dtype in float32, under autocast too.
+        The images, of one shape and device, and of one dtype or floating point both. float64 (and 32- and 64-bit
+        integers) are computed in float64, every other dtype in float32, under autocast too; two floating-point dtypes
+        in the wider of these. The gradient of each image has its dtype.
     data_range : float, optional
         The distance between the least and the largest value that the images can have. By default that of the dtype:
-        255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data;
-        two floating-point images on a CPU of which a sample plainly exceeds it get a warning.
+        255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data; images on
+        a CPU whose samples plainly contradict it get a warning (the rules are in :mod:`msssim.advice`). A tensor or
+        array of one element, such as ``img2.max()``, is read as a number at each call: no gradient goes through it,
+        on a GPU the call waits for it, and torch.compile breaks the graph there.
     win_size : int, default 11
         Side of the window in pixels; odd, at least 3.
     sigma : float, default 1.5
@@ -51,7 +54,9 @@ def ssim(
     reduction : {"mean", "none"}
         "mean" gives one value for the batch, "none" one for each image.
     backend : str, default "auto"
-        One of :func:`available_backends`, or "auto" for the fastest that covers the call.
+        One of :func:`available_backends`, or "auto" for the fastest that covers the call. The environment variable
+        ``MSSSIM_BACKEND``, read at each call (by torch.compile, when it traces), names one to take for "auto";
+        ``MSSSIM_BACKEND=torch`` switches the kernels off. What a named one does not cover, plain PyTorch computes.
 
     Returns
     -------
@@ -63,7 +68,7 @@ def ssim(
     Raises
     ------
     TypeError
-        For what is not a real tensor, or for two dtypes.
+        For what is not a real tensor, or for two dtypes that are not floating point both.
     ValueError
         For shapes that differ, images smaller than the window, or an option that is out of range.
 
@@ -90,15 +95,17 @@ def ssim(
         data_range, win_size, sigma, K1, K2, downsample, reduction, backend
     )
     checks.images(img1, img2)
-    data_range = checks.range_known(data_range, img1.dtype)
-    checks.range_plausible(img1, img2, data_range)
+    data_range, given = checks.range_known(data_range, img1.dtype), data_range is not None
+    advice.about_range(img1, img2, data_range, given)
     x, y = _as_batch(img1), _as_batch(img2)
+    if x.dtype != y.dtype:
+        x, y = backends.in_wider_dtype(x, y)
     if downsample == "auto":
         factor = resample.automatic_factor(*x.shape[-2:])
         x, y = (resample.average_and_skip(image, factor) for image in (x, y))
-    checks.window_fits(win_size, *x.shape[-2:])
+    checks.window_fits(win_size, (*img1.shape[:-2], *x.shape[-2:]))
     problem = _problem(data_range, win_size, sigma, K1, K2)
-    pooling = _pooling((1.0,), None, "wtd_sum", img1, reduction)
+    pooling = _pooling((1.0,), None, "wtd_sum", img1.dim(), x.dtype, reduction)
     if full:
         means, map = backends.choose(backend, x, win_size, maps=True).ssim_map(x, y, **problem)
         return multiscale.pool(means.unsqueeze(-1), pooling), map.reshape(*img1.shape[:-2], *map.shape[-2:])
@@ -133,18 +140,22 @@ def msssim(
     Parameters
     ----------
     img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
-        The images, of one shape, dtype and device. float64 (and 32- and 64-bit integers) are computed in float64, every
-        other dtype in float32, under autocast too.
+        The images, of one shape and device, and of one dtype or floating point both. float64 (and 32- and 64-bit
+        integers) are computed in float64, every other dtype in float32, under autocast too; two floating-point dtypes
+        in the wider of these. The gradient of each image has its dtype.
     data_range : float, optional
         The distance between the least and the largest value that the images can have. By default that of the dtype:
-        255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data;
-        two floating-point images on a CPU of which a sample plainly exceeds it get a warning.
+        255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the data; images on
+        a CPU whose samples plainly contradict it get a warning (the rules are in :mod:`msssim.advice`). A tensor or
+        array of one element, such as ``img2.max()``, is read as a number at each call: no gradient goes through it,
+        on a GPU the call waits for it, and torch.compile breaks the graph there.
     normalize : {None, "relu", "simple", "covariance"}, default None
         What is done about a negative mean of cs, whose power is no real number.
 
         None
             Nothing: Wang's value. A negative mean (of cs, or of l cs at the coarsest scale) to the power of a weight
-            that is no integer gives NaN, where the original gives a complex number.
+            that is no integer gives NaN, where the original gives a complex number. Where a gradient is asked for, on
+            a CPU, a warning says so.
         "relu"
             max(mean, 0) at each scale. Of the product, a scale at 0 makes the index of its channel 0, and its gradient.
         "simple" or True
@@ -175,7 +186,9 @@ def msssim(
     reduction : {"mean", "none"}
         "mean" gives one value for the batch, "none" one for each image.
     backend : str, default "auto"
-        One of :func:`available_backends`, or "auto" for the fastest that covers the call.
+        One of :func:`available_backends`, or "auto" for the fastest that covers the call. The environment variable
+        ``MSSSIM_BACKEND``, read at each call (by torch.compile, when it traces), names one to take for "auto";
+        ``MSSSIM_BACKEND=torch`` switches the kernels off. What a named one does not cover, plain PyTorch computes.
 
     Returns
     -------
@@ -188,7 +201,7 @@ def msssim(
     Raises
     ------
     TypeError
-        For what is not a real tensor, or for two dtypes.
+        For what is not a real tensor, or for two dtypes that are not floating point both.
     ValueError
         For shapes that differ, images too small for the scales, or an option that is out of range.
 
@@ -218,15 +231,19 @@ def msssim(
     if isinstance(normalize, bool):  # the original's older spelling
         normalize = "simple" if normalize else None
     checks.images(img1, img2)
-    data_range = checks.range_known(data_range, img1.dtype)
-    checks.range_plausible(img1, img2, data_range)
+    data_range, given = checks.range_known(data_range, img1.dtype), data_range is not None
+    advice.about_range(img1, img2, data_range, given)
     x, y = _as_batch(img1), _as_batch(img2)
+    if x.dtype != y.dtype:
+        x, y = backends.in_wider_dtype(x, y)
     if small == "fewer":
         weights = multiscale.fewer(weights, checks.fitting_levels(win_size, *x.shape[-2:]))
-    checks.window_fits(win_size, *x.shape[-2:], levels=len(weights))
-    pooling = _pooling(weights, normalize, method, img1, reduction)
+    checks.window_fits(win_size, img1.shape, len(weights), small)
+    pooling = _pooling(weights, normalize, method, img1.dim(), x.dtype, reduction)
     problem = _problem(data_range, win_size, sigma, K1, K2)
     value, terms = backends.index(backend, x, y, win_size, pooling, **problem)
+    if normalize is None and value.requires_grad:
+        advice.about_nan(value, terms)
     return (value, terms.reshape(*img1.shape[:-2], -1).to(value.dtype)) if scales else value
 
 
@@ -241,6 +258,6 @@ def _problem(data_range, win_size, sigma, K1, K2):
     return dict(taps=window.gaussian_taps(win_size, sigma), c1=c1, c2=c2, unit=unit)
 
 
-def _pooling(weights, normalize, method, image, reduction):
-    together = reduction == "mean" or image.dim() < 4
-    return multiscale.Pooling(weights, normalize, method, together, window.dtype_of_computation(image.dtype))
+def _pooling(weights, normalize, method, dim, dtype, reduction):
+    together = reduction == "mean" or dim < 4
+    return multiscale.Pooling(weights, normalize, method, together, window.dtype_of_computation(dtype))

@@ -13,6 +13,10 @@ class _Index(nn.Module):
         super().__init__()
         self.options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
 
+    def keep_numbers(self, data_range, win_size, sigma, K1, K2):
+        """Keep the numbers that were checked: a tensor or an array given for one is read once."""
+        self.options |= dict(data_range=data_range, win_size=win_size, sigma=sigma, K1=K1, K2=K2)
+
     def extra_repr(self):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
@@ -43,7 +47,7 @@ class SSIM(_Index):
         backend="auto",
     ):
         super().__init__(locals())
-        checks.ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend)
+        self.keep_numbers(*checks.ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend))
 
     def forward(self, img1, img2):
         return functional.ssim(img1, img2, **self.options)
@@ -82,9 +86,10 @@ class MSSSIM(_Index):
         backend="auto",
     ):
         super().__init__(locals())
-        checks.msssim_options(
+        _, numbers = checks.msssim_options(
             data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
         )
+        self.keep_numbers(*numbers)
 
     def forward(self, img1, img2):
         return functional.msssim(img1, img2, **self.options)

@@ -23,6 +23,7 @@ RANK = {
     "backends": 2,
     "multiscale": 1,
     "resample": 1,
+    "advice": 1,
     "window": 0,
     "_dispatch": 0,
 }
