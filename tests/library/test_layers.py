@@ -18,6 +18,7 @@ OURS = {"msssim", "reference", "datasets", "validation", "benchmarks", "examples
 RANK = {
     "__init__": 6,
     "modules": 5,
+    "warming": 5,
     "functional": 4,
     "checks": 3,
     "backends": 2,
