@@ -11,6 +11,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,8 +29,15 @@ KILLED, TIMED_OUT, HARMLESS = "killed", "timed out", "harmless"
 SURVIVED, INVALID = "survived", "invalid"
 GOOD = (KILLED, HARMLESS)
 
-# Seconds that the tests of one fault may take. Reaching the limit is no proof that a test has found anything.
+# Seconds of the processor that the tests of one fault may take; by the clock it may be six times as long. Reaching the
+# limit is no proof that a test has found anything.
 LIMITS = {"plain": 120, "numba": 240, "triton": 300}
+
+# Processes are forked from one that has imported these, which takes longer than most tests.
+_PRELOADED = (
+    "torch.testing", "torch.distributed.tensor", "torch.func", "numpy", "numba", "triton", "hypothesis.strategies",
+    "pytest",
+)  # fmt: skip
 
 # A fault has to compute something wrong. Code that does not compile or run at all is no fault that a test has found.
 _CRASHES = re.compile(
@@ -60,19 +68,21 @@ def main(arguments=None):
     chosen = [fault for fault in FAULTS if fault.name.startswith(tuple(options.names) or "")]
     if not chosen:
         sys.exit(f"no fault has a name that begins with {', '.join(options.names)}")
-    for package in (
-        "torch",
-        "numpy",
-        "numba",
-        "triton",
-    ):  # processes are forked from this one, and need not import them
+    out = options.out or (None if options.names else RESULTS)
+    before = json.loads(out.read_text(encoding="utf-8"))["faults"] if out and out.exists() else []
+    if options.resume:
+        good = {entry["name"] for entry in before if entry["verdict"] in GOOD}
+        chosen = [fault for fault in chosen if fault.name not in good]
+    for package in _PRELOADED:
         with contextlib.suppress(ImportError):
             importlib.import_module(package)
-    outcomes = _plant_all(chosen)
-    out = options.out or (None if options.names else RESULTS)
-    if out:
-        before = json.loads(out.read_text(encoding="utf-8"))["faults"] if out.exists() else []
-        out.write_text(_as_json(outcomes, before), encoding="utf-8")
+
+    def write(outcomes):
+        if out:
+            out.write_text(_as_json(outcomes, before), encoding="utf-8")
+
+    outcomes = _plant_all(chosen, write)
+    write(outcomes)
     bad = [outcome for outcome in outcomes if outcome.verdict not in GOOD]
     print(f"{len(outcomes) - len(bad)} of {len(outcomes)} faults were found")
     return int(bool(bad))
@@ -83,6 +93,7 @@ def _parser():
         prog="python -m tests.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="beginnings of the names of faults (default: all)")
+    parser.add_argument("--resume", action="store_true", help="leave out what the file of results says was found")
     parser.add_argument("--check", action="store_true", help="only check that every fault can still be planted")
     parser.add_argument("--out", type=pathlib.Path, help=f"file to write (default: {RESULTS.name} for a full run)")
     return parser
@@ -103,8 +114,8 @@ def cannot_be_planted(fault, root=ROOT):
     return None
 
 
-def _plant_all(faults):
-    """The outcome of each fault, in order."""
+def _plant_all(faults, write=lambda outcomes: None):
+    """The outcome of each fault, in order; what there is so far is written down after each."""
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = _copy(pathlib.Path(folder, "tree"))
@@ -112,6 +123,7 @@ def _plant_all(faults):
             outcome = _plant(fault, tree)
             print(f"{outcome.verdict:9} {outcome.seconds:5.0f} s  {fault.name}  {outcome.test}", flush=True)
             outcomes.append(outcome)
+            write(outcomes)
         return _confirmed(outcomes, tree)
 
 
@@ -161,25 +173,27 @@ def _pytest(tree, tests, backend, limit):
     """(exit code, or None where the limit was reached; what was printed) of the tests that use a backend."""
     keyword = "not numba and not triton" if backend == "plain" else backend
     arguments = [
-        "-x", "-q", "-rf", "--tb=no", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist",
+        "-x", "-q", "-rf", "--tb=no", "--no-header", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist",
         "-o", "addopts=--strict-markers", "-k", keyword, *tests,
     ]  # fmt: skip
     # A fault in a kernel gets a new cache of compiled code; what has none shares one.
     kept = tempfile.mkdtemp(dir=tree.parent) if backend == "numba" else str(tree.parent / "compiled")
     printed = tree.parent / "printed"
-    process = multiprocessing.get_context("fork").Process(target=_child, args=(tree, arguments, kept, printed))
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(tree, arguments, kept, printed, limit))
     process.start()
-    process.join(limit)
+    process.join(limit and 6 * limit)
     code = process.exitcode
     if code is None:
         process.kill()
         process.join()
+    elif code < 0:  # by the signal of the limit on its processor time
+        code = None
     if backend == "numba":
         shutil.rmtree(kept, ignore_errors=True)
     return code, printed.read_text(encoding="utf-8", errors="replace")
 
 
-def _child(tree, arguments, kept, printed):
+def _child(tree, arguments, kept, printed, limit):
     """Run pytest in the copy, in this process alone; nothing of the project is imported yet."""
     for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
         del sys.modules[name]
@@ -187,6 +201,8 @@ def _child(tree, arguments, kept, printed):
     os.environ.update(PYTHONPATH=str(tree), NUMBA_CACHE_DIR=kept, COLUMNS="300")
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = kept
+    if limit:
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     os.chdir(tree)
     target = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(target, 1)
