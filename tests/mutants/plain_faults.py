@@ -91,7 +91,8 @@ FAULTS = (
     ),
     Fault(
         "plain-working-unit-ignored", _TORCH, "_TAMED / peak, 1 / unit)", "_TAMED / peak, 2 / unit)", _SSIM,
-        "images are scaled by another number than C1 and C2",
+        "images are scaled by twice the usual number",
+        "C1 and C2 are multiplied by the square of the same number, and a power of two rounds nothing.",
     ),
     Fault(
         "plain-floor-of-odd-sides", _TORCH, "ceil_mode=True", "ceil_mode=False",
