@@ -1,12 +1,12 @@
-"""Climb SSIM or MS-SSIM by gradient ascent, from noise to a picture, and draw the way there.
+"""Maximize SSIM or MS-SSIM by gradient ascent, from noise to an image, and plot intermediate images.
 
     python -m examples.max_ssim --normalize covariance --target camera --out max_ssim.png
 
-run from the root of the repository. Two numbers are shown where they differ: the index that is climbed, in its mode of
-normalisation, and the true MS-SSIM, which decides when the goal is reached ("undefined" where the mean cs of a scale is
-negative).
+Run it from the root of the repository. With `--normalize` two values are shown: the objective, which is normalized
+MS-SSIM, and MS-SSIM itself, which decides when the goal is reached. MS-SSIM is "undefined" where the mean cs of a scale
+is negative.
 
-Exit codes: 0 goal reached, 1 steps ran out before, 2 wrong usage, 3 dead gradient, 4 index undefined (NaN).
+Exit codes: 0 goal reached, 1 out of steps, 2 usage error, 3 zero gradient, 4 undefined objective (NaN).
 """
 
 import argparse
@@ -15,7 +15,8 @@ import math
 import os
 import sys
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -32,55 +33,59 @@ except ModuleNotFoundError as error:
         f"the example needs {error.name}: python -m pip install matplotlib scikit-image tqdm", name=error.name
     ) from error
 
-# The pictures that scikit-image carries with it; its others are downloaded when asked for.
-PICTURES = (
+# The images in the scikit-image package. Its other images would be downloaded on access.
+SKIMAGE_IMAGES = (
     "astronaut", "brick", "camera", "cat", "cell", "checkerboard", "clock", "coffee", "coins", "colorwheel", "grass",
     "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "logo", "microaneurysms", "moon", "page", "retina",
     "rocket", "shepp_logan_phantom", "text",
 )  # fmt: skip
-MODES = {"none": None, "relu": "relu", "simple": "simple", "covariance": "covariance"}
+Metric = Literal["ssim", "msssim"]
+Mode = Literal["relu", "simple", "covariance"] | None
+
+MODES: dict[str, Mode] = {"none": None, "relu": "relu", "simple": "simple", "covariance": "covariance"}
 FORMATS = tuple(sorted(Figure().canvas.get_supported_filetypes()))
-LEAST_SIZE = {"ssim": 11, "msssim": 176}  # the window, and the window at five scales
+MIN_SIZE = {"ssim": 11, "msssim": 176}  # the window size, for one scale and for five
 
 
 class Outcome(enum.IntEnum):
-    """How a climb ended; the value is the exit code (2 is argparse's, for wrong usage)."""
+    """How the optimization ended; the value is the exit code (argparse uses 2)."""
 
-    REACHED = 0
-    SPENT = 1
-    DEAD = 3
+    GOAL_REACHED = 0
+    OUT_OF_STEPS = 1
+    ZERO_GRADIENT = 3
     UNDEFINED = 4
 
 
 class Frame(NamedTuple):
-    """A stop on the way: the step, the index that is climbed, the true index (NaN if undefined), the image."""
+    """The state at a step."""
 
     step: int
-    climbed: float
-    true: float
+    objective: float
+    score: float
+    """SSIM or MS-SSIM without normalization; NaN where it is undefined."""
     image: torch.Tensor
 
 
-def load_target(name, size):
-    """A picture by name, or any image file, as (1, C, H, W) in [0, 1] with the shorter side of `size` pixels."""
+def load_target(name: str, size: int) -> torch.Tensor:
+    """Load an image file or a scikit-image image as (1, C, H, W) in [0, 1], resized to a shorter side of `size`."""
     if os.path.isfile(name):
         with Image.open(name) as file:
             image = np.asarray(file if file.mode in ("L", "RGB", "I;16") else file.convert("RGBA"))
-    elif name in PICTURES:
+    elif name in SKIMAGE_IMAGES:
         image = getattr(skimage.data, name)()
     else:
-        raise ValueError(f"neither a file nor one of {', '.join(PICTURES)}: {name!r}")
+        raise ValueError(f"must be a file or one of {', '.join(SKIMAGE_IMAGES)}, got {name!r}")
     image = np.atleast_3d(skimage.util.img_as_float(image))
     if image.shape[-1] == 4:
-        image = skimage.color.rgba2rgb(image)  # laid on white
+        image = skimage.color.rgba2rgb(image)  # on a white background
     height, width = (round(side * size / min(image.shape[:2])) for side in image.shape[:2])
     image = skimage.transform.resize(image, (height, width), anti_aliasing=True).clip(0, 1)
     return torch.from_numpy(image).float().permute(2, 0, 1)[None].contiguous()
 
 
-def make_start(kind, target, seed):
-    """Where the climb starts: uniform noise, the target's negative, or the target under heavy noise."""
-    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed gives one start on every device
+def make_start(kind: str, target: torch.Tensor, seed: int) -> torch.Tensor:
+    """Make the initial image: uniform noise, the negative of the target, or the target with strong noise."""
+    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed gives the same image on every device
     if kind == "noise":
         return torch.rand(target.shape, generator=generator)
     if kind == "negative":
@@ -88,89 +93,99 @@ def make_start(kind, target, seed):
     return (target + 0.25 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
 
 
-def index_of(image, target, metric, mode):
-    """The index that is climbed."""
+def evaluate(image: torch.Tensor, target: torch.Tensor, metric: Metric, mode: Mode) -> torch.Tensor:
+    """Compute SSIM, or MS-SSIM with that normalization."""
     return msssim.ssim(image, target) if metric == "ssim" else msssim.msssim(image, target, normalize=mode)
 
 
-def climb(start, target, *, metric, mode=None, steps=500, goal=0.95, lr=0.03):
-    """Adam on the pixels, cut off at [0, 1] after each step, until the true index reaches the goal.
+def maximize(
+    start: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    metric: Metric,
+    mode: Mode = None,
+    steps: int = 500,
+    goal: float = 0.95,
+    lr: float = 0.03,
+) -> tuple[Outcome, list[Frame]]:
+    """Optimize the pixels with Adam, clamped to [0, 1] after each step, until the index reaches the goal.
 
-    `lr` is about how far a pixel moves in one step. It needs no schedule: at the goal, the differences that count are
-    still larger than that. Returned are the Outcome and a list of Frames, the first and the last among them.
+    `lr` is approximately the change of a pixel in one step. A schedule is not needed: at the goal the remaining errors
+    are still larger. The first and the last frame are always among those returned.
     """
     image = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=lr, maximize=True)
-    frames = []
+    frames: list[Frame] = []
     with tqdm(total=steps, desc=label(metric, mode), unit="step") as bar:
         for step in range(steps + 1):
             optimizer.zero_grad()
-            index = index_of(image, target, metric, mode)
-            index.backward()
-            true = index if mode is None else index_of(image.detach(), target, metric, None)
-            frame = Frame(step, index.item(), true.item(), image.detach().clone())
+            objective = evaluate(image, target, metric, mode)
+            objective.backward()
+            index = objective if mode is None else evaluate(image.detach(), target, metric, None)
+            frame = Frame(step, objective.item(), index.item(), image.detach().clone())
             bar.set_postfix_str(describe(frame, metric, mode, separator=", "), refresh=step == 0)
-            outcome = judge(frame, image.grad, mode, goal, last=step == steps)
-            keep(frames, frame, last=outcome is not None)
+            assert image.grad is not None
+            outcome = outcome_at(frame, image.grad, mode, goal, last=step == steps)
+            add_frame(frames, frame, last=outcome is not None)
             if outcome is not None:
-                break
+                return outcome, frames
             optimizer.step()
             with torch.no_grad():
                 image.clamp_(0, 1)
             bar.update()
-    return outcome, frames
+    raise AssertionError("the last step always has an outcome")
 
 
-def judge(frame, gradient, mode, goal, last=False):
-    """How the climb ends here, or None if it goes on."""
-    if frame.true >= goal:
-        return Outcome.REACHED
-    if not (math.isfinite(frame.climbed) and gradient.isfinite().all()):
+def outcome_at(frame: Frame, gradient: torch.Tensor, mode: Mode, goal: float, last: bool = False) -> Outcome | None:
+    """Return the outcome at a step, or None to continue."""
+    if frame.score >= goal:
+        return Outcome.GOAL_REACHED
+    if not (math.isfinite(frame.objective) and gradient.isfinite().all()):
         return Outcome.UNDEFINED
-    live = gradient.flatten(2).any(-1)  # of each channel: relu can stop one while the others climb
-    if not (live.all() if mode == "relu" else live.any()):
-        return Outcome.DEAD
-    return Outcome.SPENT if last else None
+    nonzero = gradient.flatten(2).any(-1)  # per channel, because relu can stop one channel only
+    if not (nonzero.all() if mode == "relu" else nonzero.any()):
+        return Outcome.ZERO_GRADIENT
+    return Outcome.OUT_OF_STEPS if last else None
 
 
-def keep(frames, frame, last):
-    """Keep the stops at step 0, 4, 8, 16, … and the last; the one before it goes if it is hardly another."""
+def add_frame(frames: list[Frame], frame: Frame, last: bool) -> None:
+    """Keep the frames at steps 0, 4, 8, 16, … and the last; drop the one before the last if it is almost the same."""
     if last and len(frames) > 1 and frames[-1].step > 0.75 * frame.step:
         frames.pop()
     if last or frame.step == 0 or (frame.step >= 4 and frame.step & (frame.step - 1) == 0):
         frames.append(frame)
 
 
-def label(metric, mode):
-    """The name of the index that is climbed."""
+def label(metric: Metric, mode: Mode) -> str:
+    """Return the name of the objective."""
     return "SSIM" if metric == "ssim" else f"MS-SSIM ({mode})" if mode else "MS-SSIM"
 
 
-def describe(frame, metric, mode, separator="\n"):
-    """The true index and, where it is another number, the one that is climbed."""
-    true = "undefined" if math.isnan(frame.true) else f"{frame.true:.4f}"
-    return f"{label(metric, None)} {true}" + (f"{separator}{mode} {frame.climbed:.4f}" if mode else "")
+def describe(frame: Frame, metric: Metric, mode: Mode, separator: str = "\n") -> str:
+    """Return the index and, if it is normalized, the objective."""
+    index = "undefined" if math.isnan(frame.score) else f"{frame.score:.4f}"
+    return f"{label(metric, None)} {index}" + (f"{separator}{mode} {frame.objective:.4f}" if mode else "")
 
 
-def advice(outcome, target, frame, mode, start):
-    """What to say of a climb that could not go on."""
-    where = "The start" if frame.step == 0 else f"Step {frame.step}"
+def advice(outcome: Outcome, target: torch.Tensor, frame: Frame, mode: Mode, start: str) -> str:
+    """Explain why the optimization cannot continue, and what to try."""
+    where = "The initial image" if frame.step == 0 else f"The image at step {frame.step}"
     seed = ", or another --seed" if start != "negative" else ""
-    if outcome is Outcome.DEAD and mode != "relu":
-        return f"{where} has a gradient of zero everywhere, so no step leads on. Try another --start{seed}."
-    terms = msssim.msssim(frame.image, target, scales=True)[1].amin((0, 1)).tolist()  # of the worst channel
+    if outcome is Outcome.ZERO_GRADIENT and mode != "relu":
+        return f"{where} has zero gradient everywhere. Try another --start{seed}."
+    terms = msssim.msssim(frame.image, target, scales=True)[1].amin((0, 1)).tolist()  # worst channel
     scales = "; ".join(f"{term:.4f} at scale {j}" for j, term in enumerate(terms, 1) if term < 0)
     reason = f"the mean cs of a scale is negative ({scales})" if scales else "the mean cs of a scale is negative"
-    use = "Use --normalize covariance or --normalize simple, which keep a gradient there"
-    if outcome is Outcome.DEAD:
-        effect = "relu makes that 0, and with it the gradient of every pixel of the channel, so no step leads on"
-        return f"{where} has a dead gradient: {reason}; {effect}.\n{use}{seed}."
-    relu = "--normalize relu gives no NaN either, but no gradient where a scale is negative"
-    return f"{where} has no MS-SSIM: {reason}, and its power is no real number.\n{use}{seed}; {relu}."
+    use = "Use --normalize covariance or --normalize simple, whose gradient is not zero there"
+    if outcome is Outcome.ZERO_GRADIENT:
+        effect = "relu sets it to 0, so that the gradient of every pixel of the channel is 0"
+        return f"{where} has zero gradient: {reason}; {effect}.\n{use}{seed}."
+    relu = "--normalize relu gives no NaN either, but its gradient is zero where a scale is negative"
+    return f"{where} has no MS-SSIM: {reason}, and its power is not real.\n{use}{seed}; {relu}."
 
 
-def draw(frames, target, *, metric, mode, path):
-    """The way there as a picture: the stops with their numbers, and the target; in one row up to six."""
+def plot(frames: list[Frame], target: torch.Tensor, *, metric: Metric, mode: Mode, path: str) -> None:
+    """Plot the frames with their values, and the target, at most six per row."""
     texts = [f"step {frame.step}\n{describe(frame, metric, mode)}" for frame in frames]
     shown = [*zip(texts, (frame.image for frame in frames), strict=True), ("target", target)]
     rows = -(-len(shown) // 6)
@@ -189,44 +204,45 @@ def draw(frames, target, *, metric, mode, path):
     figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.1)
 
 
-def device(name):
-    """The device of that name, if it can be used."""
+def device(name: str) -> torch.device:
+    """Return the device if it can be used."""
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise argparse.ArgumentTypeError(f"cannot use {name!r}: {str(error).splitlines()[0]}") from error
 
 
-def parse(argv):
-    """The options, checked against each other, and the target."""
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse and check the options, and load the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--metric", choices=("ssim", "msssim"), default="msssim", help="what to climb (default: msssim)")
-    add("--normalize", choices=tuple(MODES), help="what msssim does about negative terms (default: covariance)")
-    add("--start", choices=("noise", "negative", "distorted"), default="noise", help="where from (default: noise)")
-    add("--target", default="camera", help="where to: an image file, or a scikit-image picture (default: camera)")
+    add("--metric", choices=("ssim", "msssim"), default="msssim", help="index to maximize (default: msssim)")
+    add("--normalize", choices=tuple(MODES), help="how MS-SSIM handles negative terms (default: covariance)")
+    add("--start", choices=("noise", "negative", "distorted"), default="noise", help="initial image (default: noise)")
+    add("--target", default="camera", help="image file, or name of a scikit-image image (default: camera)")
     add("--size", type=int, default=256, help="shorter side of the images in pixels (default: 256)")
-    add("--goal", type=float, default=0.95, help="true index to stop at (default: 0.95)")
-    add("--steps", type=int, default=500, help="most steps (default: 500)")
+    add("--goal", type=float, default=0.95, help="SSIM or MS-SSIM to stop at (default: 0.95)")
+    add("--steps", type=int, default=500, help="maximum number of steps (default: 500)")
     add("--lr", type=float, default=0.03, help="Adam's learning rate (default: 0.03)")
     add("--seed", type=int, default=0, help="seed of the noise (default: 0)")
-    add("--device", type=device, default="cpu", help="for example cuda (default: cpu)")
-    add("--out", default="max_ssim.png", help="the picture of the way there (default: max_ssim.png)")
+    add("--device", type=device, default="cpu", help="torch device (default: cpu)")
+    add("--out", default="max_ssim.png", help="plot of the intermediate images (default: max_ssim.png)")
     options = parser.parse_args(argv)
     if options.metric == "ssim" and options.normalize is not None:
-        parser.error("--normalize: an option of msssim; ssim has no powers and needs none")
+        parser.error("--normalize cannot be used with --metric ssim, which has no powers")
     options.mode = MODES[options.normalize or ("none" if options.metric == "ssim" else "covariance")]
-    if options.size < LEAST_SIZE[options.metric]:
-        parser.error(f"--size: at least {LEAST_SIZE[options.metric]} is wanted for {options.metric}")
-    if options.steps < 0 or not 0 < options.lr < math.inf or not -1 <= options.goal <= 1:
-        parser.error(
-            "--steps, --lr, --goal: a number of steps from 0 on, a positive learning rate and an index are wanted"
-        )
+    if options.size < MIN_SIZE[options.metric]:
+        parser.error(f"--size must be >= {MIN_SIZE[options.metric]} for {options.metric}, got {options.size}")
+    if options.steps < 0:
+        parser.error(f"--steps must be >= 0, got {options.steps}")
+    if not 0 < options.lr < math.inf:
+        parser.error(f"--lr must be positive and finite, got {options.lr}")
+    if not -1 <= options.goal <= 1:
+        parser.error(f"--goal must be between -1 and 1, got {options.goal}")
     folder, kind = os.path.dirname(os.path.abspath(options.out)), os.path.splitext(options.out)[1]
     if kind[1:].lower() not in FORMATS or not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         parser.error(
-            f"--out: a file that ends in one of {', '.join(FORMATS)}, in a folder that can be written to, is wanted, "
-            f"{options.out} came"
+            f"--out must be a file in a writable folder that ends in one of {', '.join(FORMATS)}, got {options.out}"
         )
     try:
         options.target = load_target(options.target, options.size)
@@ -235,22 +251,22 @@ def parse(argv):
     return options
 
 
-def main(argv=None):
-    """Climb, draw, say how it ended; the exit code."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the example and return the exit code."""
     options = parse(argv)
     metric, mode = options.metric, options.mode
     start = make_start(options.start, options.target, options.seed).to(options.device)
     target = options.target.to(options.device)
     began = time.perf_counter()
     limits = {"steps": options.steps, "goal": options.goal, "lr": options.lr}
-    outcome, frames = climb(start, target, metric=metric, mode=mode, **limits)
+    outcome, frames = maximize(start, target, metric=metric, mode=mode, **limits)
     seconds, last = time.perf_counter() - began, frames[-1]
-    draw(frames, target, metric=metric, mode=mode, path=options.out)
-    numbers = describe(last, metric, mode, separator=", climbed as ")
-    print(f"{numbers}, at step {last.step} after {seconds:.1f} s. The way there: {options.out}")
-    if outcome is Outcome.SPENT:
-        print(f"The goal of {options.goal:g} was not reached; more --steps may.", file=sys.stderr)
-    elif outcome is not Outcome.REACHED:
+    plot(frames, target, metric=metric, mode=mode, path=options.out)
+    values = describe(last, metric, mode, separator=", normalized by ")
+    print(f"{values}, at step {last.step} after {seconds:.1f} s. Plot: {options.out}")
+    if outcome is Outcome.OUT_OF_STEPS:
+        print(f"The goal of {options.goal:g} was not reached. Try more --steps.", file=sys.stderr)
+    elif outcome is not Outcome.GOAL_REACHED:
         print(advice(outcome, target, last, mode, options.start), file=sys.stderr)
     return int(outcome)
 

@@ -6,8 +6,8 @@ and `dtypes`) yields `rows.Measurement`, `rows` makes the table with its verdict
 sections of the report, with the figures of `plots` and `worst`. `section` says what a part of the report is made of,
 `report` writes it all, with `page` for HTML and `paper` for LaTeX, and `readme` the table in README.md.
 
-What other implementations compute is asked by `conformance`: `conformance_cases` has the images by kind,
-`conformance_measure` the measurements, and `conformance_sections` the tables and the heat map.
+`peers` compares other implementations with Wang: `cases` has the images by kind, `measure` the measurements, and
+`tables` makes the section with the tables and the heat map.
 
 `subjective` asks for agreement with subjective scores: `question` loads the databases, `scoring` scores them,
 `correlations` has the statistics, `published.csv` the published values, and `tables` makes the section.

@@ -23,14 +23,14 @@ from benchmarks.implementations import OURS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of resident memory can be reset on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="peak resident memory can be reset on Linux only")
 def test_peak_memory_of_a_call():
     above, process = devices.peak_of(lambda: np.ones(1 << 23).sum(), "cpu")  # 64 MiB, gone when the call is over
     assert 0.95 < above / 2**26 < 1.3 and process > above
     assert devices.peak_of(lambda: None, "cpu")[0] < 2**23
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak of resident memory can be reset on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="peak resident memory can be reset on Linux only")
 def test_new_process_measures_start_and_memory():
     case = cases.Case("msssim", cases.FORWARD_BACKWARD, (1, 1, 256, 256))
     found = processes.Processes(1, lambda *_: None)

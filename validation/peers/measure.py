@@ -2,7 +2,7 @@
 
 The value of a peer is compared with Wang's. To name the causes of a difference, it is also compared with
 `reference.peers.Emulation` of the peer's convention: the residual under the emulation is rounding error. The effect of
-a decision is how much the emulated value changes when Wang's decision is restored for that field alone.
+a decision is how much the emulated value changes when Wang's decision is restored for that field only.
 """
 
 import math

@@ -15,7 +15,7 @@ from ..report.section import Section
 from . import measure, tables
 from .cases import LazyCase, all_cases
 
-# The number of pairs per kind of image, evenly spaced. All implementations can be told apart by these.
+# The number of pairs per kind of image, evenly spaced. They are enough to distinguish all implementations.
 PAIRS, PAIRS_FOR_GRADIENTS = 6, 3
 
 

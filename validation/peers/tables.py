@@ -34,7 +34,7 @@ float32 in 0..255 unless a column says otherwise.
 
 The causes are verified: the value of each peer is emulated in float64 by Wang's algorithm with the peer's decisions.
 The residual, which is the difference from this emulation, is rounding error. The effect of a cause is how much the
-emulated value changes when Wang's decision is restored for that cause alone."""
+emulated value changes when Wang's decision is restored for that cause only."""
 METRICS = {"ssim": "SSIM", "msssim": "MS-SSIM"}
 _ORDINARY_KINDS = ("even", "odd", "mixed", "colour")
 # The deviation up to which a peer is said to agree with Wang: the rounding error of float32 on ordinary images when
