@@ -66,12 +66,9 @@ def _black_half(name: str) -> Pair:
 
 def _edge(name: str, first: tuple[int, int], second: tuple[int, int], column: int) -> Pair:
     """Two flat areas side by side in each image."""
-    images = []
-    for left, right in (first, second):
-        image = np.full((256, 256), right, np.uint8)
-        image[:, :column] = left
-        images.append(image)
-    return Pair(name, *images, 255.0, "other levels")
+    reference, distorted = (np.full((256, 256), right, np.uint8) for _, right in (first, second))
+    reference[:, :column], distorted[:, :column] = first[0], second[0]
+    return Pair(name, reference, distorted, 255.0, "other levels")
 
 
 def _text(name: str, levels: tuple[int, int], recipe: str) -> Pair:
