@@ -231,7 +231,8 @@ FAULTS = (
         "the center of an even filter is the pixel after its middle",
     ),
     Fault(
-        "plain-size-rule", _CHECKS, "least = win_size * 2 ** (levels - 1)", "least = win_size * 2 ** levels // 2 - 1",
+        "plain-size-rule", _CHECKS, "if min(height, width) >= win_size * 2 ** (levels - 1):",
+        "if min(height, width) >= win_size * 2 ** (levels - 1) - 1:",
         ("tests/library/test_errors.py",), "175 pixels are taken for five scales",
     ),
     Fault(
