@@ -45,6 +45,12 @@ def spread_over(out, step, SIZE: tl.constexpr):
 
 
 @triton.jit
+def quotients(x, y, out):
+    """0 / 0 and the like of each program, all to one place."""
+    tl.store(out, tl.load(x + tl.program_id(0)) / tl.load(y + tl.program_id(0)))
+
+
+@triton.jit
 def counted(out):
     """One more."""
     tl.atomic_add(out, 1)
@@ -104,6 +110,19 @@ def test_programs_side_by_side(run):
 def test_programs_that_write_over_each_other_are_an_error(run):
     with pytest.raises(RuntimeError, match=r"spread_over: a write over .* program 1, thread [\s\S]*st.global"):
         run(spread_over, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_nan_over_another_nan_is_no_conflict(dtype):
+    # On x86 0 / 0 is a NaN with the sign bit set, and NaN / 1 is the NaN that was given.
+    x, y = torch.tensor([0.0, torch.nan], dtype=dtype), torch.tensor([0.0, 1.0], dtype=dtype)
+    out = torch.zeros(1, dtype=dtype)
+    with no_gpu.compiling_for(90):
+        _run(quotients, (2, 1), x, y, out)
+        assert out.isnan().all()
+        for first, second in ((1.0, 2.0), (1.0, torch.nan), (torch.nan, 1.0)):
+            with pytest.raises(RuntimeError, match="a write over"):
+                _run(quotients, (2, 1), torch.tensor([first, second], dtype=dtype), torch.ones_like(x), out)
 
 
 def test_an_access_outside_is_an_error(run):

@@ -58,10 +58,37 @@ static int unordered(const machine *m, uint64_t written, uint64_t me) {
     return written && written != me && (when == m->now || when < m->program_began);
 }
 
+/* Whether two elements are both NaN, as float32 or float64 by their width. Which bits a NaN has depends on the order of
+   the operands here, and on nothing on a GPU: there every NaN that arithmetic gives is the same. */
+static int both_nan(const void *a, const void *b, uint32_t width) {
+    if (width == 4) {
+        float x, y;
+        memcpy(&x, a, 4);
+        memcpy(&y, b, 4);
+        return x != x && y != y;
+    }
+    if (width == 8) {
+        double x, y;
+        memcpy(&x, a, 8);
+        memcpy(&y, b, 8);
+        return x != x && y != y;
+    }
+    return 0;
+}
+
+/* Whether memory at an address would change if elements of this width were written there. */
+static int differs(const uint8_t *value, const uint8_t *memory, uint32_t size, uint32_t width) {
+    for (uint32_t k = 0; k < size; k += width)
+        if (memcmp(value + k, memory + k, width) && !both_nan(value + k, memory + k, width))
+            return 1;
+    return 0;
+}
+
 enum { REFUSED, FINE, TORN };
 
-/* Whether so many bytes can be read, or written where a value is given. */
-static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uint32_t size, const void *value) {
+/* Whether elements of this width, `size` bytes in all, can be read, or written where a value is given. */
+static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uint32_t size, uint32_t width,
+                   const void *value) {
     if (address % size)
         return fault(m, NOT_ALIGNED, line, id, address);
     for (uint32_t k = 0; k < m->count; k++) {
@@ -70,7 +97,7 @@ static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uin
             continue;
         if (!r->written)
             return FINE;
-        int changes = value && memcmp(value, (const void *)address, size);
+        int changes = value && differs(value, (const void *)address, size, width);
         uint64_t me = m->now << 16 | id, *written = r->written + (address - r->begin);
         for (uint32_t i = 0; i < size; i++) {
             if (unordered(m, written[i], me) && !value) {

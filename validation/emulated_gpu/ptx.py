@@ -346,17 +346,18 @@ class _Translation:
 
     def _access(self, loads, kind, values, address):
         """So many values from an address, or there."""
-        size = int(kind[1:]) // 8 * len(values)
+        width = int(kind[1:]) // 8
+        size = width * len(values)
         if not loads:
             return (
                 f"{{ {_C_TYPES[kind]} values[] = {{{', '.join(values)}}}; uint64_t a = {address}; "
-                f"if (!reaches(m, {self.line}, id, a, {size}, values)) return ENDED; "
+                f"if (!reaches(m, {self.line}, id, a, {size}, {width}, values)) return ENDED; "
                 f"memcpy((void *)a, values, {size}); }}"
             )
         taken = " ".join(f"{value} = (({_C_TYPES[kind]} *)a)[{k}];" for k, value in enumerate(values))
         torn = " ".join(f"{value} = -1;" for value in values)
         return (
-            f"{{ uint64_t a = {address}; int how = reaches(m, {self.line}, id, a, {size}, 0); "
+            f"{{ uint64_t a = {address}; int how = reaches(m, {self.line}, id, a, {size}, {width}, 0); "
             f"if (!how) return ENDED; if (how == TORN) {{ {torn} }} else {{ {taken} }} }}"
         )
 
