@@ -6,8 +6,8 @@ python -m tests.ahead_of_time "float32 window 11"    those whose description mat
 Each case is a call of the backend as it is on a GPU, except that nothing is launched: as for a large image, whose
 finest scale is a launch of its own, or for a small one, whose scales are one launch. Of sweep(), which does nearly all
 of the work, the loop over the rows is looked at: the instructions of a thread for each pixel, how many of them are
-floating-point arithmetic, and how many load or store what found no register. What is done in every fourth turn alone
-counts a quarter, and what the coarsest scale alone does counts nothing: some 30 more.
+floating-point arithmetic, and how many load or store what found no register. What is done in every second turn alone
+counts a half, and what the coarsest scale alone does counts nothing: some 30 more.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def _loop(kernel):
     for at, target in jumps.items():
         # What is skipped at times and touches no memory: other bases, before the first barrier; luminance, after it.
         if first <= at < target <= end and not {"LDG", "STG", "BAR"} & set(instructions[at + 1 : target]):
-            weight = 0.25 if "BAR" not in instructions[first:at] else 0.0
+            weight = 0.5 if "BAR" not in instructions[first:at] else 0.0
             weights[at + 1 : target] = [weight] * (target - at - 1)
     counted = list(zip(instructions[first:end], weights[first:end], strict=True))
     spilling = ("LDL", "STL")

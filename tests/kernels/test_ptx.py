@@ -203,6 +203,8 @@ _PICK = "selp.b32 %r3, 1, 0, %p1;"
         (f"{_PAIR} add.rn.f32x2 %rd5, %rd3, %rd4; {_FIRST}", _TWO, _ONE, 0x40400000),
         (f"{_PAIR} sub.rn.f32x2 %rd5, %rd3, %rd4; {_FIRST}", _TWO, _ONE, _ONE),
         ("abs.f32 %r3, %r1;", _MINUS_ONE, 0, _ONE),
+        ("sqrt.rn.f32 %r3, %r1;", 0x40800000, 0, _TWO),
+        ("sqrt.approx.f32 %r3, %r1; add.f32 %r3, %r3, 0f43800000;", 0x40800000, 0, 0x43810000),
         ("sub.rn.f32 %r3, %r1, %r2;", _TWO, _ONE, _ONE),
         ("cvt.rn.f32.s32 %r3, %r1;", -1, 0, -0x40800000),
         ("cvt.rmi.f32.f32 %r3, %r1;", 0x3FC00000, 0, _ONE),

@@ -184,6 +184,105 @@ def test_black_and_white_keep_the_digits_of_next_to_nothing():
     assert (of_ours - of_exact).abs().max() < 1e-6 * of_exact.abs().max()
 
 
+def _bright_text(height, width):
+    """White strokes, 1 to 3 pixels thick, on black: none is far from an edge, and many windows are flat."""
+    image = torch.zeros(1, 1, height, width)
+    image[..., 14:16, 5:30] = image[..., 8:23, 11:14] = image[..., 30:31, 3:-5] = image[..., 25:50, 40:42] = 1
+    return image
+
+
+@pytest.mark.parametrize(
+    "kind, levels, rectify",
+    [
+        *((kind, 1, False) for kind in ("columns", "rows", "text", "letterbox", "black and bright")),
+        ("letterbox", 2, False),
+        ("text", 1, True),
+    ],
+)
+def test_graphics_of_two_levels_keep_their_precision(kind, levels, rectify):
+    # Right beside an edge windows are flat: the largest derivatives there are, times a difference that is zero.
+    x = torch.zeros(1, 1, 64, 56)
+    if kind == "columns":
+        x[..., 20:] = 1
+    elif kind == "rows":
+        x[..., 23:, :] = 1
+    elif kind == "text":
+        x = _bright_text(64, 56)
+    elif kind == "letterbox":
+        x[..., 8:-8, :] = 1
+    y = 206 / 255 - 52 / 255 * x
+    if kind == "black and bright":
+        x[..., 18:], y = 0.3, 146 / 255 + 95 / 255 * _bright_text(64, 56)
+        x[..., 18:] = 0
+    _assert_precise(x, y, value=2e-6, gradient=5e-5, levels=levels, rectify=rectify)
+
+
+def _black_beside_white(dtype, data_range):
+    """A pair in which no window has a negative covariance, and many have exactly none, as one image is black there."""
+    x, y = torch.zeros(1, 1, 22, 40), torch.full((1, 1, 22, 40), 0.05)
+    x[..., 20:], y[..., ::2] = 1, 0.1
+    return (x * data_range).to(dtype), (y * data_range).to(dtype)
+
+
+@pytest.mark.parametrize("dtype, allowed", [(torch.float64, 1e-11), (torch.float32, 1e-5)], ids=str)
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_black_areas_keep_their_gradient(dtype, allowed, data_range):
+    x, y = _black_beside_white(dtype, data_range)
+    options = dict(data_range=data_range)
+    rectified = _means_and_gradients(fused_means, x, y, (True, True), **_options(rectify=True, **options))
+    as_they_are = _means_and_gradients(
+        torch_backend.pyramid_means, x.double(), y.double(), (True, True), **_options(**options)
+    )
+    for ours, expected in zip(rectified, as_they_are, strict=True):
+        assert (ours - expected).abs().max() < allowed * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype, allowed", [(torch.float64, 1e-10), (torch.float32, 2e-5)], ids=str)
+@pytest.mark.parametrize("data_range", [1.0, 255.0])
+def test_the_gradient_of_a_faint_negative_covariance_is_cut(pair, naive, dtype, allowed, data_range):
+    noise, _ = pair(1, 1, 22, 25)
+    x, y = ((level + contrast * (noise - 0.5)) * data_range for level, contrast in ((0.5, 1e-3), (0.4, -3e-4)))
+    x, y = x.to(dtype), y.to(dtype)
+    ours = _means_and_gradients(fused_means, x, y, (True, True), **_options(rectify=True, data_range=data_range))
+    images = [(image.double() / data_range).requires_grad_() for image in (x, y)]
+    exact = naive(*images, rectify=True)[0]
+    assert abs(ours[0] - exact).max() < allowed
+    for gradient, expected in zip(ours[1:], torch.autograd.grad(exact.sum(), images), strict=True):
+        expected = expected / data_range
+        assert (gradient - expected).abs().max() < allowed * expected.abs().max()
+
+
+@pytest.mark.parametrize("offset", [1e-7, 3e-7])
+def test_nearly_equal_images_are_never_above_one(offset):
+    for level in (0.1, 0.6, 0.9):
+        x = torch.full((1, 1, 13, 11), level)
+        means, *_ = _means_and_gradients(fused_means, x, x + offset, (False, False), **_options())
+        assert (means <= 1).all()
+
+
+def test_weights_that_sum_to_a_little_more_than_one_give_no_value_above_one(pair):
+    x, _ = pair(1, 1, 13, 14)
+    weights = (0.8, 0.2, 0.2)  # over their sum, in float64, they sum to 1 + 2^-52
+    assert sum(weight / sum(weights) for weight in weights) > 1
+    assert fused_index(x, x, weights=weights, win_size=3, method="wtd_sum") <= 1
+
+
+@pytest.mark.parametrize("normalize", ["relu", "covariance"])
+def test_a_window_that_sees_one_pixel_alone_is_finite(normalize):
+    x, y = torch.zeros(1, 1, 3, 3), torch.full((1, 1, 3, 3), 1e38)
+    y[..., 1, 1] = 0
+    images = [image.to(DEVICE).requires_grad_() for image in (x, y)]
+    value = fused_index(*images, normalize=normalize, weights=(1.0,), win_size=3, sigma=0.05, K1=0.0)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(value, images))
+
+
+@pytest.mark.filterwarnings("ignore:data_range. the images hold:UserWarning")
+def test_infinity_beside_huge_numbers_gives_nan():
+    x, y = torch.zeros(1, 1, 4, 3), (torch.arange(4.0)[:, None] % 2 * 2 - 1).expand(1, 1, 4, 3) * 1e20
+    x[..., 0, 0] = -torch.inf
+    assert fused_index(x, y, normalize="relu", weights=(1.0,), win_size=3, K1=0.0).isnan()
+
+
 @pytest.mark.parametrize("bright", [100.0, 1e4])
 def test_a_pixel_far_beyond_the_range_takes_no_precision_from_others(pair, bright):
     x, y = pair(1, 1, 46, 30)

@@ -66,6 +66,7 @@ _VALUES = {
     "fma.f32x2": "fma2({1}, {2}, {3})", "mul.f32x2": "fma2({1}, {2}, 0x8000000080000000)",
     "add.f32x2": "fma2({1}, 0x3f8000003f800000, {2})", "sub.f32x2": "fma2({2}, 0xbf800000bf800000, {1})",
     "rsqrt": "roughly(1 / __builtin_sqrt((double){1}), 0x1p-22)", "rcp": "roughly(1 / (double){1}, 0x1p-20)",
+    "sqrt": "__builtin_sqrt((double){1})",
 }  # fmt: skip
 
 
@@ -284,6 +285,8 @@ class _Translation:
             return kind, f"{{2.u32}} >= {kind[1:]} ? ({beyond}) : {shifted}"
         if first in ("add", "sub") and kind[0] == "s":
             kind = "u" + kind[1:]  # which wraps around
+        if first == "sqrt" and "approx" in name:
+            return kind, f"roughly({_VALUES[first]}, 0x1p-22)"
         if name[1:] == ["full", "f32"]:
             return kind, f"roughly({_VALUES['div.f32']}, 0x1p-22)"
         return kind, _VALUES.get(f"{first}.{kind}") or _VALUES[first]

@@ -308,7 +308,8 @@ def _programs(height, width, rows, threads, power, reach, columns):
 
 def _scratch(programs, threads, columns, maps):
     """How many numbers the threads of so many programs tell each other, and one program more: some look beyond."""
-    return (programs + 1) * 2 * (2 + maps) * columns * threads
+    # Beside s, d and the derivatives one line more, for the pivots. (In float64 it is not used.)
+    return (programs + 1) * 2 * (2 + maps + bool(maps)) * columns * threads
 
 
 @functools.lru_cache(maxsize=64)

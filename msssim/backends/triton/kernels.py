@@ -63,7 +63,9 @@ _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond 
 _LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares, and can be multiplied
 _FARTHEST: tl.constexpr = tl.constexpr(window.FARTHEST)
 _NEXT_TO_NOTHING: tl.constexpr = tl.constexpr(2.0**60)  # as window.gradient_scale()
-_UNSIGNED: tl.constexpr = tl.constexpr(4e-6)  # 4 σxy this near zero, in units², has the sign that rounding gave it
+_SIGN_ERROR: tl.constexpr = tl.constexpr(
+    16.0
+)  # units in the last place of what a product is made of: see _similarity()
 
 
 @triton.jit
@@ -130,6 +132,11 @@ def _similarity(
 
     s = x + y and d = x - y: then 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². So 1 - cs is 2 σd² by the
     denominator: nothing at all where images are equal.
+
+    Where the exact covariance is zero, rounding gives ours a sign; and likewise μx μy. A product counts as negative for
+    the gradient only beyond what rounding can do to it: some eps of the second moments about the bases, before and
+    after the last change of bases, and of the deviation by the distance from the plane's constant, to which s and d
+    are rounded.
     """
     sum_s, squares_s, sum_d, squares_d = moments
     c1, c2, zero, zero_of_squares, rounding1, rounding2 = limits
@@ -138,7 +145,10 @@ def _similarity(
     variance_s = _positive(tl.fma(-mean_s, sum_s, squares_s))
     variance_d = _positive(tl.fma(-mean_d, sum_d, squares_d))
     mean_s += bases[0]
+    from_pivot = mean_d + (bases[1] - bases[2])
     mean_d += bases[1]
+    UNSIGNED: tl.constexpr = _SIGN_ERROR * (2.0**-53 if sum_s.dtype == tl.float64 else 2.0**-24)
+    far = tl.abs(mean_s) + tl.abs(mean_d)
     both = variance_s + variance_d
     denominator = both + c2
     flat = denominator <= zero_of_squares + rounding2 * (squares_s + squares_d)
@@ -148,8 +158,11 @@ def _similarity(
     if RECTIFY:
         covariance4 = variance_s - variance_d
         lacking = tl.where(covariance4 < 0, 0.5 * both, variance_d) * inverse
-        # What is negative by rounding alone keeps its gradient.
-        cut = tl.where(covariance4 < -_UNSIGNED * TOTAL, 0.5 * inverse, 0.0)
+        squares = squares_s + squares_d
+        unsigned = UNSIGNED * (
+            squares + tl.sqrt(squares * TOTAL) * far + tl.maximum(bases[3], tl.maximum(bases[4], bases[5]))
+        )
+        cut = tl.where(covariance4 < -unsigned, 0.5 * inverse, 0.0)
         to_squares_s = lacking * inverse
         to_squares_d = to_squares_s - (inverse - cut)
         to_squares_s -= cut
@@ -157,7 +170,7 @@ def _similarity(
         lacking = variance_d * inverse
         to_squares_s = lacking * inverse
         to_squares_d = to_squares_s - inverse
-    through_d = mean_d * to_squares_d
+    through_d = from_pivot * to_squares_d
     to_x = tl.fma(-mean_s, to_squares_s, -through_d)
     to_y = tl.fma(-mean_s, to_squares_s, through_d)
     if luminance:
@@ -174,21 +187,27 @@ def _similarity(
         light = of_s - of_d  # 4 μx μy
         cut = tl.zeros_like(dim)
         if RECTIFY:
-            dark = light < 0
-            dim = tl.where(dark, 0.5 * (of_s + of_d) * inverse, dim)
+            dim = tl.where(light < 0, 0.5 * (of_s + of_d) * inverse, dim)
+            unsigned = UNSIGNED * (tl.abs(light_s) + tl.abs(light_d)) * (far + tl.abs(shifts[0]) + tl.abs(shifts[1]))
+            cut = tl.where(light < -unsigned, 0.5, cut)
             light = _positive(light)
-            cut = tl.where(dark, cut + 0.5, cut)
         counts = valid & (black == 0) if EXACT[0] else valid
         factor = tl.where(counts, tl.fma(lacking, -2.0, 1.0) * inverse, 0.0) * tl.full((), 1 / TOTAL, inverse.dtype)
-        to_mean_s = light_s * (factor * (dim - cut))
-        to_mean_d = light_d * (factor * (dim - (1 - cut)))
-        # Of the two ways to l each rounds little where the other rounds much.
-        ratio = tl.where(dim < 0.25, tl.fma(dim, -2.0, 1.0), (light + c1) * inverse)
+        # Of the two ways to l, and to its derivatives, each rounds little where the other rounds much.
+        alike = dim < 0.25
+        ratio = tl.where(alike, tl.fma(dim, -2.0, 1.0), (light + c1) * inverse)
         ratio = tl.where(counts, ratio, 0.0)
+        light_x = 0.5 * (light_s + light_d)
+        light_y = 0.5 * (light_s - light_d)
+        to_light_s = light_s * (dim - cut)
+        to_light_d = light_d * (dim - (1 - cut))
+        kept = 1 - 2 * cut
+        to_light_x = tl.where(alike, to_light_s + to_light_d, tl.fma(-ratio, light_x, kept * light_y))
+        to_light_y = tl.where(alike, to_light_s - to_light_d, tl.fma(-ratio, light_y, kept * light_x))
         to_squares_s *= ratio
         to_squares_d *= ratio
-        to_x = tl.fma(to_x, ratio, to_mean_s + to_mean_d)
-        to_y = tl.fma(to_y, ratio, to_mean_s - to_mean_d)
+        to_x = tl.fma(to_x, ratio, factor * to_light_x)
+        to_y = tl.fma(to_y, ratio, factor * to_light_y)
         lacking = (lacking - 0.5) * ratio
         if EXACT[0]:
             lacking = tl.where(valid & black, -0.5, lacking)
@@ -340,11 +359,8 @@ def _peak(image, place, size, rows, like, HALO: tl.constexpr, LEAD: tl.constexpr
 
 @triton.jit
 def _moments_row(fields, bases, moments, TAPS: tl.constexpr, PIXELS: tl.constexpr):
-    """A row of s and d into the moments: those that are pending, and the row of moments that is complete.
-
-    And what the row itself comes to along the first pixel's window: sums and squares of s and of d about the bases.
-    """
-    pending, complete, latest = _repeat((), PIXELS), _repeat((), PIXELS), ()
+    """A row of s and d into the moments: those that are pending, and the row of moments that is complete."""
+    pending, complete = _repeat((), PIXELS), _repeat((), PIXELS)
     for f in tl.static_range(2):
         off, squares = (), ()
         for k in tl.static_range(len(fields[f])):
@@ -354,27 +370,40 @@ def _moments_row(fields, bases, moments, TAPS: tl.constexpr, PIXELS: tl.constexp
             begun, finished = (), ()
             for p in tl.static_range(PIXELS):
                 row = _along(squares if power else off, p, TAPS)
-                if p == 0:
-                    latest = latest + (row,)
                 moment, rest = _down(moments[p][2 * f + power], row, TAPS)
                 begun = begun + (pending[p] + (rest,),)
                 finished = finished + (complete[p] + (moment,),)
             pending, complete = begun, finished
-    return pending, complete, latest
+    return pending, complete
 
 
 @triton.jit
-def _about_others(moments, bases, latest, within_image, ALONG: tl.constexpr, PARTS: tl.constexpr, PIXELS: tl.constexpr):
-    """The pending moments about other bases, and these: the means of the latest row, unless its pixels scatter more.
+def _about_others(
+    moments, derivatives, bases, rows_seen, row, height, ALONG: tl.constexpr, PARTS: tl.constexpr, MAPS: tl.constexpr,
+    PIXELS: tl.constexpr, RECTIFY: tl.constexpr,
+):  # fmt: skip
+    """The pending moments about other bases, and these: the means of the latest rows, unless their pixels scatter more.
 
-    What a moment loses by this is what rounding leaves of the squared distance. All that is pending holds the latest
-    row, so that it has a variance of that order itself, unless a few pixels far from all others have made the mean.
+    What a moment loses by this is what rounding leaves of the squared distance, by the share of the window that is
+    pending. Below a horizontal edge, windows that end soon are mostly of the rows above it, and those that have just
+    begun of the rows below. The mean of half a window's rows goes over to the rows below when the first have much of
+    both and the others are hardly begun. The pivot of the derivatives follows one step later, when the windows above
+    the edge have been told.
     """
+    COUNT: tl.constexpr = len(PARTS)
+    HALF: tl.constexpr = COUNT // 2 - 1  # the pending sum that holds COUNT // 2 + 1 rows
+    _, base_d, pivot, change3, change2, change1 = bases
+    all_rows = (rows_seen > COUNT // 2) & (row > COUNT // 2)
+    # Near the first rows a sum may hold rows outside of the image, or not all that it should; one of two rows does not.
+    enough = (row >= 2) & (row <= height)
+    share = tl.where(all_rows, tl.full((), 1 / PARTS[HALF], pivot.dtype), 1 / PARTS[COUNT - 2])
     steps, others = (), ()
     for f in tl.static_range(2):
-        row = latest[2 * f]
-        follows = within_image & (latest[2 * f + 1] * ALONG < 2 * row * row)
-        other = tl.where(follows, _bounded(bases[f] + row / ALONG), bases[f])
+        row_sum = tl.where(all_rows, moments[0][2 * f][HALF], moments[0][2 * f][COUNT - 2])
+        row_squares = tl.where(all_rows, moments[0][2 * f + 1][HALF], moments[0][2 * f + 1][COUNT - 2])
+        distance = row_sum * share
+        follows = enough & (row_squares < 3 * row_sum * distance)
+        other = tl.where(follows, _bounded(bases[f] + distance), bases[f])
         steps = steps + (other - bases[f],)
         others = others + (other,)
     changed = ()
@@ -384,12 +413,31 @@ def _about_others(moments, bases, latest, within_image, ALONG: tl.constexpr, PAR
             sums, squares = (), ()
             for k in tl.static_range(len(PARTS)):
                 part = tl.full((), PARTS[k], steps[f].dtype)
-                of_squares = tl.fma(-2 * steps[f], moments[p][2 * f][k], moments[p][2 * f + 1][k])
-                squares = squares + (tl.fma(steps[f] * steps[f], part, of_squares),)
-                sums = sums + (tl.fma(-steps[f], part, moments[p][2 * f][k]),)
+                total = tl.fma(-steps[f], part, moments[p][2 * f][k])
+                both = moments[p][2 * f][k] + total
+                squares = squares + (tl.fma(-steps[f], both, moments[p][2 * f + 1][k]),)
+                sums = sums + (total,)
             pending = pending + (sums, squares)
         changed = changed + (pending,)
-    return changed, others
+    turned = _repeat((), PIXELS)
+    if MAPS and pivot.dtype == tl.float32:
+        rise = base_d - pivot
+        turned = ()
+        for p in tl.static_range(PIXELS):
+            fields = (derivatives[p][0], derivatives[p][1])
+            for m in tl.static_range(2, MAPS):
+                field = ()
+                for k in tl.static_range(COUNT):
+                    field = field + (tl.fma(rise if m == 2 else -rise, derivatives[p][1][k], derivatives[p][m][k]),)
+                fields = fields + (field,)
+            turned = turned + (fields,)
+        pivot = base_d
+    else:
+        turned = derivatives
+    if RECTIFY:  # what rounding has left in moments is in them for as many rows as a window has
+        change3, change2 = change2, change1
+        change1 = (steps[0] * steps[0] + steps[1] * steps[1]) * (ALONG * ALONG)
+    return changed, turned, (others[0], others[1], pivot, change3, change2, change1)
 
 
 @triton.jit
@@ -410,7 +458,8 @@ def _bases(image, row, column, size, scale, near, HALO: tl.constexpr):
         here = _sum_and_difference(tl.load(x + i * x_h + j * x_w), tl.load(y + i * y_h + j * y_w), scale, near)
         s += here[0] * 0.25
         d += here[1] * 0.25
-    return _bounded(s), _bounded(d)
+    nothing = tl.zeros_like(d)
+    return _bounded(s), _bounded(d), _bounded(d) if scale.dtype == tl.float32 else nothing, nothing, nothing, nothing
 
 
 @triton.jit
@@ -438,21 +487,41 @@ def _gradient_row(
     derivatives, image, to_x, to_y, owned, there, scale, four, near, TAPS: tl.constexpr, MAPS: tl.constexpr,
     SIZE: tl.constexpr,
 ):  # fmt: skip
-    """A row of the gradients, from its pixels and the derivatives that have been filtered back down the columns."""
+    """A row of the gradients, from its pixels and the derivatives that have been filtered back down the columns.
+
+    Where a window is flat a large derivative meets a pixel less the mean, which is nothing. So that neither is rounded
+    to the distance from the plane's constant, in float32 each thread's derivatives are about its own pivot for d, near
+    the means there. That of s needs none: its derivative is small where windows are flat.
+    """
     HALO: tl.constexpr = len(TAPS) - 1
     PIXELS: tl.constexpr = len(owned)
-    lines = _heard(derivatives, -HALO // PIXELS, MAPS, HALO, PIXELS, SIZE)
+    PIVOTS: tl.constexpr = scale.dtype == tl.float32
+    lines = _heard(derivatives, -HALO // PIXELS, MAPS + PIVOTS, HALO, PIXELS, SIZE)
     x, y, x_w, y_w = image
     for p in tl.static_range(PIXELS):
         mask = owned[p] & there
         pixel_x = tl.load(x + p * x_w, mask=mask, other=0)
         pixel_y = tl.load(y + p * y_w, mask=mask, other=0)
         s, d = _sum_and_difference(pixel_x, pixel_y, scale, near)
-        through_s = _along(lines[0], p, TAPS)
-        through_d = _along(lines[1], p, TAPS)
-        tl.store(to_x + p, four * tl.fma(s, through_s, tl.fma(d, through_d, _along(lines[2], p, TAPS))), mask=mask)
+        through_s = s * _along(lines[0], p, TAPS)
+        if PIVOTS:
+            of_x, of_y = (), ()
+            for k in tl.static_range(p, p + HALO + 1):
+                rise = d - lines[MAPS][k // PIXELS * PIXELS]
+                of_x = of_x + (tl.fma(rise, lines[1][k], lines[2][k]),)
+                if MAPS == 4:
+                    of_y = of_y + (tl.fma(-rise, lines[1][k], lines[3][k]),)
+            gradient_x = through_s + _along(of_x, 0, TAPS)
+            if MAPS == 4:
+                gradient_y = through_s + _along(of_y, 0, TAPS)
+        else:
+            through_d = _along(lines[1], p, TAPS)
+            gradient_x = through_s + tl.fma(d, through_d, _along(lines[2], p, TAPS))
+            if MAPS == 4:
+                gradient_y = through_s + tl.fma(-d, through_d, _along(lines[3], p, TAPS))
+        tl.store(to_x + p, four * gradient_x, mask=mask)
         if MAPS == 4:
-            tl.store(to_y + p, four * tl.fma(s, through_s, tl.fma(-d, through_d, _along(lines[3], p, TAPS))), mask=mask)
+            tl.store(to_y + p, four * gradient_y, mask=mask)
 
 
 @triton.jit
@@ -500,7 +569,8 @@ def _stream(
     SIZE: tl.constexpr = place[1].shape[0]
     LINE: tl.constexpr = SIZE * PIXELS  # of one field
     READ: tl.constexpr = 2 if DOWN else PIXELS
-    BLOCK: tl.constexpr = 4  # pairs of rows that are told about the same bases
+    BLOCK: tl.constexpr = 2  # pairs of rows that are told about the same bases
+    LINES: tl.constexpr = MAPS + (1 if MAPS and scale.dtype == tl.float32 else 0)
     x, y, x_h, x_w, y_h, y_w = image
     first, top, left, within, active, across = place
     height, width = size
@@ -545,15 +615,15 @@ def _stream(
     seen_x = x - (HALO + 1) * x_h
     seen_y = y - (HALO + 1) * y_h
     of_x, of_y = _pixels(x + x_at, y + y_at, x_w, y_w, row, height, inside, READ)
-    bases = (nil, nil) if EXACT[1] else _bases(image, row, column, size, scale, near, HALO)
-    latest = (nil, nil, nil, nil)
+    bases = _repeat(nil, 6) if EXACT[1] else _bases(image, row, column, size, scale, near, HALO)
     for pair in range((rows + HALO + LEAD) // 2):
         if 2 * pair == HALO + LEAD:  # the windows before this row are of the programs above
             total, lost = nil, nil
         if not EXACT[1]:  # where rounding is told from contrast by squares about one constant
-            if pair % BLOCK == 0:
-                within_image = _between(row - 1, height)
-                moments, bases = _about_others(moments, bases, latest, within_image, ALONG, PARTS, PIXELS)
+            if pair % BLOCK == 1:
+                moments, derivatives, bases = _about_others(
+                    moments, derivatives, bases, 2 * pair, row, height, ALONG, PARTS, MAPS, PIXELS, RECTIFY
+                )
         gain = -lost
         for odd in tl.static_range(2):
             # This takes its time, which is that of a row.
@@ -580,7 +650,7 @@ def _stream(
             tl.debug_barrier()
             if MAPS:
                 if 2 * pair + odd > 2 * HALO:
-                    before = derived + (1 - odd) * (MAPS * LINE)
+                    before = derived + (1 - odd) * (LINES * LINE)
                     here = row - 1 - HALO < end
                     seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
                     _gradient_row(
@@ -591,13 +661,15 @@ def _stream(
             for p in tl.static_range(PIXELS):
                 valid = valid + (there & whole[p],)
             fields = _heard(line, 0, 2, HALO, PIXELS, SIZE)
-            moments, complete, latest = _moments_row(fields, bases, moments, TAPS, PIXELS)
+            moments, complete = _moments_row(fields, bases, moments, TAPS, PIXELS)
             lacking, derivatives, finished = _map_row(
                 complete, bases, derivatives, valid, shifts, limits, luminance, RECTIFY, EXACT, TAPS, ALONG, MAPS,
                 PIXELS,
             )  # fmt: skip
             if MAPS:
-                _tell(derived + odd * (MAPS * LINE), finished)
+                if LINES > MAPS:
+                    finished = finished + (_repeat(bases[2], PIXELS),)
+                _tell(derived + odd * (LINES * LINE), finished)
             for p in tl.static_range(PIXELS):
                 gain += lacking[p]
             of_x, of_y = ahead_x, ahead_y
@@ -610,7 +682,7 @@ def _stream(
         total = new
     if MAPS:
         tl.debug_barrier()
-        before = derived + MAPS * LINE
+        before = derived + LINES * LINE
         here = row - 1 - HALO < end
         seen = (seen_x + x_at, seen_y + y_at, x_w, y_w)
         _gradient_row(before, seen, gradient_x + to, gradient_y + to, owned, here, scale, four, near, TAPS, MAPS, SIZE)
@@ -688,7 +760,8 @@ def sweep(
     image = (x, y, x_h, x_w, y_h, y_w)
     at = plane * pixels + offset
     targets = (gradient_x + at, gradient_y + at, next_x + plane * coarse_pixels, next_y + plane * coarse_pixels)
-    scratch += tl.program_id(0).to(tl.int64) * (2 * (2 + MAPS) * PIXELS * SIZE)
+    LINES: tl.constexpr = 2 + MAPS + (1 if MAPS and dtype == tl.float32 else 0)
+    scratch += tl.program_id(0).to(tl.int64) * (2 * LINES * PIXELS * SIZE)
     c1 = _number(c1_bits, dtype) * 2
     c2 = _number(c2_bits, dtype) * 2
     eps: tl.constexpr = 2.0**-48 if dtype == tl.float64 else 2.0**-19  # what rounding leaves of a difference
@@ -830,7 +903,8 @@ def mean(
     for i in range(0, count, SIZE):
         total += tl.load(partials + at * slots + i + lane, mask=i + lane < count, other=0)
     whole = tl.where(level < levels - 1, 1.0, 0.0)  # of cs is summed what it lacks
-    tl.store(means + at, whole - 2 * tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo)))
+    value = whole - 2 * tl.sum(total, 0) / ((height - halo).to(tl.float64) * (width - halo))
+    tl.store(means + at, tl.minimum(value, 1.0, propagate_nan=tl.PropagateNan.ALL))
 
 
 @triton.jit
@@ -872,7 +946,8 @@ def pool(
                 index *= _power(term, SHARES[k])
             else:
                 index += term * tl.full((), SHARES[k], tl.float64)
-        total += tl.where(there, index, 0.0)
+        # Shares that sum to 1 may sum to a little more once they are rounded.
+        total += tl.where(there, tl.minimum(index, 1.0, propagate_nan=tl.PropagateNan.ALL), 0.0)
         if SLOPED:
             for k in tl.static_range(LEVELS):
                 slope = tl.full((), SHARES[k], tl.float64) / planes
