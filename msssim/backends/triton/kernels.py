@@ -620,7 +620,8 @@ def _stream(
         if 2 * pair == HALO + LEAD:  # the windows before this row are of the programs above
             total, lost = nil, nil
         if not EXACT[1]:  # where rounding is told from contrast by squares about one constant
-            if pair % BLOCK == 1:
+            # After rows 2, 6, 10, …: edges are often at multiples of 4, and two rows beyond one is the best time.
+            if ((first - LEAD) // 2 + pair) % BLOCK != 0:
                 moments, derivatives, bases = _about_others(
                     moments, derivatives, bases, 2 * pair, row, height, ALONG, PARTS, MAPS, PIXELS, RECTIFY
                 )
