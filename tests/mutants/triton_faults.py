@@ -11,9 +11,23 @@ _EXACT = (f"{_TESTS}::test_without_constants_flat_and_black_windows_count_as_ali
 _HUGE = (f"{_TESTS}::test_one_huge_pixel_leaves_everything_finite",)
 _FAR = (f"{_TESTS}::test_a_pixel_far_beyond_the_range_takes_no_precision_from_others",)
 _MODES = (f"{_TESTS}::test_every_mode_and_method",)
+_BLACK = (f"{_TESTS}::test_black_areas_keep_their_gradient",)
+_FAINT = (f"{_TESTS}::test_the_gradient_of_a_faint_negative_covariance_is_cut",)
 _POOL = ("tests/kernels/test_pool.py::test_as_the_plain_way_and_its_derivative",)
 
 FAULTS = (
+    Fault(
+        "triton-sign-of-covariance", _KERNELS, "covariance4 < -unsigned,", "covariance4 < 0,", _BLACK,
+        "rounding decides which windows lose their gradient",
+    ),
+    Fault(
+        "triton-sign-of-means", _KERNELS, "light < -unsigned,", "light < 0,", _BLACK,
+        "rounding decides which black windows lose their gradient",
+    ),
+    Fault(
+        "triton-sign-error", _KERNELS, "tl.constexpr(16.0)", "tl.constexpr(1e9)", _FAINT,
+        "a faint negative covariance keeps its gradient",
+    ),
     Fault(
         "triton-variance-of-d", _KERNELS, "both = variance_s + variance_d", "both = variance_s", _BOTH,
         "σd² is missing",
@@ -42,8 +56,8 @@ FAULTS = (
         "to_y = tl.fma(-mean_s, to_squares_s, -through_d)", _BOTH, "the slope to img2 is that to img1",
     ),
     Fault(
-        "triton-light-slope-of-y", _KERNELS, "to_y = tl.fma(to_y, ratio, to_mean_s - to_mean_d)",
-        "to_y = tl.fma(to_y, ratio, to_mean_s + to_mean_d)", _BOTH, "the slope of l to img2 is that to img1",
+        "triton-light-slope-of-y", _KERNELS, "to_y = tl.fma(to_y, ratio, factor * to_light_y)",
+        "to_y = tl.fma(to_y, ratio, factor * to_light_x)", _BOTH, "the slope of l to img2 is that to img1",
     ),
     Fault(
         "triton-gradient-of-y", _KERNELS, "tl.fma(-d, through_d, _along(lines[3], p, TAPS))",
@@ -82,8 +96,8 @@ FAULTS = (
         (f"{_TESTS}::test_layout_changes_no_bit", *_BOTH), "channels of y are found by the steps of x",
     ),
     Fault(
-        "triton-windows-counted", _KERNELS, "((height - halo).to(tl.float64) * (width - halo)))",
-        "((height - halo).to(tl.float64) * width))", _BOTH, "the mean divides by too many windows",
+        "triton-windows-counted", _KERNELS, "((height - halo).to(tl.float64) * (width - halo))\n",
+        "((height - halo).to(tl.float64) * width)\n", _BOTH, "the mean divides by too many windows",
     ),
     Fault(
         "triton-whole-of-the-last", _KERNELS, "whole = tl.where(level < levels - 1, 1.0, 0.0)",

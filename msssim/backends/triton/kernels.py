@@ -64,9 +64,8 @@ _SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # a sum or difference beyond 
 _LARGEST: tl.constexpr = tl.constexpr(2.0**100)  # C1 or C2, in units²: beyond all squares, and can be multiplied
 _FARTHEST: tl.constexpr = tl.constexpr(window.FARTHEST)
 _NEXT_TO_NOTHING: tl.constexpr = tl.constexpr(2.0**60)  # as window.gradient_scale()
-_SIGN_ERROR: tl.constexpr = tl.constexpr(
-    16.0
-)  # units in the last place of what a product is made of: see _similarity()
+# In units of rounding of what a product is made of: one nearer to zero has no sign that is known, see _similarity().
+_SIGN_ERROR: tl.constexpr = tl.constexpr(16.0)
 
 
 @triton.jit
