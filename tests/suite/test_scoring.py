@@ -95,7 +95,7 @@ def test_workers_give_the_same_bits_in_the_same_order(run, tmp_path):
 def test_broken_file_and_small_image_are_problems_but_do_not_stop_the_run(run):
     rows = run(pairs(_2=broken, _3=small))
     assert rows[2] == {"pair": "pair 2", "problem": "pair 2: cannot be read as an image: truncated"}
-    assert "pair 3: img1: height and width of at least 176" in rows[3]["problem"]
+    assert "pair 3: img1 must be at least 176 pixels" in rows[3]["problem"]
     assert all("msssim" in row for row in rows[:2] + rows[4:])
 
 
