@@ -13,6 +13,8 @@ DOWNSAMPLE = (None, "auto")
 
 # Wide of any image, and narrow enough that float32 holds C1 and C2 in units of data_range².
 _LEAST, _LARGEST, _LARGEST_K = 1e-50, 1e50, 1000
+# So that float32 holds the gradient, which grows with the weight, through the smallest denominators.
+_LARGEST_WEIGHT = 1e10
 _MOST = sys.float_info.max  # by a name of its own: early versions of torch.compile do not look into `sys`
 _POSITIVE = f"a positive number ({_LEAST:g} to {_LARGEST:g})"
 _NOT_NEGATIVE = f"a number from 0 to {_LARGEST_K}"
@@ -155,10 +157,14 @@ def _weights_known(weights):
     if getattr(weights, "requires_grad", False):
         raise ValueError("weights must be numbers, since no gradient reaches them, got requires_grad=True")
     values = weights.tolist() if hasattr(weights, "tolist") else weights
-    if not (isinstance(values, (tuple, list)) and values and all(_number(each) and each > 0 for each in values)) or (
-        not sum(map(float, values)) < float("inf")
+    if not (
+        isinstance(values, (tuple, list))
+        and values
+        and all(_number(each) and 0 < each <= _LARGEST_WEIGHT for each in values)
     ):
-        raise ValueError(f"weights must be one positive number for each scale, got {weights!r}")
+        raise ValueError(
+            f"weights must be one positive number for each scale, at most {_LARGEST_WEIGHT:g}, got {weights!r}"
+        )
     return tuple(float(each) for each in values)
 
 

@@ -168,7 +168,7 @@ def msssim(
         In every mode but None, value and gradients are finite for every finite input: a gradient beyond the range of
         the images' dtype is its largest number.
     weights : sequence of float, default ``WEIGHTS``
-        The exponent of each scale, finest first; as many scales as weights.
+        The exponent of each scale, finest first; as many scales as weights. Each is positive and at most 1e10.
     method : {"product", "wtd_sum"}
         The product above, or the sum of the same means with weights made to sum to 1.
     win_size : int, default 11

@@ -91,7 +91,8 @@ def combine(terms, weights, normalize, method):
         terms = ((terms + 1) / 2).relu()  # cs = -1 in exact arithmetic may round to just below
     row = _row(shares(weights, method), terms)
     if method == "wtd_sum":
-        return (terms * row).sum(-1)
+        total = (terms * row).sum(-1)
+        return total - (total.detach() - 1).clamp(min=0)  # shares may sum to 1 + eps; the gradient is kept
     return _product(terms, row)
 
 

@@ -1,8 +1,9 @@
 """SSIM and MS-SSIM with both gradients in NumPy's long double: the reference for rounding errors.
 
 Every moment is central: the variance of a window is the weighted mean of squared distances from its own mean, so that
-nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and method.
-Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says nothing:
+nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
+method. Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says
+nothing:
 `available()`.
 
 References
@@ -213,7 +214,7 @@ def _similarity(
     if clamp:
         scale_of_products = second_moment(scale, taps)
         keep = (exact.sigma_xy >= -16 * EPS * exact.variances).astype(LD)
-        near = np.abs(exact.sigma_xy) <= 64 * rounding * scale_of_products
+        near = np.abs(exact.sigma_xy) <= 32 * rounding * scale_of_products
         sigma = np.maximum(sigma, 0)
     flat = denominator == 0
     denominator = np.where(flat, 1, denominator)
@@ -229,7 +230,7 @@ def _similarity(
     if clamp:
         sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)
-        near = np.abs(exact.mu_x * exact.mu_y) <= 64 * rounding * sizes * np.maximum(abs(m.mu_x), abs(m.mu_y))
+        near = np.abs(exact.mu_x * exact.mu_y) <= 32 * rounding * sizes * np.maximum(abs(m.mu_x), abs(m.mu_y))
         product = np.maximum(product, 0)
     black = energy == 0
     energy = np.where(black, 1, energy)

@@ -60,7 +60,7 @@ def second_moment(scale: Scale, taps: Sequence[Array], *, about_zero: bool = Fal
     spatial = tuple(range(1, scale.x.ndim))
     x, y = scale.x, scale.y
     if not about_zero:
-        x, y = x - np.median(x, spatial, keepdims=True), y - np.median(y, spatial, keepdims=True)
+        x, y = x - x.mean(spatial, keepdims=True), y - y.mean(spatial, keepdims=True)
     weight = np.ones_like(x) if scale.weight is None else scale.weight
     total = correlate(weight, taps)
     return correlate(weight * (x * x + y * y), taps) / np.where(total > 0, total, 1)

@@ -18,9 +18,12 @@ _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
 _ROUNDING = 16
-# 2 σxy this near zero, in units of data_range², has the sign that float32's rounding gave it. One figure for all dtypes
-# and backends, so that they agree on which windows are anti-correlated.
-_UNSIGNED = 2e-6
+# A gradient is the difference of two sums. Rounding them to float32 may cost this part of the largest entry.
+_GRADIENT_ERROR = 2e-5
+# How many times the denominator of cs E[s²] + E[d²] about the constants of the planes may be: rounding of the variance
+# grows with it. In natural images these errors average out. In graphics many windows are alike, or flat without a
+# gradient, and the error of a single window stands out.
+_LOST, _LOST_IF_FLAT = 100.0, 4.0
 
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
@@ -46,20 +49,44 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     Tensor, shape (N, C, levels)
         In float64 (in float32 on a device that has no other).
     """
-    pair = _working_pair(img1, img2, c1, c2, unit)
-    terms = []
-    for level in range(levels):
-        if level:
-            pair = pair.halved()
-        l_cs, cs = _similarity(pair, taps, rectify, luminance=level == levels - 1)
-        terms.append(_mean(cs if l_cs is None else l_cs))
-    return torch.stack(terms, -1)
+
+    def terms(dtype):
+        pair = _working_pair(img1, img2, c1, c2, unit, dtype)
+        for level in range(levels):
+            if level:
+                pair = pair.halved()
+            l_cs, cs, loses_digits = _similarity(pair, taps, rectify, luminance=level == levels - 1)
+            yield _mean(cs if l_cs is None else l_cs), loses_digits
+
+    return torch.stack(_wide_where_needed(terms, img1, img2), -1)
 
 
 def ssim_map(img1, img2, *, taps, c1, c2, unit):
     """(mean l cs of each plane, (N, C); l cs at every position of the window, in the dtype of computation)."""
-    l_cs, _ = _similarity(_working_pair(img1, img2, c1, c2, unit), taps, rectify=False, luminance=True)
-    return _mean(l_cs), l_cs
+
+    def map_of(dtype):
+        pair = _working_pair(img1, img2, c1, c2, unit, dtype)
+        l_cs, _, loses_digits = _similarity(pair, taps, rectify=False, luminance=True)
+        yield (_mean(l_cs), l_cs), loses_digits
+
+    ((mean, l_cs),) = _wide_where_needed(map_of, img1, img2)
+    return mean, l_cs.to(dtype_of_computation(img1.dtype))
+
+
+def _wide_where_needed(compute, img1, img2):
+    """All results of compute(dtype), which yields (result, loses_digits); in float64 where gradients would suffer.
+
+    loses_digits() is a look at values, which only eager mode on a CPU has without a wait or a graph break.
+    """
+    dtype = dtype_of_computation(img1.dtype)
+    gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
+    may_look = gradient and dtype == torch.float32 and img1.device.type == "cpu" and _dispatch.at_once()
+    results = []
+    for result, loses_digits in compute(dtype):
+        if may_look and loses_digits():
+            return [result for result, _ in compute(torch.float64)]
+        results.append(result)
+    return results
 
 
 def in_wider_dtype(img1, img2):
@@ -89,8 +116,7 @@ class _Pair(NamedTuple):
         return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact)
 
 
-def _working_pair(img1, img2, c1, c2, unit):
-    dtype = dtype_of_computation(img1.dtype)
+def _working_pair(img1, img2, c1, c2, unit, dtype):
     x, y = _dispatch.apply(_Enter, img1, dtype), _dispatch.apply(_Enter, img2, dtype)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
@@ -105,34 +131,48 @@ def _working_pair(img1, img2, c1, c2, unit):
 
 
 def _similarity(pair, taps, rectify, luminance):
-    """The maps (l cs, cs) of a pair; l cs is None unless asked for."""
+    """The maps (l cs, cs) of a pair, l cs None unless asked for; and a function: whether float32 loses digits there.
+
+    In terms of s = x + y and d = x - y: 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², so that both stay small where
+    the images are nearly equal, and |2 σxy| <= σx² + σy² holds whatever is rounded.
+    """
     zero, eps = _ZERO[pair.x.dtype], _ROUNDING * torch.finfo(pair.x.dtype).eps
-    mean_x, mean_y = _gaussian(pair.x, taps), _gaussian(pair.y, taps)
-    squares = _gaussian(pair.x * pair.x + pair.y * pair.y, taps)
-    variances = squares - (mean_x * mean_x + mean_y * mean_y)  # σx² + σy²; neither is used alone
-    covariance2 = 2 * (_gaussian(pair.x * pair.y, taps) - mean_x * mean_y)
-
-    # What holds in exact arithmetic is made to hold: 0 ≤ σx² + σy² and |2 σxy| ≤ σx² + σy².
-    variances = _put(variances, variances.detach().clamp(min=0))
-    bound = variances.detach()
-    covariance2 = _put(covariance2, covariance2.detach().clamp(-bound, bound))
+    mu_x, mu_y = _gaussian(pair.x, taps), _gaussian(pair.y, taps)
+    var_s, var_d, squares = _dispatch.apply(_Variances, pair.x, pair.y, mu_x, mu_y, taps)
+    squares = squares.detach()
+    covariance4 = var_s - var_d
     if rectify:
-        # Where an image is flat σxy is zero, and rounding gives it a sign: such a window keeps its gradient.
-        negative = covariance2.detach() < -_UNSIGNED
-        covariance2 = _put(covariance2, covariance2.detach().clamp(min=0)).masked_fill(negative, 0.0)
-    no_contrast = variances + pair.c2 <= (zero + eps * squares.detach() if pair.exact[1] else zero)
-    cs = _ratio(covariance2 + pair.c2, variances + pair.c2, no_contrast)
+        covariance4 = _clamp_at_zero(covariance4, eps / 4 * squares)
+    denominator = var_s + var_d + 2 * pair.c2
+    no_contrast = denominator <= (zero + eps * squares if pair.exact[1] else zero)
+    cs = _ratio(covariance4 + 2 * pair.c2, denominator, no_contrast)
+
+    def loses_digits():
+        ratio = squares / denominator.detach()
+        has_flat_areas = (denominator.detach() == 2 * pair.c2).any()
+        return bool((ratio > torch.where(has_flat_areas, _LOST_IF_FLAT, _LOST)).any())
+
     if not luminance:
-        return None, cs
+        return None, cs, loses_digits
 
-    mean_x, mean_y = mean_x + pair.shift_x, mean_y + pair.shift_y
-    energy = mean_x * mean_x + mean_y * mean_y + pair.c1
-    product2 = 2 * mean_x * mean_y
+    sizes = (mu_x.detach().abs() + pair.shift_x.abs(), mu_y.detach().abs() + pair.shift_y.abs())
+    mu_x, mu_y = mu_x + pair.shift_x, mu_y + pair.shift_y
+    both = mu_x * mu_x + mu_y * mu_y
+    product2 = 2 * mu_x * mu_y
+    bound = both.detach()
+    product2 = _put(product2, product2.detach().clamp(-bound, bound))
     if rectify:
-        product2 = product2.clamp(min=0)
+        product2 = _clamp_at_zero(product2, eps / 4 * (sizes[0] * mu_y.detach().abs() + sizes[1] * mu_x.detach().abs()))
+    energy = both + pair.c1
     rounding = eps**2 * (pair.shift_x**2 + pair.shift_y**2)
     black = energy <= (zero + rounding if pair.exact[0] else zero)
-    return (_ratio(product2 + pair.c1, energy, black) * cs).masked_fill(black, 1.0), cs
+    return (_ratio(product2 + pair.c1, energy, black) * cs).masked_fill(black, 1.0), cs, loses_digits
+
+
+def _clamp_at_zero(value, rounding):
+    """max(value, 0), with a gradient unless the value is negative by more than rounding."""
+    here = value.detach()
+    return _put(value, here.clamp(min=0)).masked_fill(here < -rounding, 0.0)
 
 
 def _ratio(numerator, denominator, is_zero):
@@ -236,3 +276,82 @@ class _Gaussian(torch.autograd.Function):
     @staticmethod
     def vmap(info, dims, x, taps):  # the rule that PyTorch would generate takes each tap for an argument
         return _gaussian(x.movedim(dims[0], 0), taps), 0
+
+
+class _Variances(torch.autograd.Function):
+    """The variances of s = x + y and d = x - y in every window, at least 0, from the images and their windowed means.
+
+    And E[s^2] + E[d^2], which has no derivative. The derivative to s is Σ_w 2 g b_w (s_i - μ_w) over the windows w that
+    hold pixel i. It is a difference of two sums that cancel in flat areas. What rounding leaves there in float32 can be
+    larger than the gradient at edges, as in two-level graphics: then the sums are float64.
+    """
+
+    @staticmethod
+    def forward(x, y, mu_x, mu_y, taps):
+        s, d, mu_s, mu_d = x + y, x - y, mu_x + mu_y, mu_x - mu_y
+        squares_s, squares_d = _gaussian(s * s, taps), _gaussian(d * d, taps)
+        squares = squares_s + squares_d
+        var_s, var_d = squares_s - mu_s * mu_s, squares_d - mu_d * mu_d
+        # The compiler may differentiate this: rounding below zero cuts off no gradient.
+        return _put(var_s, var_s.detach().clamp(min=0)), _put(var_d, var_d.detach().clamp(min=0)), squares
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        *tensors, ctx.taps = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.mark_non_differentiable(output[2])
+
+    @staticmethod
+    def backward(ctx, b_s, b_d, _):
+        inputs, needed = (*ctx.saved_tensors, ctx.taps), ctx.needs_input_grad[:2]
+        narrow = b_s.dtype == torch.float32
+        if narrow and b_s.device.type != "mps":
+            # Only on a CPU can the values decide: elsewhere a look at them would make the device wait.
+            if b_s.device.type == "cpu" and _dispatch.at_once():
+                gradients = _gradients_of_variances(b_s, b_d, *inputs, needed)
+                if _accurate(gradients, b_s, b_d, *inputs[2:4]):
+                    return *gradients, None, None, None
+            b_s, b_d = b_s.double(), b_d.double()
+        gradients = _gradients_of_variances(b_s, b_d, *inputs, needed)
+        if narrow:
+            gradients = [each if each is None else each.float() for each in gradients]
+        return *gradients, None, None, None
+
+    @staticmethod
+    def tangent(ctx, of_x, of_y, of_mu_x, of_mu_y, _):
+        x, y, mu_x, mu_y = ctx.saved_tensors
+        return (
+            2 * (_gaussian((x + y) * (of_x + of_y), ctx.taps) - (mu_x + mu_y) * (of_mu_x + of_mu_y)),
+            2 * (_gaussian((x - y) * (of_x - of_y), ctx.taps) - (mu_x - mu_y) * (of_mu_x - of_mu_y)),
+            None,
+        )
+
+    @staticmethod
+    def vmap(info, dims, *inputs):
+        *tensors, taps = inputs
+        tensors = [
+            tensor.unsqueeze(0).expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip(tensors, dims, strict=False)
+        ]
+        return _dispatch.apply(_Variances, *tensors, taps), (0, 0, 0)
+
+
+def _gradients_of_variances(b_s, b_d, x, y, mu_x, mu_y, taps, needed):
+    """The gradients to x and to y, None where not needed, in the dtype of b_s and b_d."""
+    through_s, through_d = b_s * (mu_x + mu_y), b_d * (mu_x - mu_y)
+
+    def back(values):
+        return _gaussian(F.pad(values, (len(taps) - 1,) * 4), taps)
+
+    of_s, of_d = (x + y) * back(b_s), (x - y) * back(b_d)
+    to_x = 2 * (of_s + of_d - back(through_s + through_d)) if needed[0] else None
+    to_y = 2 * (of_s - of_d - back(through_s - through_d)) if needed[1] else None
+    return [to_x, to_y]
+
+
+def _accurate(gradients, b_s, b_d, mu_x, mu_y):
+    """Whether what float32 may have lost in the sums is little beside the gradients."""
+    sums = torch.maximum((b_s * (mu_x + mu_y)).abs().amax(), (b_d * (mu_x - mu_y)).abs().amax())
+    size = max(float(each.detach().abs().amax()) for each in gradients if each is not None)
+    return 4 * 2.0**-24 * float(sums.detach()) <= _GRADIENT_ERROR * size

@@ -265,3 +265,70 @@ def assert_compiled(compiled, index, sizes, pair):
         (ours,) = torch.autograd.grad(value := compiled(b := x.clone().requires_grad_(), y), b)
         torch.testing.assert_close(value, index(x, y), rtol=0, atol=1e-6, check_device=False)
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def gradients_of(x, y, normalize, **options):
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    value = msssim.msssim(x, y, weights=(1.0,), normalize=normalize, backend="torch", **options)
+    return torch.autograd.grad(value, (x, y))
+
+
+def black_beside_white():
+    x, y = torch.zeros(1, 1, 22, 40, dtype=torch.float64), torch.full((1, 1, 22, 40), 0.05, dtype=torch.float64)
+    x[..., 20:] = 1
+    y[..., ::2] = 0.1
+    return x, y
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("scale", [1, 255, 3])
+def test_covariance_keeps_the_gradient_of_products_that_are_zero(dtype, scale):
+    """No product is negative, so that "covariance" is as no normalization."""
+    x, y = black_beside_white()
+    x, y = (x * scale).to(dtype), (y * scale).to(dtype)
+    found = gradients_of(x, y, "covariance", data_range=float(scale))
+    expected = gradients_of(x.double(), y.double(), None, data_range=float(scale))
+    budget = 1e-9 if dtype == torch.float64 else 5e-5
+    for got, want in zip(found, expected, strict=True):
+        assert (got - want).abs().max() <= budget * want.abs().max()
+
+
+@pytest.mark.parametrize("scale", [1, 255, 3])
+def test_a_small_negative_covariance_has_no_gradient(scale):
+    """2 cov / data_range^2 is about -1e-7 in every window: negative, and far beyond rounding in float64."""
+    noise = torch.rand(1, 1, 11, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = scale * (0.5 + 5e-4 * noise), scale * (0.5 - 5e-4 * noise)
+    x.requires_grad_()
+    scales = msssim.msssim(
+        x, y, weights=(1.0,), normalize="covariance", data_range=float(scale), backend="torch", K1=0.0
+    )
+    (gradient,) = torch.autograd.grad(scales, x)
+    # cs = C2 / (var_x + var_y + C2), and l is constant to 1e-6: written down with the covariance left out.
+    x2 = x.detach().requires_grad_()
+    window = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / 4.5)
+    window = window[:, None] * window
+    window /= window.sum()
+    mean_x, mean_y = (x2 * window).sum(), (y * window).sum()
+    variances = ((x2 - mean_x) ** 2 * window).sum() + ((y - mean_y) ** 2 * window).sum()
+    c2 = (0.03 * scale) ** 2
+    value = 2 * mean_x * mean_y / (mean_x**2 + mean_y**2) * c2 / (variances + c2)
+    (expected,) = torch.autograd.grad(value, x2)
+    assert (gradient - expected).abs().max() <= 1e-8 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("levels_x", "levels_y"), [((21, 24), (225, 237)), ((6, 56), (0, 136)), ((0, 255), (108, 255))]
+)
+@pytest.mark.parametrize("normalize", [None, "covariance"])
+@pytest.mark.parametrize("edge", [1, 13, 26])
+def test_float32_gradients_on_two_level_graphics(levels_x, levels_y, normalize, edge):
+    def graphic(levels):
+        image = torch.full((1, 1, 40, 27), float(levels[0]), dtype=torch.float64)
+        image[..., edge:] = levels[1]
+        return image
+
+    x, y = graphic(levels_x), graphic(levels_y)
+    found = gradients_of(x.float(), y.float(), normalize, data_range=255.0)
+    expected = gradients_of(x, y, normalize, data_range=255.0)
+    for got, want in zip(found, expected, strict=True):
+        assert (got - want).abs().max() <= 5e-5 * want.abs().max()

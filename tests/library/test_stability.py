@@ -306,3 +306,47 @@ def test_what_is_not_finite_gives_nan(bad, dtype, backend):
                 options = dict(normalize=normalize, method=method, weights=(0.5, 0.5), reduction="none")
                 values.append(msssim.msssim(a, b, backend=backend, **options, **constants))
             assert all(value[0].isfinite() and value[1].isnan() for value in values)
+
+
+def test_maps_and_values_are_at_most_one():
+    """As people meet it: kornelski/dssim#2. The square root of 1 - map is NaN where the map is above 1."""
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.rand(2000, 1, 1, 1, generator=generator)
+    x = levels.expand(2000, 1, 11, 11).clone()
+    x[1000:] += 0.1 * torch.rand(1000, 1, 11, 11, generator=generator)
+    x[0] = 0.6
+    y = (x + 1e-7).requires_grad_()
+    value, index_map = msssim.ssim(x, y, reduction="none", full=True, backend="torch")
+    assert value.max() <= 1 and index_map.max() <= 1
+    distance = (1 - index_map).sqrt()
+    assert distance.isfinite().all()
+    (gradient,) = torch.autograd.grad(value.sum(), y)
+    exact = y.detach().double().requires_grad_()
+    expected = msssim.ssim(x.double(), exact, reduction="none", backend="torch").sum()
+    (expected,) = torch.autograd.grad(expected, exact)
+    assert (gradient - expected).abs().max() <= 1e-5  # kept, and no larger than rounding of y makes it
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("weights", [(0.1,) * 3, (0.7, 0.1, 0.2), (0.0448, 0.2856, 0.3001)])
+def test_shares_that_round_above_one_give_a_value_of_at_most_one(weights, dtype):
+    x = torch.rand(1, 1, 44, 44, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    for method in ("product", "wtd_sum"):
+        value = msssim.msssim(x, x, weights=weights, method=method, normalize="simple", backend="torch")
+        assert value.item() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_largest_weights_give_finite_gradients(dtype):
+    noise = torch.rand(2, 1, 24, 24, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    for normalize, method in MODES:
+        for x, y in ((noise[:1], noise[1:]), (noise[:1], noise[:1] * (1 - 1e-3)), (noise[:1], -noise[:1])):
+            for weights in ((1e10, 1e10), (1e10, 1e-10)):
+                options = {"weights": weights, "normalize": normalize, "method": method, "backend": "torch"}
+                assert_finite(x, y, 0, msssim.msssim, **options)
+
+
+def test_larger_weights_are_refused():
+    x = torch.zeros(1, 1, 24, 24)
+    with pytest.raises(ValueError, match=r"^weights: .* at most 1e\+10, \(1e\+38, 1\.0\) came"):
+        msssim.msssim(x, x, weights=(1e38, 1.0))

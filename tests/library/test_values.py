@@ -95,10 +95,7 @@ def signed(pair):
     return 0.5 * x + 0.5 * light, 0.5 * y - 0.5 * light.roll(20)
 
 
-@pytest.mark.parametrize(
-    "normalize",
-    [None, "relu", "simple", pytest.param("covariance", marks=pytest.mark.xfail(reason="its tolerance is too wide"))],
-)
+@pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
 @pytest.mark.parametrize("method", ["product", "wtd_sum"])
 def test_both_gradients(normalize, method, pair, naive_msssim, backend):
     """The derivative of the second implementation, by autograd, to each image."""
