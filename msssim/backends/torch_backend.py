@@ -14,16 +14,16 @@ from ..window import FARTHEST, dtype_of_computation, is_zero
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
-# An image whose largest value is beyond 2^40 data_range is scaled down to 2^20, lest its squares overflow.
+# An image whose largest value is beyond 2^40 data_range is scaled down to 2^20, since its squares would overflow.
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
 _ROUNDING = 16
 # A gradient is the difference of two sums. Rounding them to float32 may cost this part of the largest entry.
 _GRADIENT_ERROR = 2e-5
-# How many times the denominator of cs E[s²] + E[d²] about the constants of the planes may be: rounding of the variance
-# grows with it. In natural images these errors average out. In graphics many windows are alike, or flat without a
-# gradient, and the error of a single window stands out.
-_LOST, _LOST_IF_FLAT = 100.0, 4.0
+# Rounding of a variance grows with E[s²] + E[d²] about the constants of the planes. In natural images these errors
+# average out. In graphics, much of which is exactly flat and has no gradient, the error of a single window stands out:
+# where this part of the windows is flat, and the squares of one are so many times the denominator of cs.
+_FLAT_PART, _LOST = 0.02, 4.0
 
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
@@ -76,14 +76,16 @@ def ssim_map(img1, img2, *, taps, c1, c2, unit):
 def _wide_where_needed(compute, img1, img2):
     """All results of compute(dtype), which yields (result, loses_digits); in float64 where gradients would suffer.
 
-    loses_digits() is a look at values, which only eager mode on a CPU has without a wait or a graph break.
+    loses_digits() is a look at values, which only eager mode has without a graph break. On a CPU float64 is taken where
+    nobody can look; on other devices, where it may be slow and a look waits, `_Variances` has it for its sums alone.
     """
     dtype = dtype_of_computation(img1.dtype)
     gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
-    may_look = gradient and dtype == torch.float32 and img1.device.type == "cpu" and _dispatch.at_once()
+    if not gradient or dtype != torch.float32 or img1.device.type != "cpu":
+        return [result for result, _ in compute(dtype)]
     results = []
-    for result, loses_digits in compute(dtype):
-        if may_look and loses_digits():
+    for result, loses_digits in compute(dtype if _dispatch.at_once() else torch.float64):
+        if _dispatch.at_once() and loses_digits():
             return [result for result, _ in compute(torch.float64)]
         results.append(result)
     return results
@@ -138,19 +140,23 @@ def _similarity(pair, taps, rectify, luminance):
     """
     zero, eps = _ZERO[pair.x.dtype], _ROUNDING * torch.finfo(pair.x.dtype).eps
     mu_x, mu_y = _gaussian(pair.x, taps), _gaussian(pair.y, taps)
-    var_s, var_d, squares = _dispatch.apply(_Variances, pair.x, pair.y, mu_x, mu_y, taps)
+    var_s, var_d, squares = _variances(pair.x, pair.y, mu_x, mu_y, taps)
     squares = squares.detach()
-    covariance4 = var_s - var_d
-    if rectify:
-        covariance4 = _clamp_at_zero(covariance4, eps / 4 * squares)
-    denominator = var_s + var_d + 2 * pair.c2
+    both_vars = var_s + var_d
+    denominator = both_vars + 2 * pair.c2
     no_contrast = denominator <= (zero + eps * squares if pair.exact[1] else zero)
-    cs = _ratio(covariance4 + 2 * pair.c2, denominator, no_contrast)
+    covariance4, lacking = (var_s - var_d).detach(), 2 * var_d
+    if rectify:
+        lacking = torch.where(covariance4 < -eps / 4 * squares, both_vars, lacking)
+        covariance4 = covariance4.clamp(min=0)
+    # The value as defined. The derivatives are those of 1 - lacking / denominator, the same number: in it nothing
+    # cancels where cs is near 1.
+    value = _ratio(covariance4 + 2 * pair.c2.detach(), denominator.detach(), no_contrast)
+    cs = _put(1 - (lacking / denominator.masked_fill(no_contrast, 1.0)).masked_fill(no_contrast, 0.0), value)
 
     def loses_digits():
-        ratio = squares / denominator.detach()
-        has_flat_areas = (denominator.detach() == 2 * pair.c2).any()
-        return bool((ratio > torch.where(has_flat_areas, _LOST_IF_FLAT, _LOST)).any())
+        flat = (denominator.detach() == 2 * pair.c2).float().mean()
+        return bool(flat > _FLAT_PART) and bool((squares > _LOST * denominator.detach()).any())
 
     if not luminance:
         return None, cs, loses_digits
@@ -278,6 +284,13 @@ class _Gaussian(torch.autograd.Function):
         return _gaussian(x.movedim(dims[0], 0), taps), 0
 
 
+def _variances(x, y, mu_x, mu_y, taps):
+    """What `_Variances` gives; in forward mode by PyTorch's own derivatives, which may be nested."""
+    if not torch.compiler.is_compiling() and _dispatch.forward_mode():
+        return _Variances.forward(x, y, mu_x, mu_y, taps)
+    return _dispatch.apply(_Variances, x, y, mu_x, mu_y, taps)
+
+
 class _Variances(torch.autograd.Function):
     """The variances of s = x + y and d = x - y in every window, at least 0, from the images and their windowed means.
 
@@ -299,7 +312,6 @@ class _Variances(torch.autograd.Function):
     def setup_context(ctx, inputs, output):
         *tensors, ctx.taps = inputs
         ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
         ctx.mark_non_differentiable(output[2])
 
     @staticmethod
@@ -319,22 +331,13 @@ class _Variances(torch.autograd.Function):
         return *gradients, None, None, None
 
     @staticmethod
-    def tangent(ctx, of_x, of_y, of_mu_x, of_mu_y, _):
-        x, y, mu_x, mu_y = ctx.saved_tensors
-        return (
-            2 * (_gaussian((x + y) * (of_x + of_y), ctx.taps) - (mu_x + mu_y) * (of_mu_x + of_mu_y)),
-            2 * (_gaussian((x - y) * (of_x - of_y), ctx.taps) - (mu_x - mu_y) * (of_mu_x - of_mu_y)),
-            None,
-        )
-
-    @staticmethod
     def vmap(info, dims, *inputs):
         *tensors, taps = inputs
         tensors = [
             tensor.unsqueeze(0).expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
             for tensor, dim in zip(tensors, dims, strict=False)
         ]
-        return _dispatch.apply(_Variances, *tensors, taps), (0, 0, 0)
+        return _variances(*tensors, taps), (0, 0, 0)
 
 
 def _gradients_of_variances(b_s, b_d, x, y, mu_x, mu_y, taps, needed):

@@ -72,7 +72,7 @@ def test_what_a_compiler_sees_first_tells_nothing_wrong_of_the_backend(pair, tra
     auto = _index("auto")
     compiled = torch.compile(lambda x, y: transform(auto)(x, y), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, y), transform(fused)(x, y), rtol=1e-4, atol=1e-8)
-    assert backends.choose("auto", x, 11) is backends.operator
+    assert backends.choose("auto", x, 11) is backends.ops
     assert not [record for record in caplog.records if record.name.startswith("msssim")]
 
 

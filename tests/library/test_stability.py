@@ -348,5 +348,5 @@ def test_the_largest_weights_give_finite_gradients(dtype):
 
 def test_larger_weights_are_refused():
     x = torch.zeros(1, 1, 24, 24)
-    with pytest.raises(ValueError, match=r"^weights: .* at most 1e\+10, \(1e\+38, 1\.0\) came"):
+    with pytest.raises(ValueError, match=r"^weights must be .* at most 1e\+10, got \(1e\+38, 1\.0\)"):
         msssim.msssim(x, x, weights=(1e38, 1.0))
