@@ -32,21 +32,26 @@ FAULTS = (
         '"covariance" keeps a negative product of the means',
     ),
     Fault(
-        "plain-covariance-not-clamped", _TORCH, "        covariance4 = _clamp_at_zero(", "        _clamp_at_zero(",
+        "plain-covariance-not-clamped", _TORCH, "covariance4.clamp(min=0)", "covariance4",
         _METHODS, '"covariance" keeps the value of a negative covariance',
     ),
     Fault(
-        "plain-covariance-keeps-gradient", _TORCH, ".masked_fill(here < -rounding, 0.0)", "",
+        "plain-covariance-keeps-gradient", _TORCH,
+        "torch.where(covariance4 < -eps / 4 * squares, both_vars, lacking)", "lacking",
         ("tests/library/test_gradients.py::test_derivatives_at_windows_that_are_anti_correlated",),
         "a negative covariance that counts as zero has a gradient",
     ),
     Fault(
-        "plain-tolerance-ten-times", _TORCH, "eps / 4 * squares", "2e-5",
+        "plain-means-keep-gradient", _TORCH, ".masked_fill(here < -rounding, 0.0)", "", _BOTH,
+        "a negative product of the means that counts as zero has a gradient",
+    ),
+    Fault(
+        "plain-tolerance-ten-times", _TORCH, "covariance4 < -eps / 4 * squares", "covariance4 < -2e-5",
         _BOTH,
         "a covariance that is plainly negative keeps its gradient",
     ),
     Fault(
-        "plain-covariance-halved", _TORCH, "covariance4 = var_s - var_d", "covariance4 = (var_s - var_d) / 2",
+        "plain-covariance-halved", _TORCH, "(var_s - var_d).detach()", "(var_s - var_d).detach() / 2",
         _SSIM, "2 σxy for 4 σxy",
     ),
     Fault(
@@ -67,8 +72,8 @@ FAULTS = (
         (*_FLAT, *_NASTY), "rounding may make a variance negative",
     ),
     Fault(
-        "plain-c2-in-the-numerator", _TORCH, "_ratio(covariance4 + 2 * pair.c2,",
-        "_ratio(covariance4 + 2.002 * pair.c2,",
+        "plain-c2-in-the-numerator", _TORCH, "_ratio(covariance4 + 2 * pair.c2.detach(),",
+        "_ratio(covariance4 + 2.002 * pair.c2.detach(),",
         _SSIM, "C2 is 0.1 % larger above the line of cs",
     ),
     Fault(
