@@ -16,16 +16,17 @@ import torch
 from ... import window
 from . import pooling as pool_kernel
 from .backward import spread
-from .blocks import ROWS
+from .blocks import MEASURES, ROWS
 from .preparing import prepare
 from .simd import BYTES
-from .sweep import SCALES, SUSPECT, sweep
+from .sweep import EXTREME, SCALES, SUSPECT, sweep
 from .threads import on_threads
 
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
 _USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
 _EXTREME, _TAMED = 2.0**28, 2.0**20  # a plane whose peak is beyond the one is scaled to about the other
 _ROUNDING = 16  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
+_AT_ONCE = 1 << 21  # pixels that are computed again in float64 at a time, or a plane
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
 
 # The element types as the kernels see them: NumPy has no bfloat16, and float16 is handed over as its bits as well.
@@ -63,7 +64,10 @@ def means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, need1, 
 
 
 def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
-    """The terms; the gradients, as many as there are in `kept`, are written there."""
+    """The terms; the gradients, as many as there are in `kept`, are written there.
+
+    Planes that float32 cannot do within the error budgets, or at all, are computed again in float64.
+    """
     batch, channels, height, width = img1.shape
     planes = batch * channels
     plan = _plan(planes, height, width, levels, len(taps) - 1, bool(kept))
@@ -71,13 +75,28 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     images = img1.resolve_neg(), img2.resolve_neg()
     state = _sweep(images, means, kept, plan, problem)
-    if state[SUSPECT]:
+    if not state[SUSPECT]:
+        return means
+    inaccurate = state[SCALES + planes * levels :] != 0
+    if state[SUSPECT] & EXTREME:
         peak = torch.maximum(*(_peak(image) for image in images)).reshape(-1).double().numpy()
-        extreme = (peak > unit * _EXTREME) & np.isfinite(peak)
-        if extreme.any():
+        finite = np.isfinite(peak)
+        means.view(planes, levels)[torch.from_numpy(~finite)] = torch.nan
+        extreme = (peak > unit * _EXTREME) & finite
+        if problem.dtype == torch.float32:
+            inaccurate = (inaccurate | extreme) & finite
+        elif extreme.any():
             tamed = np.ldexp(_TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
             scales = _scales(np.where(extreme, tamed, 1 / unit), c1, c2, unit, problem.dtype, rectify)
             _sweep(images, means, kept, plan, problem._replace(scales=scales, careful=True))
+    chosen = torch.from_numpy(np.flatnonzero(inaccurate))
+    for some in chosen.split(max(1, _AT_ONCE // (height * width))) if len(chosen) else ():
+        index = some // channels, some % channels
+        wide = [image.detach()[index].unsqueeze(1).double() for image in images]
+        wide_kept = [_empty((len(some), 1, plan.pixels), torch.float64) for _ in kept]
+        means[index] = _means(*wide, taps, c1, c2, unit, levels, rectify, wide_kept).squeeze(1)
+        for each, wide_each in zip(kept, wide_kept, strict=True):
+            each[index] = wide_each.squeeze(1).to(each.dtype)
     return means
 
 
@@ -135,7 +154,7 @@ def _sweep(images, means, kept, plan, problem):
          *goals, *(0,) * (2 - len(goals)), plan.pixels, x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride()),
         np.int64,
     )  # fmt: skip
-    state, sums = np.zeros(SCALES + planes * levels, np.int64), np.empty((2, planes, levels, plan.slots))
+    state, sums = np.zeros(SCALES + planes * (levels + 1), np.int64), np.empty((MEASURES + 2, planes, levels, plan.slots))
     sides, careful = _SIDES[len(kept)], True if problem.careful else None
     arguments = (
         problem.source, problem.like, info, plan.shapes, plan.tasks, problem.scales, problem.taps, sides, careful,
@@ -229,11 +248,14 @@ def _scales(scale, c1, c2, unit, dtype, rectify):
     And what gradients are multiplied by that are to s or d.
     """
     eps = _ROUNDING * torch.finfo(dtype).eps
+    number = _LIKE[dtype].dtype.type
     table = np.empty((len(scale), 9))
     table[:, 0] = scale
     table[:, 1] = 2 * c1 * scale**2
     table[:, 2] = 2 * c2 * scale**2
-    table[:, 3:8] = eps, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype], eps**2 * (c1 == 0), eps * (c2 == 0)
+    table[:, 3:6] = eps, 0.0 if rectify else -np.inf, 2 * _ZERO[dtype]
+    # In working units a constant may be less than any number of the dtype: then rounding decides what is zero.
+    table[:, 6], table[:, 7] = eps**2 * (number(table[:, 1]) == 0), eps * (number(table[:, 2]) == 0)
     table[:, 8] = 2 * window.gradient_scale(unit) * scale
     return table
 

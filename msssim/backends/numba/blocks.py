@@ -24,6 +24,10 @@ from numba.extending import overload
 from .simd import inlined, vectorised
 
 ROWS, ACROSS, PART = 16, 64, 16
+TOTAL, LARGEST, FLAT, RATIO, MEASURES = range(5)
+"""What is known of the rows of a block, ROWS numbers each: the sum of the map, the largest denominator, the sum of
+E[s²] + E[d²] over flat windows and the largest ratio of E[s²] + E[d²] to the denominator of cs (only with gradients)."""
+
 BROAD = 16  # how often a weight stands in the table, side by side: no less than a vector holds
 
 
@@ -153,7 +157,7 @@ def _similarity(luminance, sides, careful):
         for k in code.each(ROWS // code.lanes):
             row = code.times(k, code.lanes)
             there = code.counted(row) < code.number(rows)
-            total, largest = code.variable(0), code.variable(0)
+            total, largest, flat, ratio = (code.variable(0) for _ in range(4))
             for part in code.each(parts):
                 start = code.times(part, PART)
                 for m in code.each(4):
@@ -166,30 +170,38 @@ def _similarity(luminance, sides, careful):
                 for column in code.each(code.least(end, code.times(part, PART, PART)), code.most(first, start)):
                     source = code.address(means, code.times(code.minus(column, start), code.lanes))
                     moments = [code.load(source, m * PART * code.lanes) for m in range(4)]
-                    value, size, found = find(code, moments, numbers, luminance, sides, there)
+                    value, size, (flat_squares, lost), found = find(code, moments, numbers, luminance, sides, there)
                     total.set(total.get() + code.select(there, value, 0))
                     largest.set(code.select(size > largest.get(), size, largest.get()))
+                    flat.set(flat.get() + code.select(there, flat_squares, 0))
+                    if sides:
+                        ratio.set(code.select(lost > ratio.get(), lost, ratio.get()))
                     out = code.address(slopes, code.times(column, ROWS, code.plus(row, pad(taps) * ROWS)))
                     for m, slope in enumerate(found):
                         code.store(slope, out, m * slope_plane)
-            code.add_wide(total.get(), sums, row)
-            code.raise_to(largest.get(), sums, code.plus(row, ROWS))
+            code.add_wide(total.get(), sums, code.plus(row, TOTAL * ROWS))
+            code.raise_to(largest.get(), sums, code.plus(row, LARGEST * ROWS))
+            code.add_wide(flat.get(), sums, code.plus(row, FLAT * ROWS))
+            if sides:
+                code.raise_to(ratio.get(), sums, code.plus(row, RATIO * ROWS))
 
     return similarity
 
 
 def _parts_of_cs(code, moments, c2, floor, rounding):
-    """(numerator, denominator, whether the covariance is negative) of cs: 2 (σx² + σy²) = σs² + σd², ...
+    """(numerator, denominator, whether the covariance is negative, (squares, those of flat windows)) of cs.
 
-    A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
+    2 (σx² + σy²) = σs² + σd², ... A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
     moments that the variances are the differences of.
     """
     mean_s, mean_d, squares_s, squares_d = moments
     of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)
     of_s, of_d = (code.select(variance < 0, 0, variance) for variance in (of_s, of_d))
     difference = of_s - of_d
-    cut = difference < code.fma(-rounding, squares_s + squares_d, floor)
-    return code.select(difference < floor, floor, difference) + c2, of_s + of_d + c2, cut
+    squares, variances = squares_s + squares_d, of_s + of_d
+    cut = difference < code.fma(-rounding, squares, floor)
+    flat = code.select(variances < rounding * squares, squares, 0)
+    return code.select(difference < floor, floor, difference) + c2, variances + c2, cut, (squares, flat)
 
 
 def _parts_of_l(code, moments, shifts, c1, floor, rounding):
@@ -209,16 +221,16 @@ def _parts_of_l(code, moments, shifts, c1, floor, rounding):
 
 
 def _usual(code, moments, numbers, luminance, sides, there):
-    """(value, what might overflow, slopes) of cs, or of l cs, with a single division."""
+    """(value, what might overflow, (squares of flat windows, ratio), slopes) of cs, or of l cs, by one division."""
     c1, c2, rounding, floor, _, _, _, *shifts = numbers
-    numerator, size, cut = _parts_of_cs(code, moments, c2, floor, rounding)
+    numerator, size, cut, (squares, flat) = _parts_of_cs(code, moments, c2, floor, rounding)
     energy, light = None, None
     of_cs, denominator = numerator, size
     if luminance:
         of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor, rounding)
         numerator, size = numerator * of_l, size * energy
     if not sides:
-        return numerator / size, size, ()
+        return numerator / size, size, (flat, None), ()
     inverse = code.select(there, code.splat(1) / size, 0)
     value = numerator * inverse
     value = code.fma(code.fma(-value, size, numerator), inverse, value)  # 1 exactly where the two are equal
@@ -230,18 +242,22 @@ def _usual(code, moments, numbers, luminance, sides, there):
         light = ratio, code.select(dark, 0, cs * brightness), cs * brightness, means
     else:
         cs = value
-    return value, size, _slopes(code, moments, cs, inverse, cut, light, sides)
+    return value, size, (flat, squares * inverse), _slopes(code, moments, cs, inverse, cut, light, sides)
 
 
 def _careful(code, moments, numbers, luminance, sides, there):
-    """The same where denominators may be zero: cs is 1 then, and l cs is l, or 1 if that of l is zero."""
+    """The same where denominators may be zero: cs is 1 then, and l cs is l, or 1 if that of l is zero.
+
+    The squares times 0 make the value NaN where they overflow: then it is computed in another way.
+    """
     c1, c2, rounding, floor, zero, rounding1, rounding2, *shifts = numbers
-    numerator, denominator, cut = _parts_of_cs(code, moments, c2, floor, rounding)
+    numerator, denominator, cut, (squares, flat_squares) = _parts_of_cs(code, moments, c2, floor, rounding)
     size, light = denominator, None
-    flat = denominator <= zero + rounding2 * (moments[2] + moments[3])
+    flat = denominator <= zero + rounding2 * squares
     denominator = code.select(flat, 1, denominator)
     value = cs = code.select(flat, 1, numerator / denominator)
     inverse = code.select(there, code.select(flat, 0, code.splat(1) / denominator), 0)
+    lost = squares * inverse
     if luminance:
         of_l, energy, dark, means = _parts_of_l(code, moments, shifts, c1, floor, rounding)
         size = size * energy
@@ -251,7 +267,8 @@ def _careful(code, moments, numbers, luminance, sides, there):
         value = code.select(black, 1, ratio * cs)
         factor = code.select(there, code.select(black, 0, cs / energy), 0)
         light = code.select(black, 0, ratio), code.select(dark, 0, factor), factor, means
-    return value, size, _slopes(code, moments, cs, inverse, cut, light, sides) if sides else ()
+    slopes = _slopes(code, moments, cs, inverse, cut, light, sides) if sides else ()
+    return value + squares * 0, size, (flat_squares, lost), slopes
 
 
 def _slopes(code, moments, cs, inverse, cut, light, sides):

@@ -151,6 +151,17 @@ def origin(source, like, image, height, width, scale):
 
 
 @exact
+def repeats(tile, rows, columns, taps):
+    """How many of the pixels in some rows of a block equal their right neighbour in both images, and of how many."""
+    s, d = beyond(tile, pad(taps)), beyond(tile, pad(taps) + (ROWS + halo(taps)) * line(taps))
+    equal = 0
+    for row in (rows // 4, rows * 3 // 4):
+        for i in range(row * line(taps), row * line(taps) + columns - 1):
+            equal += (s[i] == s[i + 1]) & (d[i] == d[i + 1])
+    return equal, 2 * (columns - 1)
+
+
+@exact
 def _halve_partly(tile_s, tile_d, out_x, out_y, width, rows, columns, shift_x, shift_y, like, taps):
     """The means of 2 × 2 pixels, on an odd side of those that exist."""
     eighth = like.dtype.type(0.125)

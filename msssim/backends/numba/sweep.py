@@ -17,14 +17,24 @@ from numba import types
 from numba.extending import overload
 
 from . import blocks
-from .blocks import ACROSS, BROAD, PART, ROWS, halo, line, pad
-from .pixels import coarser, fetch, near_means, origin
+from .blocks import ACROSS, BROAD, FLAT, LARGEST, MEASURES, PART, RATIO, ROWS, TOTAL, halo, line, pad
+from .pixels import coarser, fetch, near_means, origin, repeats
 from .simd import beyond, compiled_for_keeps, count_up, exact, inlined, pointer, read
 from .threads import on_team
 
 NEXT, FINISHED, DONE, SUSPECT, SCALES = range(5)
-"""Of the state that threads share: the strip to take next, how many are finished, whether all sums are made and whether
-one of them looks like that of extreme pixels; then how many strips of each plane's scale are finished."""
+"""Of the state that threads share: the strip to take next, how many are finished, whether all sums are made and what is
+wrong with some of them (EXTREME, INACCURATE); then how many strips of each plane's scale are finished; then for each
+plane whether it is inaccurate."""
+
+EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; float32 may break the error budgets
+
+# In natural images rounding errors of windows average out. In graphics most windows are alike, and so are their errors,
+# which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
+_GRAPHICS = 0.5  # from this share of pixels that equal their neighbour in both images an image is graphics
+_RATIO_OF_GRAPHICS = 2.0  # the largest of these numbers in a window of graphics without harm to the gradient
+_RATIO_OF_ANY = 1000.0  # the same in natural images
+_FLAT_SQUARES = 4.0, 2.0  # their mean, 0 but in flat windows, without harm to the value; to the gradient
 
 _SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
 
@@ -163,8 +173,8 @@ def _strip(
     lines : (top, bottom) of the strip
     size : (height, width) of the plane
     targets : addresses of the next scale's x and y, and of the gradients to x and y of this scale
-    sums : a sum for each row of a block; where the largest denominators go; both again, for rows that another strip
-        counts
+    sums : the MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels equal
+        their neighbour, and of how many
     scale, unit : what pixels are multiplied by, and what the gradient is
     """
     missing_x, missing_y, origin_x, origin_y = origins
@@ -199,6 +209,10 @@ def _strip(
             end = 0
             if count > 0:
                 fetch(source, like, x_here, y_here, rows_in, count, scale, shift_x, shift_y, memory.tile, taps)
+                if own and like.itemsize == 4 and count > 1:
+                    equal, compared = repeats(memory.tile, rows, count, taps)
+                    sums[2 * MEASURES * ROWS] += equal
+                    sums[2 * MEASURES * ROWS + 1] += compared
                 if own and not last:
                     added = (shift_x + (missing_x - origin_x), shift_y + (missing_y - origin_y))
                     place = (p // 2) * ((width + 1) // 2) + at // 2
@@ -212,7 +226,7 @@ def _strip(
                     )  # fmt: skip
                     all_x, all_y = shift_x + missing_x, shift_y + missing_y
                     sizes = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
-                    counted = sums if own else beyond(sums, 2 * ROWS)
+                    counted = sums if own else beyond(sums, MEASURES * ROWS)
                     _map(
                         last, sides, careful,
                         (memory.table, memory.columns, memory.slopes, memory.scratch, counted),
@@ -234,28 +248,49 @@ def _strip(
 
 @inlined
 def _collect(values, n, level, slot, sums):
-    """The sum of a strip, and the largest denominator in it."""
-    total, largest = 0.0, 0.0
+    """The MEASURES of a strip, then how many of its pixels equal their neighbour, and of how many."""
+    total, largest, flat, ratio = 0.0, 0.0, 0.0, 0.0
     for k in range(ROWS):
-        total += values[k]
-        largest = max(largest, values[ROWS + k])
-    sums[0, n, level, slot], sums[1, n, level, slot] = total, largest
+        total += values[TOTAL * ROWS + k]
+        largest = max(largest, values[LARGEST * ROWS + k])
+        flat += values[FLAT * ROWS + k]
+        ratio = max(ratio, values[RATIO * ROWS + k])
+    sums[TOTAL, n, level, slot], sums[LARGEST, n, level, slot] = total, largest
+    sums[FLAT, n, level, slot], sums[RATIO, n, level, slot] = flat, ratio
+    for k in range(2):
+        sums[MEASURES + k, n, level, slot] = values[2 * MEASURES * ROWS + k]
 
 
 @inlined
-def _finish(sums, shapes, down, state, means):
-    """The means of all planes and scales, from the sums of the strips in their order."""
-    for n in range(sums.shape[1]):
-        for level in range(sums.shape[2]):
-            total = 0.0
+def _finish(like, sums, shapes, scales, sides, down, state, means):
+    """The means of all planes and scales, from the sums of the strips in their order, and which are not accurate."""
+    planes, levels = sums.shape[1], sums.shape[2]
+    for n in range(planes):
+        flat, ratio, share = 0.0, 0.0, 0.0
+        for level in range(levels):
+            total, squares, equal, compared = 0.0, 0.0, 0.0, 1.0
             for slot in range(shapes[level, 3]):
-                total += sums[0, n, level, slot]
-                if not sums[1, n, level, slot] < _SUSPICIOUS:
-                    state[SUSPECT] = 1
+                total += sums[TOTAL, n, level, slot]
+                squares += sums[FLAT, n, level, slot]
+                ratio = max(ratio, sums[RATIO, n, level, slot])
+                equal += sums[MEASURES, n, level, slot]
+                compared += sums[MEASURES + 1, n, level, slot]
+                if not sums[LARGEST, n, level, slot] < _SUSPICIOUS:
+                    state[SUSPECT] |= EXTREME
             if not np.isfinite(total):
-                state[SUSPECT] = 1
+                state[SUSPECT] |= EXTREME
             windows = (shapes[level, 0] - down) * (shapes[level, 1] - down)
-            means[n * sums.shape[2] + level] = total / windows
+            means[n * levels + level] = total / windows
+            flat, share = max(flat, squares / windows / scales[n, 2]), max(share, equal / compared)
+        if like.itemsize == 4:
+            if len(sides) > 0:
+                inaccurate = flat > _FLAT_SQUARES[1] or ratio > _RATIO_OF_ANY
+                inaccurate = inaccurate or (share > _GRAPHICS and ratio > _RATIO_OF_GRAPHICS)
+            else:
+                inaccurate = flat > _FLAT_SQUARES[0]
+            if inaccurate:
+                state[SUSPECT] |= INACCURATE
+                state[SCALES + planes * levels + n] = 1
 
 
 @exact
@@ -273,7 +308,7 @@ def _take_strips(source, like, info, shapes, tasks, scales, taps, sides, careful
     elements = 0
     for each in sizes:
         elements += each
-    store, sheet = np.empty(elements + 16, like.dtype), np.zeros(4 * ROWS)
+    store, sheet = np.empty(elements + 16, like.dtype), np.zeros(2 * MEASURES * ROWS + 2)
     values = pointer(np.int64(sheet.ctypes.data), sheet)
     memory = _parts(pointer((np.int64(store.ctypes.data) + 63) // 64 * 64, like), sizes)
     blocks.weigh(memory.table, taps)
@@ -316,7 +351,7 @@ def _take_strips(source, like, info, shapes, tasks, scales, taps, sides, careful
         _collect(values, n, level, slot, sums)
         count_up(state, SCALES + n * levels + level)
         if count_up(state, FINISHED) == tasks.shape[0] - 1:
-            _finish(sums, shapes, halo(taps), state, pointer(means, sums))
+            _finish(like, sums, shapes, scales, sides, halo(taps), state, pointer(means, sums))
             count_up(state, DONE)
     while np.int64(read(state, DONE)) == 0:
         yield_to_others()
