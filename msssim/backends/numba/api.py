@@ -154,7 +154,10 @@ def _sweep(images, means, kept, plan, problem):
          *goals, *(0,) * (2 - len(goals)), plan.pixels, x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride()),
         np.int64,
     )  # fmt: skip
-    state, sums = np.zeros(SCALES + planes * (levels + 1), np.int64), np.empty((MEASURES + 2, planes, levels, plan.slots))
+    state, sums = (
+        np.zeros(SCALES + planes * (levels + 1), np.int64),
+        np.empty((MEASURES + 2, planes, levels, plan.slots)),
+    )
     sides, careful = _SIDES[len(kept)], True if problem.careful else None
     arguments = (
         problem.source, problem.like, info, plan.shapes, plan.tasks, problem.scales, problem.taps, sides, careful,

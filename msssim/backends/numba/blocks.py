@@ -26,7 +26,7 @@ from .simd import inlined, vectorised
 ROWS, ACROSS, PART = 16, 64, 16
 TOTAL, LARGEST, FLAT, RATIO, MEASURES = range(5)
 """What is known of the rows of a block, ROWS numbers each: the sum of the map, the largest denominator, the sum of
-E[s²] + E[d²] over flat windows and the largest ratio of E[s²] + E[d²] to the denominator of cs (only with gradients)."""
+E[s²] + E[d²] over flat windows, the largest ratio of E[s²] + E[d²] to the denominator of cs (only with gradients)."""
 
 BROAD = 16  # how often a weight stands in the table, side by side: no less than a vector holds
 
@@ -191,8 +191,8 @@ def _similarity(luminance, sides, careful):
 def _parts_of_cs(code, moments, c2, floor, rounding):
     """(numerator, denominator, whether the covariance is negative, (squares, those of flat windows)) of cs.
 
-    2 (σx² + σy²) = σs² + σd², ... A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
-    moments that the variances are the differences of.
+    2 (σx² + σy²) = σs² + σd², ... A covariance that may be negative by rounding alone keeps its gradient. Rounding is
+    in proportion to the second moments that the variances are the differences of.
     """
     mean_s, mean_d, squares_s, squares_d = moments
     of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)

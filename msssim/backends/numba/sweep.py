@@ -173,8 +173,8 @@ def _strip(
     lines : (top, bottom) of the strip
     size : (height, width) of the plane
     targets : addresses of the next scale's x and y, and of the gradients to x and y of this scale
-    sums : the MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels equal
-        their neighbour, and of how many
+    sums : the MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels
+        equal their neighbour, and of how many
     scale, unit : what pixels are multiplied by, and what the gradient is
     """
     missing_x, missing_y, origin_x, origin_y = origins
