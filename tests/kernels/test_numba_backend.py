@@ -237,7 +237,7 @@ def test_no_gradient_work_unless_asked(monkeypatch, pair):
 
 def test_auto_takes_the_kernel_and_leaves_to_the_plain_backend_what_it_lacks(pair):
     image, _ = pair(1, 1, 64, 64, dtype=torch.float32)
-    assert backends.choose("auto", image, 11) is backends.operator
+    assert backends.choose("auto", image, 11) is backends.ops
     assert backends.choose("auto", image, 11, maps=True) is backends.torch_backend
     assert backends.choose("auto", image, 33) is backends.torch_backend
     assert backends.choose("auto", image.to(torch.int32), 11) is backends.torch_backend

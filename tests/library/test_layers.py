@@ -31,6 +31,7 @@ RANK = {
 # The optional package of a kernel is imported in the kernel's folder and nowhere else.
 OPTIONAL = {**dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba/"), "triton": "backends/triton/"}
 KERNELS = ("numba", "triton")
+SHARED_BY_BACKENDS = ("forking",)
 
 
 def imports(path):
@@ -71,8 +72,10 @@ def test_library_imports_torch_and_what_lies_below(path):
                 assert top in known, f"a backend knows numbers and dtypes alone, not {name}"
         else:  # from its own folder, or from backends/
             assert own == "backends" and level < len(inside.parts), f"imports {name} from above the package"
-            in_own_folder = level == len(inside.parts) - 2 if kernel else inside.stem != "torch_backend"
-            assert in_own_folder, f"a backend does not import its neighbour {name}"
+            if kernel and level == len(inside.parts) - 1:  # from backends/
+                assert top in SHARED_BY_BACKENDS, f"a backend does not import its neighbour {name}"
+            else:
+                assert inside.stem != "torch_backend", f"a backend does not import its neighbour {name}"
 
 
 def _at_home(home, path):

@@ -24,7 +24,8 @@ _POOL = ("tests/kernels/test_pool.py::test_as_the_plain_way_and_its_derivative",
 
 FAULTS = (
     Fault(
-        "numba-variance-of-d", _BLOCKS, "squares_s + squares_d, of_s + of_d", "squares_s + squares_d, of_s", _SSIM, "σd² is missing below the line of cs",
+        "numba-variance-of-d", _BLOCKS, "squares_s + squares_d, of_s + of_d", "squares_s + squares_d, of_s",
+        _SSIM, "σd² is missing below the line of cs",
     ),
     Fault(
         "numba-covariance-sign", _BLOCKS, "difference = of_s - of_d", "difference = of_s + of_d", _SSIM,
