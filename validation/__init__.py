@@ -1,10 +1,9 @@
 """Is the number right? ``python -m validation`` measures and writes a report.
 
-Read `__main__` for the questions that can be asked, `budgets` for what is promised, and `accuracy` for the first
-question, the library against every oracle: one file for each kind of measurement (`values`, `gradients`, `stability`
-and `dtypes`) yields `rows.Measurement`, `rows` makes the table with its verdicts of them, and `accuracy_sections` the
-sections of the report, with the figures of `plots` and `worst`. `section` says what a part of the report is made of,
-`report` writes it all, with `page` for HTML and `paper` for LaTeX, and `readme` the table in README.md.
+Read `__main__` for the questions that can be asked and `tolerances` for what is promised. `accuracy` holds the library
+against every oracle: each kind of measurement is a file (`values`, `gradients`, `stability`, `dtypes`) that yields
+`rows.Measurement`. `fuzz` does the same on random calls. `report` is what any report is made of, `harness` and
+`library` are what the questions share, and `emulated_gpu` runs the GPU kernels' machine code on a CPU.
 
 `peers` compares other implementations with Wang: `cases` has the images by kind, `measure` the measurements, and
 `tables` makes the section with the tables and the heat map.
