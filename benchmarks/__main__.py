@@ -5,6 +5,7 @@ python -m benchmarks --quick                  about a minute and a half; --full 
 python -m benchmarks --device cpu cuda        on several devices; unavailable devices are skipped
 python -m benchmarks --only "msssim forward+backward 1x3x512x512" memory --peers pytorch-msssim
 python -m benchmarks --compare OLD.json       show what got faster or slower than in an earlier run
+python -m benchmarks --render                 make the HTML, Markdown and LaTeX files of the stored results again
 """
 
 import argparse
@@ -31,10 +32,15 @@ except ModuleNotFoundError as error:
     sys.exit(f"python -m benchmarks: {error}: python -m pip install --group benchmarks")
 
 
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks and return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.render is not None:
+        return _render(options.render or sorted(RESULTS.glob("*/rows.json")))
     if options.threshold is not None and not (options.compare and options.threshold > 0):
         parser.error("--threshold must be > 0 and needs --compare")
     if options.peers and "none" in options.peers and len(options.peers) > 1:
@@ -101,8 +107,19 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=pathlib.Path, default=pathlib.Path("reports/benchmarks"),
         help="output folder (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--render", nargs="*", type=pathlib.Path, metavar="ROWS.json",
+        help="measure nothing; make the report and the plots from these files, beside them (default: all in "
+        f"{RESULTS.relative_to(RESULTS.parents[1])})",
+    )  # fmt: skip
     parser.set_defaults(preset="default")
     return parser
+
+
+def _render(paths: Sequence[pathlib.Path]) -> int:
+    for path in paths:
+        print(report.render(path))
+    return 0
 
 
 def _thread_counts(cores: int) -> list[int]:

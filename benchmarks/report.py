@@ -1,4 +1,4 @@
-"""The report: rows.json and rows.csv, and report.md and report.html from the sections made here."""
+"""The report: rows.json and rows.csv, and the files made from them."""
 
 import pathlib
 from collections.abc import Iterable
@@ -45,8 +45,19 @@ def write(folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceil
     """Write every file; return the path of report.html."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.save(folder, table, about, [each._asdict() for each in ceilings])
-    path: pathlib.Path = pages.write(folder, sections(table, ceilings), about, title=TITLE, sentence=headline(table))
-    return path
+    return _write_pages(folder, table, about, ceilings)
+
+
+def render(path: pathlib.Path) -> pathlib.Path:
+    """Make every other file from a rows.json, beside it; return the path of report.html."""
+    found = rows.load(path)
+    return _write_pages(path.parent, found.table, found.about, [Ceilings(**each) for each in found.ceilings])
+
+
+def _write_pages(
+    folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceilings: list[Ceilings]
+) -> pathlib.Path:
+    return pages.write(folder, sections(table, ceilings), about, title=TITLE, sentence=headline(table))
 
 
 def terminal(table: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ rows, after comment lines with the same information.
 
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -160,10 +160,25 @@ def check(table: pd.DataFrame) -> None:
 def save(folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceilings: list[dict[str, Any]]) -> None:
     """Write rows.json and rows.csv."""
     content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "rows": records(table)}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / "rows.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "rows.json").write_text(_json(content), encoding="utf-8")
     head = "".join(f"# {name}: {' '.join(str(text).split())}\n" for name, text in about.items())
     (folder / "rows.csv").write_text(head + table.to_csv(index=False), encoding="utf-8")
+
+
+def _json(content: dict[str, Any]) -> str:
+    """Return JSON with one row per line, without missing values, and with seven digits, so that files are small."""
+    found = [
+        {name: _rounded(value) for name, value in each.items() if value not in (None, "")} for each in content["rows"]
+    ]
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False, allow_nan=False) for each in found)
+    head = json.dumps({**content, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
+    return head.replace('"rows": []', f'"rows": [\n{lines}\n]') + "\n"
+
+
+def _rounded(value: str | float) -> str | float:
+    if isinstance(value, str):
+        return value
+    return int(value) if float(value).is_integer() else float(f"{value:.7g}")
 
 
 class Results(NamedTuple):
@@ -171,6 +186,7 @@ class Results(NamedTuple):
 
     table: pd.DataFrame
     about: dict[str, str]
+    ceilings: Sequence[dict[str, Any]] = ()
 
 
 def load(path: pathlib.Path) -> Results:
@@ -185,7 +201,7 @@ def load(path: pathlib.Path) -> Results:
             {_rename(name): _rename(value) if name == "kind" else value for name, value in each.items()}
             for each in found
         ]
-    return Results(frame(found), content["about"])
+    return Results(frame(found), content["about"], content.get("ceilings", ()))
 
 
 def _rename(name: str) -> str:

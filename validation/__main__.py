@@ -8,6 +8,7 @@ python -m validation --peers                  how far other implementations are 
 python -m validation --fuzz 1000 --seed 1     random calls, against long double; what fails is printed as a test
 python -m validation --subjective             agreement with subjective scores: LIVE, TID2013, CSIQ ...
 torchrun --nproc-per-node 8 -m validation --subjective kadid-10k
+python -m validation --render                 make the HTML, Markdown and LaTeX files of the stored reports again
 """
 
 import argparse
@@ -40,12 +41,17 @@ from .report.options import positive, writable
 QUESTIONS = {"oracles": accuracy, "peers": peers, "fuzz": fuzz, "subjective": subjective}
 
 
+REPORTS = pathlib.Path(__file__).parent / "reports"
+
+
 def main(arguments=None):
     """Run the validation and return the exit code: 0, or 1 when a budget is broken."""
     # Pairs whose index is NaN in the original are measured as such.
     warnings.filterwarnings("ignore", message="MS-SSIM is NaN")
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.render is not None:
+        return write.render_all(options.render or sorted(path.parent for path in REPORTS.glob("*/report.json")))
     if options.device not in SIMULATED:
         try:
             torch.empty(0, device=options.device)
@@ -128,6 +134,11 @@ def _parser():
     parser.add_argument(
         "--out", type=pathlib.Path,
         help=f"folder to write to (default: {_folder(['oracles'])}, {_folder(['peers'])} and so on)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--render", nargs="*", type=pathlib.Path, metavar="FOLDER",
+        help="measure nothing; make report.html, report.md and report.tex from the report.json of these folders "
+        f"(default: every folder in {REPORTS.relative_to(REPORTS.parents[1])})",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, help="only so many pairs of each dataset; the report says so")
     return parser

@@ -1,13 +1,14 @@
 """Result files: reading, comparing, the headline, and the table in README.md."""
 
+import json
 import pathlib
 import re
 
-import pandas as pd
 import pytest
 from benchmarking import CASE, make_implementation
 
 import benchmarks
+from benchmarks import __main__ as command
 from benchmarks import (
     checks,
     compare,
@@ -31,13 +32,28 @@ def test_unknown_schema_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/rows.json")), ids=lambda path: path.parent.name)
-def test_committed_results_can_be_read(path, tmp_path):
-    """They are of schema 1, which has other names for the column and the kind "implementation"."""
+def test_stored_results_can_be_read_and_rendered(path, tmp_path, capsys):
     results = rows.load(path)
     assert (results.table.kind == rows.IMPLEMENTATION).sum() > 5
     assert "the library's time" in report.headline(results.table)
-    rows.save(tmp_path, results.table, results.about, [])
-    pd.testing.assert_frame_equal(rows.load(tmp_path / "rows.json").table, results.table)
+    rows.save(tmp_path, results.table, results.about, list(results.ceilings))
+    copy = tmp_path / "rows.json"
+    assert copy.read_bytes() == path.read_bytes()
+    assert command.main(["--render", str(copy)]) == 0
+    page = tmp_path / "report.html"
+    assert capsys.readouterr().out.strip() == str(page)
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<svg") >= 3 and results.about["packages"] in html
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_schema_1_can_be_read(tmp_path):
+    """It has another name for the column and the kind "implementation"."""
+    path = tmp_path / "rows.json"
+    found = {"kind": "contestant", "contestant": "a", "device": "cpu", "verdict": rows.MISSING}
+    path.write_text(json.dumps({"schema": 1, "about": {}, "ceilings": [], "rows": [found]}))
+    (row,) = rows.load(path).table.itertuples()
+    assert row.kind == rows.IMPLEMENTATION and row.implementation == "a"
 
 
 def measured(**changes):

@@ -157,7 +157,7 @@ def test_run_covers_every_kind_of_image(report):
     assert list(deviations.columns) == ["peer", "index", *tables.KINDS]
     assert set(deviations.peer) == {"msssim, torch", "pytorch-msssim (original)", "scikit-image"}
     assert len(report.data["peers.csv"]) > 30 and len(report.data["peers_gradients.csv"]) > 10
-    summary = report.data["peers.json"]
+    summary = report.data["peers_summary.csv"]
     original = summary[(summary.peer == "pytorch-msssim (original)") & (summary.metric == "msssim")]
     assert original[original.kind == "odd"].deviation.max() > 1e-3
     assert original[original.dtype == "float64"].residual.max() < 1e-7

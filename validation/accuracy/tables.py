@@ -80,7 +80,7 @@ def made_of(table, datasets):
         tables = [_table(f"{section}. {SECTIONS[section]}", lines) for section, lines in found.items()]
         tables.insert(0, _overview(pd.concat(found.values())))
         parts.append(Section(name, title, text, tuple(tables), tuple(figures[name]), _verdict(part), headline(part)))
-    data = {"rows.csv": summary, "rows.json": summary, "pairs.csv": table}
+    data = {"rows.csv": summary, "pairs.csv": table}
     return [parts[0]._replace(data=data), *parts[1:]]
 
 

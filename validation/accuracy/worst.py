@@ -1,11 +1,6 @@
 """The pairs of images on which the library is furthest from the original, to be looked at."""
 
-import base64
-import io
-import re
-
 import torch
-from PIL import Image
 
 import msssim
 
@@ -40,7 +35,7 @@ def _figure(place, row, pairs):
         f" {section.number(row.error)} away from {row.section}; the budget is {section.number(row.budget_worst)}."
     )
     caption = f"Worst pair, number {place}. {found} {_CAPTION.format(side=_SIDE)}"
-    return section.Figure(name, caption, _recoded(plots.svg(_draw(pair), name)))
+    return section.Figure(name, caption, plots.svg(_draw(pair), name))
 
 
 def _draw(pair):
@@ -71,14 +66,3 @@ def _reduced(image):
     height, width = (side // factor * factor for side in image.shape[:2])
     blocks = image[:height, :width].reshape(height // factor, factor, width // factor, factor, *image.shape[2:])
     return blocks.mean((1, 3))
-
-
-def _recoded(svg):
-    """The images inside as WebP, which takes a tenth of the room of PNG."""
-
-    def webp(found):
-        image, text = Image.open(io.BytesIO(base64.b64decode(found[1]))), io.BytesIO()
-        image.save(text, "WEBP", quality=85)
-        return f"data:image/webp;base64,{base64.b64encode(text.getvalue()).decode()}"
-
-    return re.sub(r"data:image/png;base64,\s*([^\"]+)", webp, svg)

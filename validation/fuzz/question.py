@@ -148,5 +148,5 @@ def _section(
     verdict = BROKEN if found else PASS
     summary = f"{len(found)} of {total} over budget"
     caption = "Random calls by backend and dtype. How many were held to what, and how many are over budget."
-    data = {"fuzz.csv": table, "fuzz.json": table, "fuzz-failures.csv": over}
+    data = {"fuzz.csv": table, "fuzz-failures.csv": over}
     return Section("fuzz", "Random calls", text, (Table(caption, table),), (), verdict, summary, data)

@@ -60,7 +60,7 @@ def make_section(
     verdict, summary = _verdict([peer.name for peer in own], closest, gradients, len(unavailable))
     data = {
         "peers.csv": values,
-        "peers.json": _summary(values),
+        "peers_summary.csv": _summary(values),
         "peers_gradients.csv": gradients,
         "peers_sides.csv": sides,
     }

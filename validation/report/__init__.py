@@ -1,1 +1,1 @@
-"""What any report is made of: sections, figures, HTML, Markdown; knows no measurement."""
+"""Sections, tables, figures, and their HTML, Markdown and LaTeX files. Knows no measurement."""

@@ -1,4 +1,4 @@
-"""What the report was made on: the machine, the versions, the state of the sources."""
+"""How a report was made: the machine, the versions, the commit."""
 
 import datetime
 import importlib.metadata
@@ -16,8 +16,8 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-def describe(device):
-    """A dict of what to print at the top of a report, in order."""
+def describe(device: str) -> dict[str, str]:
+    """Return what a report says about the machine, in order."""
     found = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "CPU": f"{_cpu_model()}, {os.cpu_count()} cores",
@@ -33,7 +33,7 @@ def describe(device):
     return found
 
 
-def _cpu_model():
+def _cpu_model() -> str:
     try:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -43,24 +43,24 @@ def _cpu_model():
     return platform.processor() or platform.machine()
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _commit():
-    """The commit of these sources, with a mark when files differ from it, or None outside a repository."""
+def _commit() -> str | None:
+    """Return the commit of these sources, and whether files differ from it; None outside a repository."""
     root = pathlib.Path(__file__).parents[2]
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
-    return f"{head} and changes not committed" if changed else head
+    return f"{head} with uncommitted changes" if changed else head
 
 
-def _git(root, *args):
+def _git(root: pathlib.Path, *args: str) -> str:
     done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()

@@ -1,27 +1,29 @@
 """Types of command-line options."""
 
 import argparse
+import pathlib
 import tempfile
+from collections.abc import Callable
 
 
-def positive(text):
-    """A whole number of at least 1."""
+def positive(text: str) -> int:
+    """Convert a text to an integer >= 1."""
     return whole(1)(text)
 
 
-def whole(least):
-    """What takes a whole number of at least so much."""
+def whole(minimum: int) -> Callable[[str], int]:
+    """Return a function that converts a text to an integer >= `minimum`."""
 
-    def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a whole number, at least {least}, is wanted, {text} came")
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {minimum}, got {text}")
         return int(text)
 
     return number
 
 
-def writable(parser, folder):
-    """Make the folder that is to be written to; where it cannot be, say so before any work is done."""
+def writable(parser: argparse.ArgumentParser, folder: pathlib.Path) -> None:
+    """Make the output folder; if it cannot be written to, stop before anything is measured."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,94 +1,79 @@
-"""What a part of the validation hands to the report: a Section of text, tables and figures."""
+"""What a report is made of: sections of text, tables and figures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 PASS, BROKEN = "pass", "broken"
 _SIGN = {PASS: "✓", BROKEN: "✗"}
-_NOTHING = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+Format = str | Callable[[Any], str]
 
 
 class Table(NamedTuple):
-    """A table; its columns are named as they are shown.
-
-    The first sentence of the caption is the table's title. `formats` gives for a column a format such as ".4f", or a
-    function of the cell; the other columns are formatted by type, errors in two digits. Columns of `prose` wrap on the
-    page and are left out of report.tex. In a column named "verdict" each verdict gets its sign.
-    """
+    """A table; its columns have the names that the report shows."""
 
     caption: str
+    """The first sentence is the title of the table."""
     frame: pd.DataFrame
-    formats: Mapping = _NOTHING
-    prose: tuple = ()
+    formats: Mapping[str, Format] = _EMPTY
+    """By column, a format such as ".4f" or a function of the cell. Other columns are formatted by type."""
+    prose: Sequence[str] = ()
+    """Columns of text, which wrap on the page and are left out of report.tex."""
 
 
 class Figure(NamedTuple):
-    """A picture: an <svg> element (see `plots.svg`) or a data URI. `name` is that of its file, unique in the report."""
+    """A picture."""
 
     name: str
+    """The name of its file, without suffix; unique in the report."""
     caption: str
+    """The first sentence is the title of the figure."""
     image: str
+    """An <svg> element (see `plots.svg`), a data URI, or "" if the picture is not available."""
 
 
 class Section(NamedTuple):
-    """One part of the report, and what it comes to.
-
-    The first table sums the part up: the terminal prints it, and the report shows it before the figures. `text` has
-    paragraphs separated by blank lines, with code in backticks. `data` gives the frames to be written beside the
-    report, by file name, as CSV or JSON.
-    """
+    """One part of the report, and its outcome."""
 
     name: str
     title: str
     text: str
-    tables: tuple = ()
-    figures: tuple = ()
-    verdict: str = ""  # PASS, BROKEN, or nothing where nothing was promised
-    summary: str = ""  # one sentence
-    data: Mapping = _NOTHING
+    """Paragraphs separated by blank lines, with code in backticks."""
+    tables: Sequence[Table] = ()
+    """The first table is the summary: the terminal prints it, and the report shows it before the figures."""
+    figures: Sequence[Figure] = ()
+    verdict: str = ""
+    """PASS, BROKEN, or "" if there is no budget."""
+    summary: str = ""
+    """One sentence."""
+    data: Mapping[str, pd.DataFrame] = _EMPTY
+    """By file name, the frames to write beside the report as CSV."""
 
 
-def cells(table):
-    """The rows of a table as they are shown: one list of texts for each."""
+class Report(NamedTuple):
+    """A report: everything that its HTML, Markdown and LaTeX files show."""
+
+    title: str
+    headline: str
+    """The sentence at the top."""
+    about: Mapping[str, str]
+    """How the report was made: command, machine, versions."""
+    sections: Sequence[Section]
+
+
+def cells(table: Table) -> list[list[str]]:
+    """Return the rows of a table as text."""
     formats = {"verdict": signed, **table.formats}
     columns = [_column(table.frame[name], formats.get(name)) for name in table.frame.columns]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def signed(verdict):
-    """A verdict with its sign, to be told apart without colours."""
-    return f"{_SIGN.get(verdict, '·')} {verdict}" if verdict else ""
-
-
-def number(value):
-    """A short form: counts as they are, errors in two digits, nothing for nothing."""
-    if pd.isna(value):
-        return ""
-    if math.isinf(value):
-        return "not finite"
-    return f"{value:g}" if value == int(value) else f"{value:.1e}".replace(".0e", "e")
-
-
-def markdown_table(head, lines):
-    """A Markdown table of texts."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *escaped))
-
-
-def aligned(head, lines):
-    """A table of texts for the terminal."""
-    lines = [list(head), *lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-def _column(column, form):
+def _column(column: pd.Series, form: Format | None) -> list[str]:
     if form is None:
         form = number if pd.api.types.is_float_dtype(column) else str
     elif isinstance(form, str):
@@ -96,18 +81,58 @@ def _column(column, form):
     return ["" if pd.isna(cell) else form(cell) for cell in column]
 
 
-def records(frame):
-    """The rows as JSON takes them: None for NaN."""
+def signed(verdict: str) -> str:
+    """Return a verdict with a sign, so that it does not depend on colour."""
+    return f"{_SIGN.get(verdict, '·')} {verdict}" if verdict else ""
+
+
+def number(value: float) -> str:
+    """Format a number: counts in full, errors with two digits, NaN as an empty string."""
+    if pd.isna(value):
+        return ""
+    if math.isinf(value):
+        return "not finite"
+    return f"{value:g}" if value == int(value) else f"{value:.1e}".replace(".0e", "e")
+
+
+def is_numeric(column: pd.Series) -> bool:
+    """Return whether a column has numbers."""
+    return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def for_sorting(value: float) -> float:
+    """Round a number to the nine digits by which tables are sorted."""
+    return float(f"{float(value):.9g}")
+
+
+def markdown_table(head: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
+    """Return a Markdown table."""
+    head = list(head)
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *escaped))
+
+
+def aligned(head: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table for the terminal."""
+    texts = [list(head), *lines]
+    widths = [max(len(line[i]) for line in texts) for i in range(len(texts[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in texts
+    )
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows for JSON, with None for NaN."""
     return [
-        {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
 
 
-def between(text, begin, end, new):
-    """The text of a README with what stands between its two markers replaced."""
+def between(text: str, begin: str, end: str, new: str) -> str:
+    """Return a document with the text between two markers replaced."""
     before, found_begin, rest = text.partition(begin)
     _, found_end, after = rest.partition(end)
     if not found_begin or not found_end:
-        raise ValueError(f"README: the markers {begin} and {end} are wanted, each once and in this order")
+        raise ValueError(f"the document must have the markers {begin} and {end}, each once and in this order")
     return f"{before}{begin}\n{new}\n{end}{after}"

@@ -1,98 +1,115 @@
-"""The report, made of Sections: every file of it, and what the terminal prints."""
+"""Write every file of a report, and what the terminal prints."""
 
-import base64
 import itertools
-import json
-import math
 import pathlib
-import re
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from . import page, paper
-from .section import BROKEN, Table, aligned, cells, markdown_table, records, signed
+from . import page, paper, stored
+from .section import BROKEN, Figure, Report, Section, Table, aligned, cells, markdown_table, signed
 
 
 class Numbered(NamedTuple):
-    """A table or figure with its place among all those of the report: `title` is the caption's first sentence."""
+    """A table or figure with its number in the report."""
 
     id: str
     label: str
     title: str
+    """The first sentence of the caption."""
     rest: str
-    content: object
+    content: Any
 
 
-def write(folder, sections, about, title="Validation of msssim", sentence=None):
-    """Write report.html, .md and .tex, plots/ and the sections' data to the folder; return the path of report.html.
+class Part(NamedTuple):
+    """A section with its numbered tables and figures."""
 
-    `sentence` stands at the top; without it, whether every budget is kept.
+    section: Section
+    tables: list[Numbered]
+    figures: list[Numbered]
+
+
+def write(
+    folder: pathlib.Path,
+    sections: Sequence[Section],
+    about: Mapping[str, str],
+    title: str = "Validation of msssim",
+    sentence: str | None = None,
+) -> pathlib.Path:
+    """Write the report and the data of its sections to a folder; return the path of report.html.
+
+    `sentence` is the headline; by default it says whether every budget is met.
     """
-    sentence = sentence or headline(sections)
     folder = pathlib.Path(folder)
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in (item for section in sections for item in section.data.items()):
-        if name.endswith(".csv"):
-            frame.to_csv(folder / name, index=False)
-        else:
-            (folder / name).write_text(_json(frame), encoding="utf-8")
-    for figure in (figure for section in sections for figure in section.figures):
-        (folder / "plots" / _file(figure)).write_bytes(_bytes(figure))
-    parts = numbered(sections)
-    (folder / "report.md").write_text(_markdown(parts, about, title, sentence), encoding="utf-8")
-    told = parts, about, title, sentence, verdicts(sections)
-    (folder / "report.tex").write_text(paper.render(*told), encoding="utf-8")
+        frame.to_csv(folder / name, index=False)
+    report = Report(title, sentence or headline(sections), about, sections)
+    stored.save(folder, report)
+    return _write_documents(folder, report)
+
+
+def render(folder: pathlib.Path) -> pathlib.Path:
+    """Make report.html, report.md and report.tex of a folder again from report.json and plots/."""
+    return _write_documents(folder, stored.load(folder))
+
+
+def render_all(folders: Iterable[pathlib.Path]) -> int:
+    """Render several folders and print the paths of the pages; return the exit code."""
+    for folder in folders:
+        print(render(folder))
+    return 0
+
+
+def _write_documents(folder: pathlib.Path, report: Report) -> pathlib.Path:
+    parts, summary = numbered(report.sections), verdicts(report.sections)
+    (folder / "report.md").write_text(_markdown(report, parts, summary), encoding="utf-8")
+    (folder / "report.tex").write_text(paper.render(report.title, parts, summary), encoding="utf-8")
     path = folder / "report.html"
-    path.write_text(page.render(*told), encoding="utf-8")
+    path.write_text(page.render(report, parts, summary), encoding="utf-8")
     return path
 
 
-def _json(frame):
-    """The rows with every digit, which pandas' own to_json() cuts at the 15th after the point."""
-    return json.dumps(records(frame.replace([math.inf, -math.inf], math.nan)), indent=1, ensure_ascii=False)
-
-
-def terminal(sections):
-    """What came out: of each section the table that sums it up, and its sentence."""
+def terminal(sections: Sequence[Section]) -> str:
+    """Return what the terminal shows: the first table and the summary of each section."""
     parts = []
     for section in sections:
-        table = section.tables[:1]
-        lines = [aligned(one.frame.columns, cells(one)) for one in table]
+        lines = [aligned(table.frame.columns, cells(table)) for table in section.tables[:1]]
         parts.append("\n".join([section.title, *lines, f"{signed(section.verdict)} {section.summary}".strip()]))
     return "\n\n".join([*parts, headline(sections)])
 
 
-def broken(sections):
-    """Whether any section breaks a budget."""
+def broken(sections: Iterable[Section]) -> bool:
+    """Return whether a section breaks a budget."""
     return any(section.verdict == BROKEN for section in sections)
 
 
-def headline(sections):
-    """One sentence for the top of the report."""
+def headline(sections: Iterable[Section]) -> str:
+    """Return the sentence at the top of the report."""
     judged = [section for section in sections if section.verdict]
     wrong = [section.title for section in judged if section.verdict == BROKEN]
     if wrong:
         return f"Budgets are broken, see: {', '.join(wrong)}."
     if len(judged) > 1:
-        return f"Every budget is kept, in all {len(judged)} parts that have one."
-    return "Every budget is kept." if judged else "No part has a budget."
+        return f"Every budget is met, in all {len(judged)} sections with budgets."
+    return "Every budget is met." if judged else "No section has a budget."
 
 
-def verdicts(sections):
-    """The table at the top: what was asked and what came out."""
+def verdicts(sections: Iterable[Section]) -> Table:
+    """Return the table at the top: the verdict and summary of each section."""
     frame = pd.DataFrame(
         [(section.title, section.verdict or "no budget", section.summary) for section in sections],
-        columns=["part", "verdict", "what came out"],
+        columns=["section", "verdict", "result"],
     )
-    return Table("Summary of verdicts. What was asked, and what came out.", frame)
+    return Table("Summary of verdicts.", frame)
 
 
-def numbered(sections):
-    """(section, its Numbered tables, its Numbered figures) of each, counted through the report."""
+def numbered(sections: Iterable[Section]) -> list[Part]:
+    """Number the tables and figures throughout the report."""
     tables, figures = itertools.count(1), itertools.count(1)
     return [
-        (
+        Part(
             section,
             [_number("Table", next(tables), table) for table in section.tables],
             [_number("Figure", next(figures), figure) for figure in section.figures],
@@ -101,37 +118,29 @@ def numbered(sections):
     ]
 
 
-def _number(kind, count, content):
+def _number(kind: str, count: int, content: Table | Figure) -> Numbered:
     title, _, rest = content.caption.partition(". ")
     return Numbered(f"{kind.lower()}-{count}", f"{kind} {count}", title.rstrip("."), rest, content)
 
 
-def _file(figure):
-    kind = re.match(r"data:image/(\w+)", figure.image)
-    return f"{figure.name}.{kind[1] if kind else 'svg'}"
-
-
-def _bytes(figure):
-    if figure.image.startswith("data:"):
-        return base64.b64decode(figure.image.partition(",")[2])
-    return figure.image.encode()
-
-
-def _markdown(parts, about, title, sentence):
-    sections = [section for section, _, _ in parts]
-    blocks = [f"# {title}", sentence, _markdown_of(verdicts(sections))]
+def _markdown(report: Report, parts: Iterable[Part], summary: Table) -> str:
+    blocks = [f"# {report.title}", report.headline, _markdown_table(summary)]
     for section, tables, figures in parts:
         blocks += [f"## {section.title}", section.text]
-        pictures = [f"![{one.title}](plots/{_file(one.content)})\n\n{_caption(one)}" for one in figures]
-        written = [f"{_caption(one)}\n\n{_markdown_of(one.content)}" for one in tables]
-        blocks += [*written[:1], *pictures, *written[1:]]
-    blocks += ["## How it was made", markdown_table(("made", "by"), about.items())]
+        written = [f"{_caption(one)}\n\n{_markdown_table(one.content)}" for one in tables]
+        blocks += [*written[:1], *map(_markdown_picture, figures), *written[1:]]
+    blocks += ["## How it was made", markdown_table(("item", "value"), report.about.items())]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _caption(one):
+def _markdown_picture(one: Numbered) -> str:
+    image = f"![{one.title}](plots/{stored.file_name(one.content)})" if one.content.image else page.NO_PICTURE
+    return f"{image}\n\n{_caption(one)}"
+
+
+def _caption(one: Numbered) -> str:
     return f"**{one.label}. {one.title}.** {one.rest}".strip()
 
 
-def _markdown_of(table):
+def _markdown_table(table: Table) -> str:
     return markdown_table(list(table.frame.columns), cells(table))

@@ -83,7 +83,6 @@ def make_section(databases: Sequence[Database], resamples: int) -> Section:
     verdict = BROKEN if broken or len(problems) else PASS if budgeted else ""
     data = {
         "subjective.csv": agreement,
-        "subjective.json": agreement,
         "subjective-matlab.csv": deviations,
         "subjective-statistics.csv": reproduced,
         "subjective-pairs.csv": pairs[pairs[_COLUMNS].notna().any(axis=1)],
