@@ -1,11 +1,11 @@
-"""Write the speed table and picture of README.md from result files of one machine.
+"""Write the speed picture of README.md and the speed table of docs/speed.md from result files of one machine.
 
 python -m benchmarks.readme benchmarks/results/MACHINE/rows.json [MORE/rows.json ...]
 
-replaces the text between the lines ``<!-- speed: begin -->`` and ``<!-- speed: end -->``, and writes the picture beside
-the first result file, once for light and once for dark pages. The table has every float32 case that was timed with at
-least one peer, whether or not the library is faster. With several files, each peer is taken from the run in which its
-ratio to the library's time was lowest.
+replaces the text between the lines ``<!-- speed picture: begin -->`` and ``<!-- speed picture: end -->``, and between
+the same lines with ``speed table``. The picture is written beside the first result file, once for light and once for
+dark pages. The table has every float32 case that was timed with at least one peer, whether or not the library is
+faster. With several files, each peer is taken from the run in which its ratio to the library's time was lowest.
 """
 
 import argparse
@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from validation.report.plots import GRID, INK, svg
-from validation.report.section import between, markdown_table
+from validation.report.section import fill_regions, markdown_table
 
 from . import plots, rows, tables
 from .cases import FORWARD_BACKWARD
 from .implementations import OURS, PEER, UNDER_COMPILE
 
-BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+PICTURE, TABLE = "speed picture", "speed table"
+DOCUMENTS = (pathlib.Path("README.md"), pathlib.Path("docs/speed.md"))
+PICTURES = ("speed-light.svg", "speed-dark.svg")
 MAIN_PEER = "pytorch-msssim"  # the peer with its own column
 _DARK = {INK: "#e6edf3", GRID: "#343c46", "#0072b2": "#56b4e9", "#56b4e9": "#9ad4f5"}
 _KEYS = ["device", "metric", "mode", "batch", "channels", "height", "width"]
@@ -87,15 +89,13 @@ def _cell(row: Any) -> str:
     return f"{tables.milliseconds(row.seconds)} ({tables.ratio(row.ratio)}){mark}"
 
 
-def write_pictures(found: pd.DataFrame, folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    """Write speed-light.svg and speed-dark.svg; return their paths."""
+def write_pictures(found: pd.DataFrame, folder: pathlib.Path) -> None:
+    """Write speed-light.svg and speed-dark.svg."""
     part = found[(found.kind == rows.TIME) & (found.dtype == "float32") & found.seconds.notna()]
     part = part[(part.metric == "msssim") & (part["mode"] == FORWARD_BACKWARD) & (part.device == part.device.iloc[0])]
     text = svg(plots.bars(part), "speed")
-    light, dark = folder / "speed-light.svg", folder / "speed-dark.svg"
-    light.write_text(text, encoding="utf-8")
-    dark.write_text(_recolour(text, _DARK), encoding="utf-8")
-    return light, dark
+    for name, picture in zip(PICTURES, (text, _recolour(text, _DARK)), strict=True):
+        (folder / name).write_text(picture, encoding="utf-8")
 
 
 def _recolour(text: str, colours: Mapping[str, str]) -> str:
@@ -107,33 +107,36 @@ def _recolour(text: str, colours: Mapping[str, str]) -> str:
     return text
 
 
-def region(runs: Sequence[rows.Results], paths: Sequence[pathlib.Path], readme: pathlib.Path) -> str:
-    """Return the text between the markers; `paths` are the files of `runs`."""
+def regions(runs: Sequence[rows.Results], paths: Sequence[pathlib.Path], document: pathlib.Path) -> dict[str, str]:
+    """Return the texts of a document by the name of their region; `paths` are the files of `runs`."""
     machines = {(run.about["CPU"], run.about["threads"]) for run in runs}
     if len(machines) > 1:
         raise ValueError(f"rows must be from one machine and one number of threads, got {sorted(machines)}")
     ((cpu, threads),) = machines
+    where = f"{cpu}, {threads} threads"
     found = [run.table for run in runs]
-    shown = table(found)  # may raise, so it comes before any picture is written
-    light, dark = (_link(path, readme) for path in write_pictures(found[0], paths[0].parent))
-    sources = ", ".join(f"[`{source}`]({source})" for source in (_link(path, readme) for path in paths))
-    which_run = (
-        "" if len(runs) == 1 else " Each peer is from the run in which its ratio was lowest; msssim's time is from"
-    )
-    which_run += "" if len(runs) == 1 else " the run of the fastest peer."
-    return (
-        f"{shown}\n\n"
+    light, dark = (_link(path.parent / name, document) for path in paths[:1] for name in PICTURES)
+    picture = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Time of MS-SSIM with its gradient, by implementation"></picture>\n\n'
-        f"Median times on {cpu}, {threads} threads.{which_run} In parentheses, the ratio to the library's time within"
-        " rounds (below 1×, the peer is faster). –: the peer refuses the case, or is too slow for the benchmark. †: its"
-        " value differs from Wang's by more than our budgets allow, as the reports show. MS-SSIM of images below 176"
-        f" pixels has as many scales as fit. {_compiled(found)} From {sources}, which also have quartiles and errors."
+        f"Median times on {where}, float32."
     )
+    sources = ", ".join(f"[`{source}`]({source})" for source in (_link(path, document) for path in paths))
+    which_run = "" if len(runs) == 1 else (
+        " Each peer is from the run in which its ratio was lowest; msssim's time is from the run of the fastest peer."
+    )  # fmt: skip
+    return {
+        PICTURE: picture,
+        TABLE: f"{table(found)}\n\nMedian times on {where}.{which_run} In parentheses, the ratio to the library's time"
+        " within rounds (below 1×, the peer is faster). –: the peer refuses the case, or is too slow for the benchmark."
+        " †: its value differs from Wang's by more than our budgets allow, as the reports show. MS-SSIM of images below"
+        f" 176 pixels has as many scales as fit. {_compiled(found)} From {sources}, which also have quartiles and"
+        " errors.",
+    }
 
 
-def _link(path: pathlib.Path, readme: pathlib.Path) -> str:
-    return os.path.relpath(path, readme.parent).replace(os.sep, "/")
+def _link(path: pathlib.Path, document: pathlib.Path) -> str:
+    return os.path.relpath(path, document.parent).replace(os.sep, "/")
 
 
 def _compiled(runs: Sequence[pd.DataFrame]) -> str:
@@ -155,19 +158,24 @@ def _shape(sides: Iterable[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rewrite the region of README.md; return the exit code."""
+    """Rewrite the regions; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__.partition("\n")[0])
     parser.add_argument("rows", type=pathlib.Path, nargs="+", help="rows.json of a run")
-    parser.add_argument("--readme", type=pathlib.Path, default=pathlib.Path("README.md"), help="default: %(default)s")
+    parser.add_argument(
+        "--documents", type=pathlib.Path, nargs="+", default=DOCUMENTS, help="default: README.md docs/speed.md"
+    )
     options = parser.parse_args(arguments)
     try:
         runs = [rows.load(path) for path in options.rows]
-        text = options.readme.read_text(encoding="utf-8")
-        between(text, BEGIN, END, "")  # may raise, so it comes before any picture is written
-        text = between(text, BEGIN, END, region(runs, options.rows, options.readme))
+        texts = {
+            path: fill_regions(path.read_text(encoding="utf-8"), regions(runs, options.rows, path))
+            for path in options.documents
+        }
     except (OSError, ValueError, KeyError) as error:
         parser.error(str(error))
-    options.readme.write_text(text, encoding="utf-8")
+    write_pictures(runs[0].table, options.rows[0].parent)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -124,33 +124,40 @@ def test_compare_two_files(tmp_path, capsys):
     assert compare.main([str(new / "rows.json"), str(old / "rows.json")]) == 0
 
 
-def test_readme_region(tmp_path):
-    path, text = tmp_path / "README.md", f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
-    path.write_text(text, encoding="utf-8")
+def _document(path, *names):
+    regions = "".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in names)
+    path.write_text(f"# Title\n\n{regions}after\n", encoding="utf-8")
+    return path
+
+
+def test_regions_of_the_documents(tmp_path):
+    (tmp_path / "docs").mkdir()
+    first, second = (
+        _document(tmp_path / "README.md", readme.PICTURE),
+        _document(tmp_path / "docs/speed.md", readme.TABLE),
+    )
     folder = tmp_path / "benchmarks" / "results" / "machine"
     folder.mkdir(parents=True)
     found = measured(**{"msssim torch": 0.002, "a": 0.001, "b": 0.004}).assign(metric="msssim")
     found["ratio"] = found.seconds / 0.002
     rows.save(folder, found, {"CPU": "a machine", "threads": "1"}, [])
     for _ in range(2):  # writing twice changes nothing
-        assert readme.main([str(folder / "rows.json"), "--readme", str(path)]) == 0
-        text = path.read_text(encoding="utf-8")
-        assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity |") and text.endswith(f"\n{readme.END}\nafter\n")
-        assert (
-            "| MS-SSIM, forward+backward | 1 × 1 × 48 × 40 | 2 | – | 1 (0.50×) | a |" in text
-        )  # also cases in which a peer is faster
-        assert "a machine" in text and "old" not in text
-    for name in re.findall(r'(?:srcset|src)="([^"]+)"', text):
-        assert "<svg" in (tmp_path / name).read_text(encoding="utf-8")
-    assert (
-        "#e6edf3" in (folder / "speed-dark.svg").read_text()
-        and "#e6edf3" not in (folder / "speed-light.svg").read_text()
-    )
+        assert readme.main([str(folder / "rows.json"), "--documents", str(first), str(second)]) == 0
+        for path in (first, second):
+            text = path.read_text(encoding="utf-8")
+            assert text.startswith("# Title\n\n<!-- speed ") and text.endswith(" end -->\nafter\n")
+            assert "a machine" in text and "old" not in text
+        # Cases in which a peer is faster are shown too.
+        assert "| MS-SSIM, forward+backward | 1 × 1 × 48 × 40 | 2 | – | 1 (0.50×) | a |" in text
+        assert "](../benchmarks/results/machine/rows.json)" in text
+    names = re.findall(r'(?:srcset|src)="([^"]+)"', first.read_text(encoding="utf-8"))
+    assert len(names) == 2
+    dark, light = ((tmp_path / name).read_text(encoding="utf-8") for name in names)
+    assert "<svg" in light and "#e6edf3" in dark and "#e6edf3" not in light
 
 
-def test_readme_takes_each_peer_from_its_best_run(tmp_path, capsys):
-    path, files = tmp_path / "README.md", []
-    path.write_text(f"{readme.BEGIN}\n{readme.END}\n", encoding="utf-8")
+def test_each_peer_is_from_its_best_run(tmp_path, capsys):
+    path, files = _document(tmp_path / "speed.md", readme.TABLE), []
     for number, (a, always) in enumerate(((0.006, 0.010), (0.004, 0.016), (0.008, 0.012))):
         found = measured(**{"msssim torch": 0.002, "a": a, "b": always}).assign(metric="msssim")
         found = found.replace({"implementation": {"b": readme.MAIN_PEER}})
@@ -159,22 +166,22 @@ def test_readme_takes_each_peer_from_its_best_run(tmp_path, capsys):
         (tmp_path / str(number)).mkdir()
         rows.save(tmp_path / str(number), found, {"CPU": "a machine", "threads": "1"}, [])
         files.append(str(tmp_path / str(number) / "rows.json"))
-    assert readme.main([*files, "--readme", str(path)]) == 0
+    assert readme.main([*files, "--documents", str(path)]) == 0
     text = path.read_text(encoding="utf-8")
     assert text.count("| MS-SSIM, ") == 1 and "| 10 (5.00×) | 4 (2.00×) † | a |" in text
     assert text.count("rows.json`") == 3
     rows.save(tmp_path / "2", found, {"CPU": "another", "threads": "1"}, [])
     with pytest.raises(SystemExit):
-        readme.main([*files, "--readme", str(path)])
+        readme.main([*files, "--documents", str(path)])
     assert "must be from one machine" in capsys.readouterr().err
 
 
-def test_readme_without_markers_or_peers_is_refused(tmp_path, capsys):
+def test_document_without_markers_or_rows_without_peers_are_refused(tmp_path, capsys):
     path = tmp_path / "README.md"
     path.write_text("no markers", encoding="utf-8")
     rows.save(tmp_path, measured(), {"CPU": "x", "threads": "1"}, [])
     with pytest.raises(SystemExit):
-        readme.main([str(tmp_path / "rows.json"), "--readme", str(path)])
+        readme.main([str(tmp_path / "rows.json"), "--documents", str(path)])
     assert "markers" in capsys.readouterr().err and path.read_text() == "no markers"
     assert not list(tmp_path.glob("*.svg"))
     with pytest.raises(ValueError, match="peer"):

@@ -212,29 +212,45 @@ def test_provoking_images_are_finite_and_provoke():
     assert {one.quantity for one in measured if one.error > 0} == {"normalize=None, product"}
 
 
-def test_readme_table(run, tmp_path):
-    path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\nafter\n", encoding="utf-8")
-    for _ in range(2):  # writing it again changes nothing
-        assert readme.main([str(run[1] / "rows.csv"), str(path)]) == 0
-        text = path.read_text(encoding="utf-8")
-        assert text.startswith(f"# Title\n\n{readme.BEGIN}\n| quantity | against | dtype | pairs | torch: worst")
-        assert text.endswith(f" |\n{readme.END}\nafter\n") and "old" not in text
-        assert "| MS-SSIM | Wang's MATLAB code | float32 |" in text
+def _document(path, *names):
+    regions = "".join(f"<!-- {name}: begin -->\nold\n<!-- {name}: end -->\n" for name in names)
+    path.write_text(f"# Title\n\n{regions}after\n", encoding="utf-8")
+    return path
 
 
-def test_readme_table_names_backends_when_there_are_several():
+def test_accuracy_tables_of_the_documents(run, tmp_path):
+    full, in_short = _document(tmp_path / "a.md", readme.FULL), _document(tmp_path / "b.md", readme.IN_SHORT)
+    for _ in range(2):  # writing them again changes nothing
+        assert readme.main([str(run[1] / "rows.csv"), str(full), str(in_short)]) == 0
+        for path in (full, in_short):
+            text = path.read_text(encoding="utf-8")
+            assert (
+                text.startswith("# Title\n\n<!-- accuracy") and text.endswith("end -->\nafter\n") and "old" not in text
+            )
+            assert "| quantity | against | dtype | pairs | torch: worst" in text
+            assert "| MS-SSIM | Wang's MATLAB code | float32 |" in text
+    lines = [path.read_text(encoding="utf-8").splitlines() for path in (full, in_short)]
+    assert set(lines[1][3:-2]) < set(lines[0]) and len(lines[0]) >= len(lines[1]) + 4
+
+
+def test_accuracy_table_has_a_column_for_each_backend():
     measurements = [_measurement(1e-7, backend=backend) for backend in ("torch", "numba")]
-    head, _, line = readme.table(rows.summarize(rows.frame(measurements))).splitlines()
+    head, _, line = readme.tables(rows.summarize(rows.frame(measurements)))[readme.FULL].splitlines()
     assert head.split(" | ")[4:6] == ["torch: worst (median)", "numba: worst (median)"]
     assert line.split(" | ")[4:6] == ["1e-07 (1e-07)"] * 2
 
 
-def test_readme_without_markers_or_rows_is_refused(run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "text, message", [("no markers", "at least one of"), ("<!-- accuracy: end --> <!-- accuracy: begin -->", "both")]
+)
+def test_document_without_markers_is_refused(run, tmp_path, capsys, text, message):
     path = tmp_path / "README.md"
-    path.write_text("no markers", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(SystemExit):
         readme.main([str(run[1] / "rows.csv"), str(path)])
-    assert "markers" in capsys.readouterr().err and path.read_text() == "no markers"
+    assert message in capsys.readouterr().err and path.read_text() == text
+
+
+def test_rows_without_golden_pairs_are_refused():
     with pytest.raises(ValueError, match="golden"):
-        readme.table(rows.summarize(rows.frame([_measurement(dataset="colour")])))
+        readme.tables(rows.summarize(rows.frame([_measurement(dataset="colour")])))

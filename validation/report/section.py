@@ -129,10 +129,23 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def between(text: str, begin: str, end: str, new: str) -> str:
-    """Return a document with the text between two markers replaced."""
-    before, found_begin, rest = text.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found_begin or not found_end:
-        raise ValueError(f"the document must have the markers {begin} and {end}, each once and in this order")
-    return f"{before}{begin}\n{new}\n{end}{after}"
+def fill_regions(text: str, regions: Mapping[str, str]) -> str:
+    """Return a document with the text between its markers replaced.
+
+    The region of a name is between the lines ``<!-- name: begin -->`` and ``<!-- name: end -->``. The document must
+    have at least one of the regions.
+    """
+    found = 0
+    for name, new in regions.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, has_begin, rest = text.partition(begin)
+        _, has_end, after = rest.partition(end)
+        if has_begin and has_end:
+            text = f"{before}{begin}\n{new}\n{end}{after}"
+            found += 1
+        elif begin in text or end in text:
+            raise ValueError(f"the document must have both {begin} and {end}, in this order")
+    if not found:
+        names = ", ".join(f"<!-- {name}: begin -->" for name in regions)
+        raise ValueError(f"the document must have at least one of the markers {names}")
+    return text
