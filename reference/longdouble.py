@@ -84,7 +84,7 @@ def msssim(
     *,
     mask: ArrayLike | None = None,
     axes: int = 2,
-    rounding: float = 0.0,
+    rounding: float | None = None,
     round_once: bool = False,
 ) -> Result:
     """MS-SSIM of planes, with one weight SSIM.
@@ -99,9 +99,9 @@ def msssim(
         The weight of each pixel, of the shape of `x`, at least 0.
     axes : int, default 2
         How many axes a plane has.
-    rounding : float, default 0
+    rounding : float, optional
         The unit roundoff of the implementation under test: how near to zero, in terms of the window's second moments,
-        a product is whose sign that implementation may not know. For the slack.
+        a product is whose sign that implementation may not know. For the slack, which is 0 without it.
     round_once : bool, default False
         Round the central moments, the maps and the means to float32, once each: what no float32 implementation that
         keeps these numbers can avoid.
@@ -167,7 +167,7 @@ class Map(NamedTuple):
     slack: tuple[Array, Array]
 
 
-def _map(scale: Scale, options: Options, *, last: bool, rounding: float, round_once: bool) -> Map:
+def _map(scale: Scale, options: Options, *, last: bool, rounding: float | None, round_once: bool) -> Map:
     axes = scale.x.ndim - 1
     taps = window(axes, options.win_size, options.sigma)
     m = moments(scale, taps)
@@ -196,14 +196,23 @@ def _map(scale: Scale, options: Options, *, last: bool, rounding: float, round_o
                 + central(other, mu_other, slopes.sigma_xy * per_window, taps)
             )
         )
-        bound = adjoint(unsure_mu * per_window, taps) if unsure_mu.any() else np.zeros_like(own)
-        bound = bound + absolute(other, mu_other, unsure.sigma_xy * per_window, taps)
+        bound = np.zeros_like(own)
+        if rounding is not None:
+            bound = adjoint(unsure_mu * per_window, taps)
+            bound = bound + absolute(other, mu_other, unsure.sigma_xy * per_window, taps)
         slacks.append(pixel * bound)
     return Map(mean, (gradients[0], gradients[1]), (slacks[0], slacks[1]))
 
 
 def _similarity(
-    m: Moments, exact: Moments, scale: Scale, taps: Sequence[Array], options: Options, *, last: bool, rounding: float
+    m: Moments,
+    exact: Moments,
+    scale: Scale,
+    taps: Sequence[Array],
+    options: Options,
+    *,
+    last: bool,
+    rounding: float | None,
 ) -> tuple[Array, Moments, Moments]:
     """The map of cs, or of l cs at the last scale; its derivatives to the moments; how far these are unsure."""
     c1, c2 = LD(options.K1) ** 2, LD(options.K2) ** 2
@@ -212,9 +221,9 @@ def _similarity(
     sigma, denominator = m.sigma_xy, m.variances + c2
     keep, near = one, zero
     if clamp:
-        scale_of_products = second_moment(scale, taps)
         keep = (exact.sigma_xy >= -16 * EPS * exact.variances).astype(LD)
-        near = np.abs(exact.sigma_xy) <= 32 * rounding * scale_of_products
+        if rounding is not None:
+            near = np.abs(exact.sigma_xy) <= 32 * rounding * second_moment(scale, taps)
         sigma = np.maximum(sigma, 0)
     flat = denominator == 0
     denominator = np.where(flat, 1, denominator)
@@ -230,7 +239,8 @@ def _similarity(
     if clamp:
         sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)
-        near = np.abs(exact.mu_x * exact.mu_y) <= 32 * rounding * sizes * np.maximum(abs(m.mu_x), abs(m.mu_y))
+        if rounding is not None:
+            near = np.abs(product) <= 32 * rounding * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))
         product = np.maximum(product, 0)
     black = energy == 0
     energy = np.where(black, 1, energy)

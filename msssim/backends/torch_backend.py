@@ -18,12 +18,8 @@ _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
 _ROUNDING = 16
-# A gradient is the difference of two sums. Rounding them to float32 may cost this part of the largest entry.
-_GRADIENT_ERROR = 2e-5
-# Rounding of a variance grows with E[s²] + E[d²] about the constants of the planes. In natural images these errors
-# average out. In graphics, much of which is exactly flat and has no gradient, the error of a single window stands out:
-# where this part of the windows is flat, and the squares of one are so many times the denominator of cs.
-_FLAT_PART, _LOST = 0.02, 4.0
+# float32 holds the error budgets with C1 and C2 of at least this, in units of data_range²: a quarter of the defaults.
+_LEAST_C1, _LEAST_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
 
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
@@ -49,46 +45,37 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     Tensor, shape (N, C, levels)
         In float64 (in float32 on a device that has no other).
     """
-
-    def terms(dtype):
-        pair = _working_pair(img1, img2, c1, c2, unit, dtype)
-        for level in range(levels):
-            if level:
-                pair = pair.halved()
-            l_cs, cs, loses_digits = _similarity(pair, taps, rectify, luminance=level == levels - 1)
-            yield _mean(cs if l_cs is None else l_cs), loses_digits
-
-    return torch.stack(_wide_where_needed(terms, img1, img2), -1)
+    pair = _working_pair(img1, img2, c1, c2, unit)
+    terms = []
+    for level in range(levels):
+        if level:
+            pair = pair.halved()
+        l_cs, cs = _similarity(pair, taps, rectify, luminance=level == levels - 1)
+        terms.append(_mean(cs if l_cs is None else l_cs))
+    return torch.stack(terms, -1)
 
 
 def ssim_map(img1, img2, *, taps, c1, c2, unit):
     """(mean l cs of each plane, (N, C); l cs at every position of the window, in the dtype of computation)."""
-
-    def map_of(dtype):
-        pair = _working_pair(img1, img2, c1, c2, unit, dtype)
-        l_cs, _, loses_digits = _similarity(pair, taps, rectify=False, luminance=True)
-        yield (_mean(l_cs), l_cs), loses_digits
-
-    ((mean, l_cs),) = _wide_where_needed(map_of, img1, img2)
-    return mean, l_cs.to(dtype_of_computation(img1.dtype))
+    l_cs, _ = _similarity(_working_pair(img1, img2, c1, c2, unit), taps, rectify=False, luminance=True)
+    return _mean(l_cs), l_cs.to(dtype_of_computation(img1.dtype))
 
 
-def _wide_where_needed(compute, img1, img2):
-    """All results of compute(dtype), which yields (result, loses_digits); in float64 where gradients would suffer.
+def _working_dtype(img1, img2, c1, c2, unit):
+    """The dtype to compute in: on a CPU float64 for gradients and for small constants, whatever the images are.
 
-    loses_digits() is a look at values, which only eager mode has without a graph break. On a CPU float64 is taken where
-    nobody can look; on other devices, where it may be slow and a look waits, `_Variances` has it for its sums alone.
+    A gradient is a difference of sums that cancel in flat areas, and small constants do not hide what rounding leaves
+    of a variance. Both take float32 beyond the error budgets. Other devices may have no fast float64: there
+    `_Variances` alone uses it, for its sums.
     """
     dtype = dtype_of_computation(img1.dtype)
+    if dtype == torch.float64 or img1.device.type != "cpu":
+        return dtype
     gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
-    if not gradient or dtype != torch.float32 or img1.device.type != "cpu":
-        return [result for result, _ in compute(dtype)]
-    results = []
-    for result, loses_digits in compute(dtype if _dispatch.at_once() else torch.float64):
-        if _dispatch.at_once() and loses_digits():
-            return [result for result, _ in compute(torch.float64)]
-        results.append(result)
-    return results
+    # The constants are tensors under a compiler, and a transform may differentiate what does not require a gradient.
+    if gradient or not _dispatch.at_once() or c1 < _LEAST_C1 * unit**2 or c2 < _LEAST_C2 * unit**2:
+        return torch.float64
+    return dtype
 
 
 def in_wider_dtype(img1, img2):
@@ -118,7 +105,8 @@ class _Pair(NamedTuple):
         return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact)
 
 
-def _working_pair(img1, img2, c1, c2, unit, dtype):
+def _working_pair(img1, img2, c1, c2, unit):
+    dtype = _working_dtype(img1, img2, c1, c2, unit)
     x, y = _dispatch.apply(_Enter, img1, dtype), _dispatch.apply(_Enter, img2, dtype)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)
@@ -133,7 +121,7 @@ def _working_pair(img1, img2, c1, c2, unit, dtype):
 
 
 def _similarity(pair, taps, rectify, luminance):
-    """The maps (l cs, cs) of a pair, l cs None unless asked for; and a function: whether float32 loses digits there.
+    """The maps (l cs, cs) of a pair; l cs is None unless asked for.
 
     In terms of s = x + y and d = x - y: 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², so that both stay small where
     the images are nearly equal, and |2 σxy| <= σx² + σy² holds whatever is rounded.
@@ -154,12 +142,8 @@ def _similarity(pair, taps, rectify, luminance):
     value = _ratio(covariance4 + 2 * pair.c2.detach(), denominator.detach(), no_contrast)
     cs = _put(1 - (lacking / denominator.masked_fill(no_contrast, 1.0)).masked_fill(no_contrast, 0.0), value)
 
-    def loses_digits():
-        flat = (denominator.detach() == 2 * pair.c2).float().mean()
-        return bool(flat > _FLAT_PART) and bool((squares > _LOST * denominator.detach()).any())
-
     if not luminance:
-        return None, cs, loses_digits
+        return None, cs
 
     sizes = (mu_x.detach().abs() + pair.shift_x.abs(), mu_y.detach().abs() + pair.shift_y.abs())
     mu_x, mu_y = mu_x + pair.shift_x, mu_y + pair.shift_y
@@ -172,7 +156,7 @@ def _similarity(pair, taps, rectify, luminance):
     energy = both + pair.c1
     rounding = eps**2 * (pair.shift_x**2 + pair.shift_y**2)
     black = energy <= (zero + rounding if pair.exact[0] else zero)
-    return (_ratio(product2 + pair.c1, energy, black) * cs).masked_fill(black, 1.0), cs, loses_digits
+    return (_ratio(product2 + pair.c1, energy, black) * cs).masked_fill(black, 1.0), cs
 
 
 def _clamp_at_zero(value, rounding):
@@ -296,7 +280,7 @@ class _Variances(torch.autograd.Function):
 
     And E[s^2] + E[d^2], which has no derivative. The derivative to s is Σ_w 2 g b_w (s_i - μ_w) over the windows w that
     hold pixel i. It is a difference of two sums that cancel in flat areas. What rounding leaves there in float32 can be
-    larger than the gradient at edges, as in two-level graphics: then the sums are float64.
+    larger than the gradient at edges, as in two-level graphics: so the sums are float64.
     """
 
     @staticmethod
@@ -316,16 +300,10 @@ class _Variances(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, b_s, b_d, _):
-        inputs, needed = (*ctx.saved_tensors, ctx.taps), ctx.needs_input_grad[:2]
         narrow = b_s.dtype == torch.float32
         if narrow and b_s.device.type != "mps":
-            # Only on a CPU can the values decide: elsewhere a look at them would make the device wait.
-            if b_s.device.type == "cpu" and _dispatch.at_once():
-                gradients = _gradients_of_variances(b_s, b_d, *inputs, needed)
-                if _accurate(gradients, b_s, b_d, *inputs[2:4]):
-                    return *gradients, None, None, None
             b_s, b_d = b_s.double(), b_d.double()
-        gradients = _gradients_of_variances(b_s, b_d, *inputs, needed)
+        gradients = _gradients_of_variances(b_s, b_d, *ctx.saved_tensors, ctx.taps, ctx.needs_input_grad[:2])
         if narrow:
             gradients = [each if each is None else each.float() for each in gradients]
         return *gradients, None, None, None
@@ -351,10 +329,3 @@ def _gradients_of_variances(b_s, b_d, x, y, mu_x, mu_y, taps, needed):
     to_x = 2 * (of_s + of_d - back(through_s + through_d)) if needed[0] else None
     to_y = 2 * (of_s - of_d - back(through_s - through_d)) if needed[1] else None
     return [to_x, to_y]
-
-
-def _accurate(gradients, b_s, b_d, mu_x, mu_y):
-    """Whether what float32 may have lost in the sums is little beside the gradients."""
-    sums = torch.maximum((b_s * (mu_x + mu_y)).abs().amax(), (b_d * (mu_x - mu_y)).abs().amax())
-    size = max(float(each.detach().abs().amax()) for each in gradients if each is not None)
-    return 4 * 2.0**-24 * float(sums.detach()) <= _GRADIENT_ERROR * size
