@@ -13,6 +13,9 @@ _RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
 # precision of all.
 FARTHEST = 4.0
 
+# In units of data_range²: see float32_suffices().
+_LEAST_C1, _LEAST_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
+
 # Of a unit: float32 still has the reciprocals.
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -120, 120
 
@@ -43,6 +46,14 @@ def constants_and_unit(K1, K2, data_range):
         c1, c2 = (0.0 if c == 0 else _as_tensor(c) for c in constants(K1, K2, data_range))
         return c1, c2, _unit_as_tensor(_as_tensor(data_range))
     return *constants(K1, K2, data_range), unit_of_range(data_range)
+
+
+def float32_suffices(c1, c2, unit):
+    """Whether float32 holds the error budgets with these constants: they are at least a quarter of the defaults.
+
+    Smaller ones do not hide what rounding leaves of a variance that is nearly zero. Asked of numbers alone.
+    """
+    return c1 >= _LEAST_C1 * unit**2 and c2 >= _LEAST_C2 * unit**2
 
 
 def is_zero(constant):

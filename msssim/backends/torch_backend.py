@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import _dispatch
-from ..window import FARTHEST, dtype_of_computation, is_zero
+from ..window import FARTHEST, dtype_of_computation, float32_suffices, is_zero
 
 # Denominators at or below this, in units of data_range², count as zero, so that no reciprocal overflows.
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
@@ -18,8 +18,6 @@ _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}
 _EXTREME, _TAMED = 2.0**40, 2.0**20
 # What rounding may leave of a difference that is zero, in units of the dtype's eps.
 _ROUNDING = 16
-# float32 holds the error budgets with C1 and C2 of at least this, in units of data_range²: a quarter of the defaults.
-_LEAST_C1, _LEAST_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
 
 
 def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
@@ -73,7 +71,7 @@ def _working_dtype(img1, img2, c1, c2, unit):
         return dtype
     gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
     # The constants are tensors under a compiler, and a transform may differentiate what does not require a gradient.
-    if gradient or not _dispatch.at_once() or c1 < _LEAST_C1 * unit**2 or c2 < _LEAST_C2 * unit**2:
+    if gradient or not _dispatch.at_once() or not float32_suffices(c1, c2, unit):
         return torch.float64
     return dtype
 

@@ -74,9 +74,27 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
     problem = _problem(planes, taps, c1, c2, unit, rectify, img1.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     images = img1.resolve_neg(), img2.resolve_neg()
+    if problem.dtype == torch.float32 and not window.float32_suffices(c1, c2, unit):
+        chosen = torch.arange(planes)
+    else:
+        chosen = _sweep_and_judge(images, means, kept, plan, problem, c1, c2, unit, rectify)
+    for some in chosen.split(max(1, _AT_ONCE // (height * width))) if len(chosen) else ():
+        index = some // channels, some % channels
+        wide = [image.detach()[index].unsqueeze(1).double() for image in images]
+        wide_kept = [_empty((len(some), 1, plan.pixels), torch.float64) for _ in kept]
+        means[index] = _means(*wide, taps, c1, c2, unit, levels, rectify, wide_kept).squeeze(1)
+        for each, wide_each in zip(kept, wide_kept, strict=True):
+            limit = torch.finfo(each.dtype).max  # an infinity would be NaN where the scale has a slope of 0
+            each[index] = wide_each.squeeze(1).clamp(-limit, limit).to(each.dtype)
+    return means
+
+
+def _sweep_and_judge(images, means, kept, plan, problem, c1, c2, unit, rectify):
+    """Compute all planes in the dtype of the problem; gives the numbers of those that need float64."""
+    planes, levels = plan.planes, plan.shapes.shape[0]
     state = _sweep(images, means, kept, plan, problem)
     if not state[SUSPECT]:
-        return means
+        return ()
     inaccurate = state[SCALES + planes * levels :] != 0
     if state[SUSPECT] & EXTREME:
         peak = torch.maximum(*(_peak(image) for image in images)).reshape(-1).double().numpy()
@@ -89,15 +107,7 @@ def _means(img1, img2, taps, c1, c2, unit, levels, rectify, kept):
             tamed = np.ldexp(_TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
             scales = _scales(np.where(extreme, tamed, 1 / unit), c1, c2, unit, problem.dtype, rectify)
             _sweep(images, means, kept, plan, problem._replace(scales=scales, careful=True))
-    chosen = torch.from_numpy(np.flatnonzero(inaccurate))
-    for some in chosen.split(max(1, _AT_ONCE // (height * width))) if len(chosen) else ():
-        index = some // channels, some % channels
-        wide = [image.detach()[index].unsqueeze(1).double() for image in images]
-        wide_kept = [_empty((len(some), 1, plan.pixels), torch.float64) for _ in kept]
-        means[index] = _means(*wide, taps, c1, c2, unit, levels, rectify, wide_kept).squeeze(1)
-        for each, wide_each in zip(kept, wide_kept, strict=True):
-            each[index] = wide_each.squeeze(1).to(each.dtype)
-    return means
+    return torch.from_numpy(np.flatnonzero(inaccurate))
 
 
 def gradient(upstream, slopes, kept, height, width, levels, halo, unit, dtype):
