@@ -45,7 +45,7 @@ def _pair(dtype="float64"):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
 def test_a_right_call_is_within_its_budgets(dtype):
-    outcome = check.check(_pair(dtype), "torch")
+    (outcome,) = check.check([_pair(dtype)], "torch")
     assert outcome.failures == []
     assert outcome.counts["held to the budgets"] == 1
 

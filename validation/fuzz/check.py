@@ -69,17 +69,32 @@ def _reference(draw: Draw, **options: Any) -> longdouble.Result:
         return longdouble.msssim(draw.x, draw.y, draw.options, **options)
 
 
+class Computed(NamedTuple):
+    """What a backend makes of a pair."""
+
+    value: float
+    without_gradient: float
+    """The value of a call that asks for no gradient."""
+    gradients: list[NDArray[np.longdouble]]
+    """None for integers."""
+
+
 def failures(draw: Draw, backend: str) -> list[Failure]:
-    """What is over budget when this backend computes the call."""
-    return check(draw, backend).failures
+    """What is over budget when this backend computes the pair."""
+    return check([draw], backend)[0].failures
 
 
-def check(draw: Draw, backend: str, expected: Expected | None = None) -> Outcome:
-    """Compute the call and compare it with the reference."""
-    expected = expected or reference(draw)
-    found, counts = [], collections.Counter()
-    size = max(float(abs(gradient).max()) for gradient in expected.gradients)
-    value, without_gradient, gradients = _compute(draw, backend, size if expected.precise else 0.0)
+def check(draws: list[Draw], backend: str, expected: list[Expected] | None = None) -> list[Outcome]:
+    """Compute pairs that share their options as one batch, and compare each with the reference."""
+    expected = expected or references(draws)
+    results = _compute(draws, backend, expected)
+    return [_compare(*one, backend) for one in zip(draws, expected, results, strict=True)]
+
+
+def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -> Outcome:
+    found: list[Failure] = []
+    counts: collections.Counter[str] = collections.Counter()
+    value, without_gradient, gradients = computed
     found += _in_range(draw, expected, value, gradients) + _in_range(draw, expected, without_gradient, [])
     if draw.options == draw.options._replace(weights=(1.0,), normalize=None, method="wtd_sum") and backend == "torch":
         found += _map(draw)
@@ -111,12 +126,17 @@ def check(draw: Draw, backend: str, expected: Expected | None = None) -> Outcome
     return Outcome(found, counts)
 
 
-def reference(draw: Draw) -> Expected:
-    """Value and gradients of the mean over the planes, in long double."""
-    exact, planes = _reference(draw), len(draw.x)
-    gradients = exact.gradient_x / planes, exact.gradient_y / planes
-    precise = draw.kind not in UNBOUNDED and _constants_suffice(draw)
-    return Expected(draw, float(exact.value.mean()), exact.terms, gradients, precise)
+def references(draws: list[Draw]) -> list[Expected]:
+    """Value and gradients of the mean over the planes of each pair, in long double."""
+    together = draws[0]._replace(x=np.concatenate([d.x for d in draws]), y=np.concatenate([d.y for d in draws]))
+    exact, planes = _reference(together), len(draws[0].x)
+    expected = []
+    for k, draw in enumerate(draws):
+        own = slice(k * planes, (k + 1) * planes)
+        gradients = exact.gradient_x[own] / planes, exact.gradient_y[own] / planes
+        precise = draw.kind not in UNBOUNDED and _constants_suffice(draw)
+        expected.append(Expected(draw, float(exact.value[own].mean()), exact.terms[own], gradients, precise))
+    return expected
 
 
 def _constants_suffice(draw: Draw) -> bool:
@@ -141,24 +161,33 @@ def _clamped(draw: Draw) -> bool:
     return draw.options.method == "product" or draw.options.normalize == "relu"
 
 
-def _compute(draw: Draw, backend: str, size: float) -> tuple[float, float, list[NDArray[np.longdouble]]]:
-    """(value, value where no gradient is asked for, gradients)."""
-    dtype = getattr(torch, draw.dtype)
-    x, y = (torch.from_numpy(image).to(dtype)[None] for image in (draw.x, draw.y))
-    scale = 1.0
-    if draw.dtype == "float16" and 0 < size < math.inf:  # it holds no gradient of 1e-6
-        scale = 2.0 ** -min(24, max(-24, round(math.log2(size))))
+def _compute(draws: list[Draw], backend: str, expected: list[Expected]) -> list[Computed]:
+    dtype = getattr(torch, draws[0].dtype)
+    x, y = (torch.from_numpy(np.stack(images)).to(dtype) for images in ([d.x for d in draws], [d.y for d in draws]))
+    call = functools.partial(msssim.msssim, x, y, reduction="none", backend=backend, **draws[0].options._asdict())
+    scales = torch.tensor([_upstream(one) for one in expected], dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        without_gradient = float(msssim.msssim(x, y, backend=backend, **draw.options._asdict()))
+        without_gradient = call()
         if not x.is_floating_point():
-            return without_gradient, without_gradient, []
+            return [Computed(value, value, []) for value in without_gradient.tolist()]
         x.requires_grad_()
         y.requires_grad_()
-        value = msssim.msssim(x, y, backend=backend, **draw.options._asdict())
-    value.backward(torch.full_like(value, scale))
-    gradients = [image.grad[0].double().numpy().astype(np.longdouble) / scale for image in (x, y)]
-    return float(value.detach()), without_gradient, gradients
+        values = call()
+    gradients = torch.autograd.grad(values, (x, y), scales.to(values.dtype))
+    to_x, to_y = ((each.double() / scales.view(-1, 1, 1, 1)).numpy().astype(np.longdouble) for each in gradients)
+    return [
+        Computed(*scalars, [to_x[k], to_y[k]])
+        for k, scalars in enumerate(zip(values.tolist(), without_gradient.tolist(), strict=True))
+    ]
+
+
+def _upstream(expected: Expected) -> float:
+    """A gradient of the value, as large as float16 needs it: it holds no gradient of 1e-6."""
+    size = max(float(abs(gradient).max()) for gradient in expected.gradients)
+    if not expected.precise or expected.draw.dtype != "float16" or not 0 < size < math.inf:
+        return 1.0
+    return float(2.0 ** -min(24, max(-24, round(math.log2(size)))))
 
 
 def _in_range(draw: Draw, expected: Expected, value: float, gradients: list[NDArray[np.longdouble]]) -> list[Failure]:

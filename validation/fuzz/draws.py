@@ -33,6 +33,8 @@ class _Limits(NamedTuple):
 
 
 _USUAL = _Limits(26, (0.62, 0.24, 0.1, 0.04), (3, 5, 7, 9, 11), 3)
+# Backends compile code for each dtype and window. The narrow dtypes are computed in float32.
+_FEW_WINDOWS = (5, 11)
 # The emulated GPU needs about a second for a call.
 _SMALL = _Limits(10, (0.7, 0.3), (3, 5, 7, 11), 2)
 
@@ -42,22 +44,35 @@ UNBOUNDED = ("extreme", "denormal")
 _LARGEST = {"float32": 3e38, "float64": 1e308, "float16": 6e4, "bfloat16": 3e38}
 
 
+# So many consecutive pairs share everything but their pixels and are computed as one batch: most of the time of a call
+# on a small image is overhead.
+BATCH = 8
+
+
 def draw(seed: int, index: int, *, small: bool = False) -> Draw:
-    """The call of this number: the same for a seed, whatever was drawn before."""
-    rng = np.random.default_rng([seed, index])
+    """The pair of this number: the same for a seed, whatever was drawn before."""
+    return batch(seed, index // BATCH, small=small)[index % BATCH]
+
+
+def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
+    """Pairs of one shape, kind and dtype, with the same options."""
+    rng = np.random.default_rng([seed, number])
     limits = _SMALL if small else _USUAL
     dtype = str(rng.choice(DTYPES, p=(0.4, 0.3, 0.1, 0.1, 0.1)))
     kinds = [kind for kind in KINDS if dtype != "uint8" or kind not in ("signed", "high dynamic range", *UNBOUNDED)]
     kind = str(rng.choice(kinds))
-    options = _options(rng, limits)
+    options = _options(rng, limits if dtype in ("float32", "float64") else limits._replace(windows=_FEW_WINDOWS))
     least = options.win_size * 2 ** (len(options.weights) - 1)
     height, width = (least + int(rng.choice([0, rng.integers(4), rng.integers(limits.margin)])) for _ in range(2))
     planes = 1 if rng.random() < 0.8 else int(rng.integers(2, limits.planes + 1))
-    pairs = [_pair(rng, kind, height, width) for _ in range(planes)]
-    x, y = (np.stack(images) for images in zip(*pairs, strict=True))
-    x, y, data_range = _ranged(rng, kind, dtype, x, y)
+    scale_x, scale_y, data_range = _ranges(rng, kind, dtype)
     options = options._replace(data_range=data_range)
-    return Draw(kind, held(x, dtype), held(y, dtype), dtype, options)
+    draws = []
+    for _ in range(BATCH):
+        pairs = [_pair(rng, kind, height, width) for _ in range(planes)]
+        x, y = (np.stack(images) for images in zip(*pairs, strict=True))
+        draws.append(Draw(kind, held(scale_x * x, dtype), held(scale_y * y, dtype), dtype, options))
+    return draws
 
 
 def held(image: Image, dtype: str) -> Image:
@@ -81,22 +96,22 @@ def _options(rng: Rng, limits: _Limits) -> Options:
     return Options(1.0, weights[rng.integers(4)], normalize, method, win_size, sigma, k1, k2)
 
 
-def _ranged(rng: Rng, kind: str, dtype: str, x: Image, y: Image) -> tuple[Image, Image, float]:
-    """(x, y, data_range) of images drawn in 0..1."""
+def _ranges(rng: Rng, kind: str, dtype: str) -> tuple[float, float, float]:
+    """(the factors of images drawn in 0..1, data_range)."""
     if dtype == "uint8":
-        return 255 * x, 255 * y, 255.0
+        return 255.0, 255.0, 255.0
     if kind == "extreme":
         scale = float(rng.choice([1e3, 1e10, 1e19, 1e38, 1e155, 1e308]))
         scale = min(scale, _LARGEST[dtype])
-        return x * scale, y * scale * (-1) ** rng.integers(2), float(rng.choice([1.0, 255.0, min(scale, 1e50)]))
+        return scale, scale * (-1) ** int(rng.integers(2)), float(rng.choice([1.0, 255.0, min(scale, 1e50)]))
     if kind == "denormal":
         tiny = float(torch.finfo(getattr(torch, dtype)).smallest_normal) / 4
-        return x * tiny, y * tiny, float(rng.choice([1.0, max(tiny, 1e-50)]))
+        return tiny, tiny, float(rng.choice([1.0, max(tiny, 1e-50)]))
     ranges = [1.0, 1.0, 255.0, 255.0, 2.0, 0.7, 1000.0]
     if dtype != "float16":
         ranges += [65535.0, 1e-3, 1e-20, 1e20]
     data_range = float(rng.choice(ranges))
-    return x * data_range, y * data_range, data_range
+    return data_range, data_range, data_range
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from . import check, draws, shrink
 
 # So many failures are shrunk, the first of each kind before others; all are counted.
 SHRUNK = 8
-_CHUNK = 50
+_CHUNK = 25 * draws.BATCH
 
 
 class Found(NamedTuple):
@@ -87,16 +87,17 @@ def _chunk(
     seed: int, backends: tuple[str, ...], small: bool, indices: range
 ) -> tuple[list[Found], collections.Counter[tuple[str, str, str]]]:
     found, counts = [], collections.Counter()
-    for index in indices:
-        draw = draws.draw(seed, index, small=small)
-        expected = check.reference(draw)
+    for start in range(indices.start, indices.stop, draws.BATCH):
+        batch = draws.batch(seed, start // draws.BATCH, small=small)[: indices.stop - start]
+        expected = check.references(batch)
         for backend in backends:
-            outcome = check.check(draw, backend, expected)
-            counts.update({(backend, draw.dtype, verdict): n for verdict, n in outcome.counts.items()})
-            counts[backend, draw.dtype, "calls"] += 1
-            if outcome.failures:
-                found.append(Found(index, backend, outcome.failures))
-                counts[backend, draw.dtype, "over budget"] += 1
+            for index, outcome in enumerate(check.check(batch, backend, expected), start):
+                key = backend, batch[0].dtype
+                counts.update({(*key, verdict): n for verdict, n in outcome.counts.items()})
+                counts[(*key, "calls")] += 1
+                if outcome.failures:
+                    found.append(Found(index, backend, outcome.failures))
+                    counts[(*key, "over budget")] += 1
     return found, counts
 
 
