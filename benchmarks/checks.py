@@ -59,15 +59,13 @@ def check(implementation: Implementation, case: Case, result: Result) -> CheckRe
 
 def value_budget(implementation: Implementation, case: Case) -> float:
     """Return the largest error of the value that counts as agreement, as in the validation."""
-    budget: tolerances.Budget = tolerances.budget("value", case.dtype, implementation.backend)
-    return budget.worst
+    return tolerances.budget("value", case.dtype, implementation.backend).worst
 
 
 def gradient_budget(case: Case) -> float:
     """Return the largest error of the gradient, relative to its largest entry, that counts as agreement."""
     kind = "rounded gradient" if case.dtype in ("bfloat16", "float16") else "gradient"
-    budget: tolerances.Budget = tolerances.budget(kind, case.dtype, "torch")
-    return budget.worst
+    return tolerances.budget(kind, case.dtype, "torch").worst
 
 
 def expected_value(case: Case) -> float:

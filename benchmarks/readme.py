@@ -61,14 +61,14 @@ def table(runs: Iterable[pd.DataFrame]) -> str:
                     lowest[name] = time
     if not lines:
         raise ValueError("rows must have at least one case in which the library and a peer were timed, got none")
-    shown = []
+    shown: list[tuple[str, ...]] = []
     for case, lowest in lines.items():
         fastest = min(lowest.values(), key=lambda time: time.ratio)
         main_peer = _cell(lowest[MAIN_PEER].row) if MAIN_PEER in lowest else "–"
         ours = tables.milliseconds(fastest.ours)
         shown.append((*case, ours, main_peer, _cell(fastest.row), fastest.row.implementation))
-    text: str = markdown_table(_HEAD, sorted(shown, key=lambda line: line[0]))
-    return text
+    shown.sort(key=lambda line: line[0])
+    return markdown_table(_HEAD, shown)
 
 
 def _cases(found: pd.DataFrame) -> Iterator[tuple[_Case, list[_Time]]]:

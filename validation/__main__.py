@@ -3,9 +3,9 @@
 python -m validation                          the library against every oracle, on the generated images
 python -m validation --dataset kodak          the same on the Kodak images, found through MSSSIM_DATA
 python -m validation --backend torch --device cuda
-python -m validation --device sm_90           the kernels for such a GPU where there is none: their PTX, run on the CPU
-python -m validation --peers                  how far other implementations are from Wang, and why
-python -m validation --fuzz 1000 --seed 1     random calls, against long double; what fails is printed as a test
+python -m validation --device sm_90           the GPU kernels on an emulated GPU: their PTX is executed on the CPU
+python -m validation --peers                  the deviation of other implementations from Wang, and its causes
+python -m validation --fuzz 1000 --seed 1     random calls against long double; failures are printed as tests
 python -m validation --subjective             agreement with subjective scores: LIVE, TID2013, CSIQ ...
 torchrun --nproc-per-node 8 -m validation --subjective kadid-10k
 python -m validation --render                 make the HTML, Markdown and LaTeX files of the stored reports again
@@ -18,6 +18,7 @@ import shlex
 import sys
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -35,18 +36,18 @@ except ModuleNotFoundError as error:
 from .emulated_gpu.gpus import SIMULATED
 from .report.options import positive, writable
 
-# What can be asked, in the report's order, each by the option of that name. A question is a module with two functions:
-# `arguments(parser)` adds that option and those that go with it; `sections(options, about)` measures and returns a list
-# of `section.Section`, and may add lines on what it measured to the dictionary `about`.
+# The questions in the order of the report, by the option that asks them. A question is a module with two functions:
+# `arguments(parser)` adds its options; `sections(options, about)` measures, returns a list of `section.Section`,
+# and may add lines about what it measured to the dictionary `about`.
 QUESTIONS = {"oracles": accuracy, "peers": peers, "fuzz": fuzz, "subjective": subjective}
 
 
 REPORTS = pathlib.Path(__file__).parent / "reports"
 
 
-def main(arguments=None):
-    """Run the validation and return the exit code: 0, or 1 when a budget is broken."""
-    # Pairs whose index is NaN in the original are measured as such.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the validation and return the exit code: 0, or 1 if a budget is broken."""
+    # Pairs whose value is complex in the original are measured too.
     warnings.filterwarnings("ignore", message="MS-SSIM is NaN")
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -57,7 +58,7 @@ def main(arguments=None):
             torch.empty(0, device=options.device)
         except (RuntimeError, AssertionError) as error:
             parser.error(f"--device: {error}")
-    # An option that takes names is asked for by the empty list too.
+    # An option that takes names may be an empty list.
     asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
     for name, question in (("dataset", "oracles"), ("workers", "subjective"), ("resamples", "subjective")):
         if getattr(options, name) is not None and question not in asked:
@@ -86,17 +87,17 @@ def main(arguments=None):
 
 
 @contextlib.contextmanager
-def _device(parser, options, about):
-    """Make the device of the options one of PyTorch's, and the backends those that compute there."""
+def _device(parser: argparse.ArgumentParser, options: argparse.Namespace, about: dict[str, str]) -> Iterator[None]:
+    """Set device and backends of the options, and emulate a GPU if they name one."""
     if options.device not in SIMULATED:
         elsewhere = {"cpu": "triton", "cuda": "numba"}.get(options.device.split(":")[0])
         options.backend = options.backend or tuple(name for name in msssim.available_backends() if name != elsewhere)
         yield
         return
     if options.backend:
-        parser.error(f"--device {options.device} is for the kernels of one backend, and takes no --backend")
+        parser.error(f"--device {options.device} has one backend and does not allow --backend")
     if options.subjective is not None:
-        parser.error(f"--device {options.device} is for one process, and --subjective starts more")
+        parser.error(f"--device {options.device} works in one process only and does not allow --subjective")
     try:
         from .emulated_gpu import driver
     except ImportError as error:
@@ -105,17 +106,17 @@ def _device(parser, options, about):
         options.device, options.backend = "cpu", ("triton",)
         yield
     about["device"] = (
-        f"none: the kernels' PTX for {about['device']}, run on the CPU, {len(launches)} launches; threads in an order "
-        "drawn by lot, and every access to memory checked"
+        f"emulated: the PTX of the kernels for {about['device']}, executed on the CPU, {len(launches)} launches; "
+        "threads in random order, with every memory access checked"
     )
 
 
-def _folder(asked):
-    """Where the report on these questions goes: one for each, lest the files of one lie beside those of another."""
+def _folder(asked: Sequence[str]) -> pathlib.Path:
+    """Return the default folder of the report: one for each combination of questions."""
     return pathlib.Path("reports", "-".join(["validation", *([] if asked == ["oracles"] else asked)]))
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m validation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,11 +126,11 @@ def _parser():
     parser.add_argument(
         "--device",
         default="cpu",
-        help=f"torch device (default: cpu), or a GPU that need not be here: {', '.join(SIMULATED)}",
+        help=f"torch device (default: cpu), or a GPU to emulate: {', '.join(SIMULATED)}",
     )
     parser.add_argument(
         "--backend", nargs="+", choices=available, metavar="NAME",
-        help=f"any of {', '.join(available)} (default: every one that computes on the device)",
+        help=f"any of {', '.join(available)} (default: all that support the device)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=pathlib.Path,
@@ -140,7 +141,7 @@ def _parser():
         help="measure nothing; make report.html, report.md and report.tex from the report.json of these folders "
         f"(default: every folder in {REPORTS.relative_to(REPORTS.parents[1])})",
     )  # fmt: skip
-    parser.add_argument("--limit", type=positive, help="only so many pairs of each dataset; the report says so")
+    parser.add_argument("--limit", type=positive, help="maximum number of pairs of each dataset; the report says so")
     return parser
 
 

@@ -1,9 +1,11 @@
-"""What every question shares when it measures: a choice of pairs, progress bars, and threads."""
+"""What all questions share: selection of pairs, progress bars, and threads."""
 
 import concurrent.futures
 import contextlib
 import functools
 import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -11,10 +13,10 @@ from tqdm import tqdm
 import datasets
 
 
-def some(pairs, limit):
-    """All the pairs, or `limit` of them spread evenly, so that every kind occurs; none is made.
+def some(pairs: datasets.Pairs, limit: int | None) -> datasets.Pairs:
+    """Return all pairs, or `limit` of them, evenly spaced so that every kind occurs. No pair is made.
 
-    Each is in the middle of its part: the first pairs of a dataset are the simplest, such as equal images.
+    The first pairs of a dataset are the simplest, such as equal images; so each is from the middle of its interval.
     """
     total = len(pairs)
     if limit is None or limit >= total:
@@ -24,8 +26,8 @@ def some(pairs, limit):
     return datasets.Pairs(makers, pairs.note, pairs.problems)
 
 
-def bar(title):
-    """The look of every progress bar: options for tqdm."""
+def bar(title: str) -> dict[str, Any]:
+    """Return the options of tqdm for a progress bar."""
     return {
         "desc": f"{title:<24}",
         "file": sys.stderr,
@@ -34,11 +36,11 @@ def bar(title):
 
 
 @contextlib.contextmanager
-def single_threads():
-    """Each operation on one thread; gives how many there were, to measure so many pairs at a time instead.
+def single_threads() -> Iterator[int]:
+    """Run each operation of PyTorch on one thread; yield the previous number, for measuring that many pairs at a time.
 
-    One image is too small to be shared among threads, and on a busy machine threads that wait for each other take ten
-    times as long.
+    One image is too small for several threads, and on a busy machine threads that wait for each other take ten times as
+    long.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -48,10 +50,16 @@ def single_threads():
         torch.set_num_threads(threads)
 
 
-def in_threads(threads, measure, pairs, title, unusable=None):
-    """The measurements of each pair, in order; `unusable(message)` gives one for a pair whose files are broken."""
+def in_threads(
+    threads: int,
+    measure: Callable[[list[Any]], Iterable[Any]],
+    pairs: Sequence[Any],
+    title: str,
+    unusable: Callable[[str], Any] | None = None,
+) -> Iterator[Any]:
+    """Yield the measurements of each pair, in order; `unusable(message)` makes the one of a pair with broken files."""
 
-    def of_pair(index):  # by index, so that a pair is made when its turn comes and let go afterwards
+    def of_pair(index: int) -> list[Any]:  # by index, so that no pair is in memory longer than it is measured
         try:
             return list(measure([pairs[index]]))
         except datasets.BrokenImage as broken:

@@ -1,25 +1,30 @@
-"""The calls of the library that are measured, each under the name it has in the report."""
+"""The calls of the library that are measured, by their names in the report."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.gradcheck import GradcheckError
 
+import datasets
 import msssim
 
-REFUSED = "refused"  # of a measurement: the backend does not cover the call
+REFUSED = "refused"  # the backend does not cover the call
 SSIM, SSIM_REDUCED = "SSIM", "SSIM, f × f rule"
 PRODUCT, WTD_SUM, RELU, SIMPLE = "MS-SSIM", "MS-SSIM, wtd_sum", "MS-SSIM, relu", "MS-SSIM, simple"
 COVARIANCE = "MS-SSIM, covariance"
 TERMS = "means of cs and l cs at every scale"
 
 
-def _terms(x, y, **options):
-    """Mean cs of scales 1 to 4, then mean l·cs of scales 1 to 5: a pyramid of k scales ends in l·cs of scale k."""
+def _terms(x: torch.Tensor, y: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Return mean cs of scales 1 to 4, then mean l·cs of scales 1 to 5."""
+    # A pyramid of k scales ends with l·cs of scale k.
     by_length = [msssim.msssim(x, y, weights=(1.0,) * k, scales=True, **options)[1] for k in range(1, 6)]
     return torch.cat([by_length[-1][..., :4], *(terms[..., -1:] for terms in by_length)], -1)
 
 
-QUANTITIES = {
+QUANTITIES: dict[str, Callable[..., torch.Tensor]] = {
     SSIM: msssim.ssim,
     SSIM_REDUCED: lambda x, y, **options: msssim.ssim(x, y, downsample="auto", **options),
     PRODUCT: lambda x, y, **options: msssim.msssim(x, y, **options),
@@ -31,40 +36,43 @@ QUANTITIES = {
 }
 
 
-def tensors(pair, dtype, device):
-    """The two images of a pair as tensors (H, W) or (C, H, W)."""
-    return tuple(tensor(image, dtype, device) for image in (pair.reference, pair.distorted))
+def tensors(pair: datasets.Pair, dtype: str, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the images of a pair as tensors (H, W) or (C, H, W)."""
+    return tensor(pair.reference, dtype, device), tensor(pair.distorted, dtype, device)
 
 
-def tensor(image, dtype, device):
-    """A NumPy image (H, W) or (H, W, C) as a tensor of the dtype with that name, channels first."""
+def tensor(image: np.ndarray, dtype: str, device: str) -> torch.Tensor:
+    """Return an image (H, W) or (H, W, C) as a tensor of that dtype, channels first."""
     planes = np.moveaxis(image, -1, 0) if image.ndim == 3 else image
     return torch.from_numpy(np.ascontiguousarray(planes)).to(device, getattr(torch, dtype))
 
 
-def value(quantity, x, y, *, data_range, backend):
-    """What the library says, on the CPU."""
+def value(quantity: str, x: torch.Tensor, y: torch.Tensor, *, data_range: float, backend: str) -> torch.Tensor:
+    """Return the value of the library, on the CPU."""
     return QUANTITIES[quantity](x, y, data_range=data_range, backend=backend).detach().cpu()
 
 
-def gradients(quantity, x, y, *, data_range, backend, upstream=1.0):
-    """(value, gradient to x, gradient to y), on the CPU in their own dtypes."""
+def gradients(
+    quantity: str, x: torch.Tensor, y: torch.Tensor, *, data_range: float, backend: str, upstream: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return (value, gradient of x, gradient of y), on the CPU."""
     x, y = x.detach().clone().requires_grad_(), y.detach().clone().requires_grad_()
     result = QUANTITIES[quantity](x, y, data_range=data_range, backend=backend)
     result.backward(torch.full_like(result, upstream))
+    assert x.grad is not None and y.grad is not None
     return result.detach().cpu(), x.grad.cpu(), y.grad.cpu()
 
 
-def relative_error(gradient, exact):
-    """The largest difference, over the largest entry of the exact gradient."""
+def relative_error(gradient: torch.Tensor, exact: torch.Tensor) -> float:
+    """Return the largest difference divided by the largest entry of the exact gradient."""
     return float((gradient.double() - exact).abs().max() / exact.abs().max())
 
 
-def attempt(backend, function, /, *args, **kwargs):
-    """(what the function returns, {}) or (None, the fields that say that this backend refuses).
+def attempt(backend: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    """Call a function; return (result, {}), or (None, fields of a measurement) if the backend does not cover the call.
 
-    An explicitly asked backend that cannot do something says so, naming the argument `backend`. Plain PyTorch covers
-    everything, so that from it any error is one.
+    The error of a backend that does not cover a call names the argument `backend`. Plain PyTorch covers every call, so
+    none of its errors is caught.
     """
     try:
         return function(*args, **kwargs), {}

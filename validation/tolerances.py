@@ -1,59 +1,60 @@
-"""What is promised: the largest error, and where it says more, the largest median error.
+"""The error budgets: for each kind of measurement and dtype the largest error, and for some the largest median error.
 
-Every measurement names its kind; kind and dtype, and for a few backends the backend, give the budget. Value errors are
-absolute, of an index that is 1 for identical images. Gradient errors are relative to the gradient's largest entry.
+Some backends have smaller budgets. Value errors are absolute; the index is 1 for identical images. Gradient errors are
+relative to the largest entry of the gradient.
 """
 
+import math
 from typing import NamedTuple
 
 
 class Budget(NamedTuple):
-    """The errors that are allowed; `median` is None where only the worst one is limited."""
+    """The largest errors; `median` is None if only the worst error is limited."""
 
     worst: float
     median: float | None = None
 
 
-# A median over a handful of pairs says nothing, so that budget holds from this many on.
+# The budget of the median needs at least this many pairs.
 MEDIAN_FROM = 10
 
 _FLOAT32_VALUE = Budget(1e-5, 2e-7)
-# tf.image computes in float32 without a shift, so this is its own error on the golden pairs, not ours.
+# The error of tf.image, not ours: it computes in float32 without a shift of the mean.
 _TENSORFLOW = Budget(1e-4, 5e-6)
 _FLOAT32_GRADIENT = Budget(5e-5)
 
 BUDGETS = {
-    # Rounding of two different orders of summation, over planes of up to 10^6 pixels.
+    # Rounding of two orders of summation, over planes of up to 10^6 pixels.
     ("value", "float64"): Budget(1e-11),
     ("value", "float32"): _FLOAT32_VALUE,
-    # What is narrower than float32 is computed in float32, so that it has float32's budget, on the values it holds.
+    # Narrower dtypes are computed in float32, so they have its budget, for the values that they represent.
     ("value", "bfloat16"): _FLOAT32_VALUE,
     ("value", "float16"): _FLOAT32_VALUE,
     ("value", "uint8"): _FLOAT32_VALUE,
     ("tensorflow", "float64"): _TENSORFLOW,
     ("tensorflow", "float32"): _TENSORFLOW,
-    # Central differences of the original in float64: their own error is about 2e-8.
+    # The error of the central differences of the original is about 2e-8.
     ("gradient", "float64"): Budget(1e-6),
     ("gradient", "float32"): _FLOAT32_GRADIENT,
-    # max(σxy, 0) has a kink: a window within rounding of it is on either side, with a gradient or without.
+    # max(σxy, 0) has a kink: a window within rounding of it may have a gradient or not.
     ("gradient at kinks", "float64"): Budget(1e-6),
     ("gradient at kinks", "float32"): Budget(5e-2, 5e-5),
-    # The gradient is rounded once to the dtype of the image: half a unit in its last place, on top of float32's.
+    # The gradient is rounded once to the dtype of the image: half a unit in the last place in addition to float32's.
     ("rounded gradient", "bfloat16"): Budget(2**-8 + _FLOAT32_GRADIENT.worst),
     ("rounded gradient", "float16"): Budget(2**-11 + _FLOAT32_GRADIENT.worst),
-    # Identical images have gradient 0, so nothing to be relative to: the largest entry times the number of pixels times
-    # data_range, which is 5 to 200 for golden pairs that differ.
+    # The gradient of identical images is 0, so this is the largest entry times the number of pixels times data_range,
+    # which is 5 to 200 for golden pairs that differ.
     ("zero gradient", "float64"): Budget(1e-11),
     ("zero gradient", "float32"): Budget(2e-3),
 }
 
-# Measured in counts (of non-finite numbers, of failed checks, of wrong dtypes), whatever the dtype: none is allowed.
+# Counts (of non-finite numbers, failed checks, wrong dtypes) must be 0 for every dtype.
 COUNTS = ("count",)
-# Reported without a limit: because the documentation says that it happens, or because the error is the oracle's own.
+# Reported without a limit: it is documented, or the error is the oracle's own.
 DOCUMENTED, ORACLES_OWN = "documented", "oracle's own"
 UNLIMITED = (DOCUMENTED, ORACLES_OWN)
 
-# Backends that are held to less. A fused kernel adds fewer rounding errors than a chain of tensor operations.
+# Smaller budgets of some backends. A fused kernel rounds less often than a chain of tensor operations.
 BY_BACKEND = {
     "numba": {
         ("value", "float32"): Budget(3e-6, 1e-7),
@@ -65,17 +66,17 @@ BY_BACKEND = {
 }
 
 
-def budget(kind, dtype, backend):
-    """The budget of a measurement, or None for a kind that is only reported."""
+def budget(kind: str, dtype: str, backend: str) -> Budget:
+    """Return the budget of a measurement; NaN for a kind that is only reported."""
     if kind in UNLIMITED:
-        return None
+        return Budget(math.nan)
     if kind in COUNTS:
         return Budget(0)
     key = (kind, dtype)
     return BY_BACKEND.get(backend, {}).get(key) or BUDGETS[key]
 
 
-# Scores of single images, and statistics, that were published with so many digits.
+# The precision of published scores of images and of published statistics.
 PRINTED_SCORE = 5e-7  # six decimals
-FULL_SCORE = 1e-10  # every digit of a float64; what is left is the order of summation
-FITTED_STATISTIC = 1e-3  # PLCC and RMSE depend on where a search for the curve ended
+FULL_SCORE = 1e-10  # every digit of a float64; the order of summation differs
+FITTED_STATISTIC = 1e-3  # PLCC and RMSE depend on the end of a search for the curve

@@ -47,7 +47,7 @@ def _pair(dtype="float64"):
 def test_a_right_call_is_within_its_budgets(dtype):
     (outcome,) = check.check([_pair(dtype)], "torch")
     assert outcome.failures == []
-    assert outcome.counts["held to the budgets"] == 1
+    assert outcome.counts["budgets checked"] == 1
 
 
 @pytest.fixture

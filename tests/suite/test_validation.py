@@ -104,7 +104,9 @@ def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
     assert command.main(["--device", "sm_90", "--dataset", "synthetic", "--limit", "1", "--out", str(tmp_path)]) == 0
     table = pd.read_csv(tmp_path / "rows.csv")
     assert set(table.backend.dropna()) == {"triton"} and (table.verdict == rows.PASS).any()
-    assert "the kernels' PTX for sm_90, run on the CPU" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "the PTX of the kernels for sm_90, executed on the CPU" in (tmp_path / "report.md").read_text(
+        encoding="utf-8"
+    )
     assert "triton" not in msssim.available_backends() or torch.cuda.is_available()
 
 
@@ -143,8 +145,8 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
         (["--workers", "2"], "--workers goes with --subjective"),
         (["--resamples", "9", "--peers"], "--resamples goes with --subjective"),
         (["--dataset", "golden", "--subjective"], "--dataset goes with --oracles"),
-        (["--device", "sm_90", "--backend", "torch"], "takes no --backend"),
-        (["--device", "sm_90", "--subjective"], "for one process"),
+        (["--device", "sm_90", "--backend", "torch"], "does not allow --backend"),
+        (["--device", "sm_90", "--subjective"], "does not allow --subjective"),
     ],
 )
 def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, monkeypatch, capsys):

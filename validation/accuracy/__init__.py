@@ -1,1 +1,1 @@
-"""Is the number right? Values, gradients, NaN stability and dtypes against the oracles."""
+"""Values, gradients, finiteness and dtypes of the library, against the oracles."""

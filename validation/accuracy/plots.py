@@ -1,8 +1,12 @@
 """The plots of the accuracy report."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .. import library, tolerances
@@ -10,13 +14,13 @@ from ..report import section
 from ..report.plots import INK, SERIES, new, svg
 from . import dtypes, gradients, values
 
-# Without a budget, or on another scale than the others.
+# Errors without a budget, or on another scale.
 _NOT_DRAWN = (*tolerances.COUNTS, *tolerances.UNLIMITED, "zero gradient")
-_EXACT = 1e-18  # where an error of zero is drawn: a logarithmic axis has no zero
+_EXACT = 1e-18  # errors of zero are drawn here, because a logarithmic axis has no zero
 
 
-def draw(table):
-    """The plots of a table of measurements (see `rows.frame`), one set for each backend: (part, Figure) of each."""
+def draw(table: pd.DataFrame) -> list[tuple[str, section.Figure]]:
+    """Return (section of the report, figure) for each plot of the measurements (see `rows.frame`), by backend."""
     several = table.backend.nunique() > 1
     drawn = []
     for backend, part in table[table.missing == ""].groupby("backend", sort=False):
@@ -40,17 +44,17 @@ def draw(table):
 _VALUES = (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM)
 _GRADIENTS = (gradients.MATLAB, gradients.FLOAT64)
 _STRIPS = (
-    "One mark for each image pair; the upright stroke of the same colour is the budget, which no mark may pass,"
-    " and the hollow mark is the median. Errors of exactly 0 stand at the left edge. What has no budget is not drawn."
+    "One mark for each image pair. The vertical line of the same colour is the budget, the hollow mark is the median."
+    " Errors of exactly 0 are at the left edge. Errors without a budget are not drawn."
 )
 _SCATTER = (
-    "Above, the library's value in float32 against the oracle's: every mark belongs on the line. Below, how far from"
-    " the line they are; the dashed line is the budget of the worst one. Pairs whose value is complex are left out."
+    "Top: the library's value in float32 over the oracle's; marks should be on the line. Bottom: their distance from"
+    " it; the dashed line is the budget of the largest error. Pairs whose value is complex are left out."
 )
 
 
-def strips(table, axis):
-    """Errors over images, a line for each quantity and oracle, a colour for each dtype."""
+def strips(table: pd.DataFrame, axis: str) -> Figure:
+    """Plot the errors of all images: a line for each quantity and oracle, a colour for each dtype."""
     lines = list(dict.fromkeys(zip(table.section, table.quantity, strict=True)))
     present = [dtype for dtype in SERIES if dtype in set(table.dtype)]
     figure, axes = new(0.42 * len(lines) + 1.5)
@@ -72,10 +76,10 @@ def strips(table, axis):
     return figure
 
 
-def _strip(axes, group, middle, step, colour, marker):
+def _strip(axes: Axes, group: pd.DataFrame, middle: float, step: float, colour: str, marker: str) -> None:
     errors = np.maximum(_finite(group.error), _EXACT)
-    spread = (np.arange(len(errors)) * 0.618) % 1 - 0.5  # even, and the same on every run
-    axes.plot(errors, middle + spread * step * 0.6, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
+    jitter = (np.arange(len(errors)) * 0.618) % 1 - 0.5  # evenly distributed, and the same on every run
+    axes.plot(errors, middle + jitter * step * 0.6, marker, color=colour, markersize=2.6, alpha=0.55, markeredgewidth=0)
     axes.plot(
         [np.median(errors)], [middle], marker, markerfacecolor="none", color=colour, markersize=7, markeredgewidth=1.4
     )
@@ -83,8 +87,8 @@ def _strip(axes, group, middle, step, colour, marker):
     axes.plot([budget, budget], [middle - step * 0.47, middle + step * 0.47], color=colour, linewidth=2.2)
 
 
-def scatter(table):
-    """The library's value in float32 against the oracle's, and the error below."""
+def scatter(table: pd.DataFrame) -> Figure:
+    """Plot the library's value in float32 over the oracle's, and the error below."""
     table = table[table.dtype == "float32"]
     figure, (above, below) = new(6.4, nrows=2, sharex=True, height_ratios=(3, 2))
     kinds = {library.SSIM: SERIES["float64"], library.PRODUCT: SERIES["float32"], library.WTD_SUM: SERIES["bfloat16"]}
@@ -105,7 +109,7 @@ def scatter(table):
     return figure
 
 
-def _legend(figure, present, budget):
+def _legend(figure: Figure, present: Iterable[str], budget: bool) -> None:
     handles = [
         Line2D([], [], color=SERIES[dtype][0], marker=SERIES[dtype][1], linestyle="none", label=dtype)
         for dtype in present
@@ -124,10 +128,10 @@ def _legend(figure, present, budget):
     )
 
 
-def _finite(errors):
-    """Errors that are not numbers, at the right edge: a plot that left them out would flatter."""
+def _finite(errors: pd.Series) -> pd.Series:
+    """Replace errors that are not finite by 1, so that they are drawn at the right edge."""
     return errors.replace([math.inf], math.nan).fillna(1.0)
 
 
-def _label(source, quantity):
+def _label(source: str, quantity: str) -> str:
     return quantity if source == dtypes.SECTION else f"{quantity}\n{source.removeprefix('Gradient: ')}"

@@ -1,22 +1,27 @@
 """The library against every oracle: what is measured, in which order."""
 
+import argparse
 import functools
 import sys
+from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
 import datasets
 
 from .. import harness
+from ..report.section import Section
 from . import dtypes, gradients, rows, stability, tables, values
 
 DEFAULT_DATASETS = ("golden", "colour", "synthetic", "graphics")
 
 
-def arguments(parser):
-    """Add the options of this question."""
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command-line options of this question."""
     parser.add_argument(
-        "--oracles", action="store_true", help="the library against every oracle; asked when nothing else is"
+        "--oracles",
+        action="store_true",
+        help="the library against every oracle (default if no other question is given)",
     )
     parser.add_argument(
         "--dataset", nargs="+", choices=(*datasets.names(), "all"), metavar="NAME",
@@ -24,8 +29,8 @@ def arguments(parser):
     )  # fmt: skip
 
 
-def sections(options, about):
-    """Measure and return the sections; `about` gets the lines that say of what they are made."""
+def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section]:
+    """Measure and return the sections; add what was measured to `about`."""
     names = options.dataset or DEFAULT_DATASETS
     loaded = _all(about) if "all" in names else {name: datasets.load(name) for name in names}
     pairs = {name: harness.some(every, options.limit) for name, every in loaded.items()}
@@ -36,8 +41,8 @@ def sections(options, about):
     return tables.made_of(table, loaded)
 
 
-def _all(about):
-    """Every dataset that is here; `about` gets the names of the others."""
+def _all(about: dict[str, str]) -> dict[str, datasets.Pairs]:
+    """Return every available dataset; add the names of the others to `about`."""
     loaded, missing = {}, []
     for name in datasets.names():
         try:
@@ -45,19 +50,21 @@ def _all(about):
         except datasets.DatasetMissing:
             missing.append(name)
     if missing:
-        about["not here"] = ", ".join(missing)
+        about["not available"] = ", ".join(missing)
     return loaded
 
 
-def _measure(pairs, options, threads):
-    """Every Measurement, with a progress bar for each section."""
+def _measure(
+    pairs: Mapping[str, datasets.Pairs], options: argparse.Namespace, threads: int
+) -> Iterator[rows.Measurement]:
+    """Yield every measurement, with a progress bar for each section."""
     chosen, device = options.backend, options.device
     for name, few in pairs.items():
         yield from (_unusable(name, problem) for problem in few.problems)
         measure = functools.partial(values.measure, name, backends=chosen, device=device)
         yield from harness.in_threads(threads, measure, few, f"values, {name}", functools.partial(_unusable, name))
     unusable = functools.partial(_unusable, "golden")
-    # Gradients and dtypes are budgeted over the golden pairs; the original's gradients are of four others.
+    # The budgets of gradients and dtypes are for the golden pairs; the original's gradients are stored for four others.
     if {"golden", "golden-gradients"} & set(pairs):
         few = harness.some(datasets.load("golden-gradients"), options.limit)
         measure = functools.partial(gradients.measure_against_matlab, backends=chosen, device=device)
@@ -71,7 +78,7 @@ def _measure(pairs, options, threads):
     yield from stability.measure(tqdm(stability.work(options.limit), **harness.bar("stability")), chosen, device)
 
 
-def _unusable(dataset, problem):
+def _unusable(dataset: str, problem: str) -> rows.Measurement:
     tqdm.write(problem, file=sys.stderr)
     what = ("Files", "", "", "", "files that cannot be used", dataset, problem.partition(":")[0], "count")
     return rows.Measurement(*what, error=1.0, note=problem)

@@ -1,7 +1,8 @@
-"""One measurement for each image, and the table made of them: a row, a budget and a verdict for each question."""
+"""Measurements of single images, and the rows of the report made from them, with budget and verdict."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from ..library import REFUSED as REFUSED
 from ..report.section import BROKEN, PASS
 
 SKIPPED = "skipped"
-# Verdicts of what has no budget.
+# Verdicts of rows without a budget.
 DOCUMENTED, NO_BUDGET = "as documented", "no budget"
 COLUMNS = (
     "section", "backend", "device", "dtype", "quantity", "dataset", "n", "worst", "median",
@@ -20,7 +21,7 @@ _KEYS = list(COLUMNS[:6])
 
 
 class Measurement(NamedTuple):
-    """The error of one quantity on one image pair, or the reason why there is none."""
+    """The error of one quantity on one image pair, or the reason why it was not measured."""
 
     section: str
     backend: str
@@ -29,37 +30,42 @@ class Measurement(NamedTuple):
     quantity: str
     dataset: str
     pair: str
-    kind: str  # of budget
+    kind: str
+    """The kind of budget, see `tolerances`."""
     error: float = math.nan
-    value: float = math.nan  # of the library, where one number says it
-    expected: float = math.nan  # of the oracle
-    missing: str = ""  # SKIPPED or REFUSED
+    value: float = math.nan
+    """The value of the library, if it is one number."""
+    expected: float = math.nan
+    """The value of the oracle."""
+    missing: str = ""
+    """SKIPPED or REFUSED, or nothing."""
     note: str = ""
 
 
-def frame(measurements):
-    """The measurements as a pandas DataFrame, each with its budget."""
+def frame(measurements: Iterable[Measurement]) -> pd.DataFrame:
+    """Return the measurements as a DataFrame, with their budgets."""
     table = pd.DataFrame(list(measurements), columns=list(Measurement._fields))
+    unknown = tolerances.Budget(math.nan)
     found = [
-        tolerances.budget(row.kind, row.dtype, row.backend) if not row.missing else None for row in table.itertuples()
+        unknown if row.missing else tolerances.budget(row.kind, row.dtype, row.backend) for row in table.itertuples()
     ]
-    table["budget_worst"] = [math.nan if one is None else one.worst for one in found]
-    table["budget_median"] = [math.nan if one is None or one.median is None else one.median for one in found]
+    table["budget_worst"] = [budget.worst for budget in found]
+    table["budget_median"] = [math.nan if budget.median is None else budget.median for budget in found]
     return table
 
 
-def summarize(table):
-    """The rows of the report: one for each question, over the pairs of a dataset, with its verdict."""
+def summarize(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the report: one for each quantity over the pairs of a dataset, with its verdict."""
     rows = [_row(dict(zip(_KEYS, key, strict=True)), group) for key, group in table.groupby(_KEYS, sort=False)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(keys, group):
+def _row(keys: dict[str, Any], group: pd.DataFrame) -> dict[str, Any]:
     measured = group[group.missing == ""]
     if measured.empty:
         first = group.iloc[0]
         return {**keys, "n": 0, "verdict": first.missing, "note": first.note}
-    # An error that is not a number is the worst there is; as infinity it sorts, compares and breaks the budget.
+    # An error of NaN counts as infinite, so that it is the worst one and breaks the budget.
     errors = measured.error.fillna(math.inf)
     row = {**keys, "n": len(errors), "worst": errors.max(), "median": errors.median()}
     first = measured.iloc[0]
@@ -71,7 +77,7 @@ def _row(keys, group):
     return row
 
 
-def _verdict(row, kind):
+def _verdict(row: dict[str, Any], kind: str) -> str:
     if math.isnan(row["budget_worst"]):
         return DOCUMENTED if kind == tolerances.DOCUMENTED else NO_BUDGET
     median = row.get("budget_median", math.nan)
@@ -79,7 +85,7 @@ def _verdict(row, kind):
     return PASS if kept else BROKEN
 
 
-def _note(measured, errors, group):
+def _note(measured: pd.DataFrame, errors: pd.Series, group: pd.DataFrame) -> str:
     parts = []
     if measured.kind.iloc[0] in (*tolerances.COUNTS, tolerances.DOCUMENTED):
         bad = measured[errors > 0]

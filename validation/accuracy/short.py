@@ -1,4 +1,4 @@
-"""The few rows that say how exact the library is, for README.md, the top of the report, and papers."""
+"""The few rows that summarize the accuracy, for README.md, the top of the report, and papers."""
 
 import math
 
@@ -23,18 +23,18 @@ SHOWN = (
 _AGAINST = {dtypes.SECTION: "float64 on the same values"}
 
 
-def backends(rows):
-    """The backends in these rows, the plain one first."""
+def backends(rows: pd.DataFrame) -> list[str]:
+    """Return the backends in these rows, plain PyTorch first."""
     return sorted(rows.backend.unique(), key=lambda name: (name != "torch", name))
 
 
-def frame(rows):
-    """The rows shown: for each backend the worst and the median error, and the budget. Empty if none was measured."""
+def frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return for each backend the worst and median errors, and the budget; empty if nothing of it was measured."""
     lines = []
-    for name, source, quantity, wanted in SHOWN:
+    for name, source, quantity, shown in SHOWN:
         dataset = "golden-gradients" if source == gradients.MATLAB else "golden"
         found = rows[(rows.section == source) & (rows.quantity == quantity) & (rows.dataset == dataset) & (rows.n > 0)]
-        for dtype in wanted:
+        for dtype in shown:
             measured = found[found.dtype == dtype].set_index("backend")
             if len(measured):
                 errors = [_errors(measured, backend) for backend in backends(rows)]
@@ -45,7 +45,7 @@ def frame(rows):
     return pd.DataFrame(lines, columns=[*KEYS, *heads, "budget"])
 
 
-def _errors(measured, backend):
+def _errors(measured: pd.DataFrame, backend: str) -> tuple[float, float]:
     if backend not in measured.index:
         return math.nan, math.nan
     return float(measured.loc[backend, "worst"]), float(measured.loc[backend, "median"])

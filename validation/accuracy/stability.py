@@ -1,8 +1,10 @@
-"""Is there ever a NaN? Value and both gradients, in every normalisation mode, on the images that provoke one."""
+"""Finiteness: value and both gradients in every mode of `normalize`, on images that could cause NaN."""
 
 import functools
 import itertools
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -14,13 +16,14 @@ from . import rows
 SECTION = "Stability"
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 MODES = (None, "relu", "simple", "covariance")
-SIDE = 176  # the least that five scales take
+SIDE = 176  # the smallest for five scales
+_Case = tuple[torch.Tensor, torch.Tensor, dict[str, Any]]
 _EXTREME = {"float32": 1e38, "float64": 1e300, "float16": 6e4, "bfloat16": 1e38}
 
 
 @functools.cache
-def cases(dtype):
-    """The image pairs, by name: (first image, second image, further options of the call)."""
+def cases(dtype: str) -> dict[str, _Case]:
+    """Return by name (first image, second image, options of the call)."""
     generator = torch.Generator().manual_seed(0)
     one, other = torch.rand(2, 1, SIDE, SIDE, generator=generator, dtype=torch.float64)
     left = torch.arange(SIDE).expand(1, SIDE, SIDE) < SIDE // 2
@@ -28,7 +31,7 @@ def cases(dtype):
     limits = torch.finfo(getattr(torch, dtype))
     extreme, largest, denormal = _EXTREME[dtype], limits.max, limits.smallest_normal / 4
     no_constants = {"K1": 0.0, "K2": 0.0}
-    pairs = {
+    pairs: dict[str, _Case] = {
         "identical": (one, one, {}),
         "anti-correlated": (one, 1 - one, {}),
         "anti-correlated around zero": (one - 0.5, 0.5 - one, {}),
@@ -56,14 +59,14 @@ def cases(dtype):
         "denormal against extreme": (one * denormal, other * extreme, {}),
         "tiny range": (one, other, {"data_range": 1e-50}),
         "huge range": (one, other, {"data_range": 1e50}),
-        "next to nothing, in its range": (one * 1e-37, other * 1e-37, {"data_range": 1e-37}),
+        "tiny, in its range": (one * 1e-37, other * 1e-37, {"data_range": 1e-37}),
         "flat areas side by side": (torch.where(left, 0.9, black), torch.where(left, 0.7, white / 8), {}),
     }
     zeroed = (
         "identical", "anti-correlated", "flat, equal", "flat, different", "flat against noise", "black, both",
         "black against white", "black against noise", "half black, half anti-correlated", "half flat", "one pixel",
         "extreme", "extreme against black", "largest numbers", "denormal", "denormal against black",
-        "next to nothing, in its range", "flat areas side by side",
+        "tiny, in its range", "flat areas side by side",
     )  # fmt: skip
     for name in zeroed:
         x, y, options = pairs[name]
@@ -71,19 +74,19 @@ def cases(dtype):
     return pairs
 
 
-def _one_pixel(image, value=1.0):
+def _one_pixel(image: torch.Tensor, value: float = 1.0) -> torch.Tensor:
     image = image.clone()
     image[0, SIDE // 2, SIDE // 2] = value
     return image
 
 
-def work(limit=None):
-    """What there is to measure: (dtype, name of a case) of every case, or of the first `limit`."""
+def work(limit: int | None = None) -> list[tuple[str, str]]:
+    """Return (dtype, name of a case) of all cases, or of the first `limit` for each dtype."""
     return [(dtype, name) for dtype in DTYPES for name in itertools.islice(cases(dtype), limit)]
 
 
-def measure(work, backends, device):
-    """Yield one Measurement for each case, mode and dtype: how many of value and gradients' entries are not finite."""
+def measure(work: Iterable[tuple[str, str]], backends: Sequence[str], device: str) -> Iterator[rows.Measurement]:
+    """Count for each case, mode and dtype the entries of value and gradients that are not finite."""
     for dtype, name in work:
         x, y, options = cases(dtype)[name]
         images = [image.to(getattr(torch, dtype)).to(device) for image in (x, y)]
@@ -91,18 +94,20 @@ def measure(work, backends, device):
             yield from _in_every_mode(name, images, {"data_range": 1.0, "backend": backend, **options}, dtype, device)
 
 
-def _in_every_mode(name, images, options, dtype, device):
+def _in_every_mode(
+    name: str, images: Sequence[torch.Tensor], options: dict[str, Any], dtype: str, device: str
+) -> Iterator[rows.Measurement]:
     backend = options["backend"]
     common = {
         "section": SECTION, "backend": backend, "device": device, "dtype": dtype,
         "dataset": "provoking images", "pair": name,
     }  # fmt: skip
-    calls = {"ssim()": (msssim.ssim, {})}
+    calls: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {"ssim()": (msssim.ssim, {})}
     for mode, method in itertools.product(MODES, ("product", "wtd_sum")):
         calls[f"normalize={mode!r}, {method}"] = msssim.msssim, {"normalize": mode, "method": method}
     for quantity, (function, more) in calls.items():
         count, refusal = library.attempt(backend, _not_finite, function, images, {**options, **more})
-        # Only the power of a negative mean is documented to be NaN; a sum of the same means is as safe as the others.
+        # Only the power of a negative mean is documented to be NaN; the weighted sum must be finite.
         documented = more == {"normalize": None, "method": "product"}
         kind = tolerances.DOCUMENTED if documented else "count"
         yield rows.Measurement(**common, quantity=quantity, kind=kind, **(refusal or {"error": float(count)}))
@@ -112,18 +117,19 @@ def _in_every_mode(name, images, options, dtype, device):
             yield rows.Measurement(**common, quantity=named, kind="count", error=float(unexplained))
 
 
-def _not_finite(function, images, options):
+def _not_finite(function: Callable[..., Any], images: Iterable[torch.Tensor], options: dict[str, Any]) -> int:
     x, y = (image.clone().requires_grad_() for image in images)
     value = _quietly(function, x, y, **options)
     value.backward()
+    assert x.grad is not None and y.grad is not None
     return sum(int((~one.isfinite()).sum()) for one in (value.detach(), x.grad, y.grad))
 
 
-def _negative_mean(images, options):
+def _negative_mean(images: Sequence[torch.Tensor], options: dict[str, Any]) -> bool:
     return bool((_quietly(msssim.msssim, *images, scales=True, **options)[1] < 0).any())
 
 
-def _quietly(function, *args, **kwargs):
+def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with warnings.catch_warnings():
         # These images exceed their range on purpose.
         warnings.filterwarnings("ignore", message="data_range:", category=UserWarning)

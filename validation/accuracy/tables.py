@@ -1,75 +1,75 @@
-"""The sections of the report on the library against every oracle, made of the table of measurements."""
+"""The sections of the report on accuracy, made from the table of measurements."""
+
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from ..report.section import BROKEN, PASS, Section, Table, number
+import datasets
+
+from ..report.section import BROKEN, PASS, Figure, Section, Table, number
 from . import dtypes, gradients, plots, rows, short, stability, values, worst
 
-# The oracles and checks in reading order, each with what it asks.
+# The oracles and checks in the order of the report.
 SECTIONS = {
-    values.MATLAB: "The value, against what Wang's ssim_index.m and msssim.m returned for the same pixels. Where a mean"
-    " of cs is negative the original's product is complex, and the library's has to be NaN (`normalize=None`).",
-    values.WANG: "The value, against an independent NumPy implementation of the same papers in float64, each channel of"
-    " a colour image by itself.",
+    values.MATLAB: "The value, against Wang's ssim_index.m and msssim.m for the same pixels. Where a mean"
+    " of cs is negative the original's product is complex, and the library's must be NaN (`normalize=None`).",
+    values.WANG: "The value, against an independent NumPy implementation of the same papers in float64, averaged over"
+    " the channels of colour images.",
     values.SKIMAGE: "SSIM, against skimage.metrics.structural_similarity with Wang's settings, in float64.",
     values.TENSORFLOW: "The value, against tf.image.ssim and tf.image.ssim_multiscale, which compute in float32 and"
     ' clip negative means (`normalize="relu"`). The difference is TensorFlow\'s own rounding. In large flat, bright'
     " areas it grows without a bound that could be promised, so the budget is of the golden pairs alone.",
-    values.CLOSED_FORM: "The value, on made images whose index can be written down.",
+    values.CLOSED_FORM: "The value, on generated images whose index has a closed form.",
     gradients.MATLAB: "The gradient, against central differences of Wang's MATLAB code at sampled pixels, for both"
     " arguments; relative to the largest entry of the whole gradient.",
     gradients.FLOAT64: "Every entry of both gradients, against plain PyTorch in float64; relative to the largest entry."
-    " Identical images have gradient 0, so theirs is the largest entry × pixels × data_range.",
+    " The gradient of identical images is 0; for them it is the largest entry × pixels × data_range.",
     gradients.NUMERICAL: "torch.autograd.gradcheck and gradgradcheck in float64: how many modes and methods fail.",
-    stability.SECTION: "How many numbers of the value and both gradients are not finite: flat, identical, black,"
+    stability.SECTION: "The number of entries of value and gradients that are not finite, for flat, identical, black,"
     " anti-correlated, extreme and denormal images, K1 = K2 = 0 and mixtures, of 176 × 176 pixels. NaN is documented"
-    " for `normalize=None` and the product alone.",
-    dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 on the very same values (0..255, and 0..1"
-    " where half precision has to round), and the dtypes of result and gradients.",
+    " for the product with `normalize=None` only.",
+    dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 images of the same values (0..255, and 0..1,"
+    " which half precision rounds), and the dtypes of result and gradients.",
 }  # fmt: skip
 
 _IN_SHORT = (
-    "The few rows to quote; every one is of a table further down. The golden pairs are those on which Wang's own MATLAB"
-    " code was run: gray images of 0..255, of even and odd sizes."
+    "The most important rows of the tables below. The golden pairs are those on which Wang's MATLAB code was run: gray"
+    " images in 0..255, of even and odd sizes."
 )
 
-# The parts of the report: (name, title, what is told before the tables, the oracles and checks in it).
+# The sections of the report: (name, title, text before the tables, oracles and checks).
 _PARTS = (
     (
         "values", "Is the value right?",
-        "Every pair of images is put to the library and to each oracle that knows it; the error is the absolute"
-        " difference, and each row has a budget for the worst and for the median one.",
+        "The error is the absolute difference between library and oracle. Each row has a budget for the largest"
+        " error, and for the median error.",
         (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM),
     ),
     (
         "gradients", "Is the gradient right?",
-        "Gradients reach both images. Their errors are relative to the largest entry of the whole gradient.",
+        "Errors of the gradients of both images are relative to the largest entry of the whole gradient.",
         (gradients.MATLAB, gradients.FLOAT64, gradients.NUMERICAL),
     ),
     (
-        "stability", "Is there ever a NaN?",
-        "Value and both gradients have to be finite for every finite input, in every mode of `normalize` that promises"
-        " it.",
+        "stability", "Are value and gradients finite?",
+        "Value and both gradients must be finite for all finite images, in each mode of `normalize` that promises it.",
         (stability.SECTION,),
     ),
     (
-        "dtypes", "Are narrow dtypes as exact as they can be?",
-        "Narrow images are computed in float32, so that nothing is lost but what the dtype itself cannot hold.",
+        "dtypes", "Are narrow dtypes accurate?",
+        "Images of narrow dtypes are computed in float32: the only loss is the rounding of the images and gradients.",
         (dtypes.SECTION,),
     ),
 )  # fmt: skip
 
 
-def made_of(table, datasets):
-    """The sections of a table of measurements (see `rows.frame`): what is broken, the whole in short, each part.
-
-    `datasets` holds the `datasets.Pairs` that were measured, by name.
-    """
+def made_of(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> list[Section]:
+    """Return the sections for a table of measurements (see `rows.frame`); `measured` has the datasets by name."""
     summary = rows.summarize(table)
-    figures = {name: [] for name, *_ in _PARTS}
+    figures: dict[str, list[Figure]] = {name: [] for name, *_ in _PARTS}
     for name, figure in plots.draw(table):
         figures[name].append(figure)
-    figures["values"] += worst.figures(table, datasets)
+    figures["values"] += worst.figures(table, measured)
     parts = [*_broken(summary), *_in_short(summary)]
     for name, title, text, asked in _PARTS:
         part = summary[summary.section.isin(asked)]
@@ -84,33 +84,33 @@ def made_of(table, datasets):
     return [parts[0]._replace(data=data), *parts[1:]]
 
 
-def _broken(summary):
-    """A section of what is broken, if anything is."""
+def _broken(summary: pd.DataFrame) -> Iterator[Section]:
+    """Yield a section of the broken budgets, if there are any."""
     broken = summary[summary.verdict == BROKEN]
     if len(broken):
         named = broken.assign(quantity=broken.section + ": " + broken.quantity)
-        table = _table("Broken budgets. These rows of the parts below do not keep what is promised.", named)
+        table = _table("Broken budgets. These rows of the sections below exceed their budget.", named)
         yield Section("broken", "Broken budgets", "", (table,), verdict=BROKEN, summary=headline(summary))
 
 
-def _in_short(summary):
-    """A section of the few rows that people quote, if the golden pairs were measured."""
+def _in_short(summary: pd.DataFrame) -> Iterator[Section]:
+    """Yield a section of the most important rows, if the golden pairs were measured."""
     frame = short.frame(summary)
     if len(frame):
         caption = (
-            "Accuracy over the golden pairs. The errors of the value are absolute, those of the gradient relative to"
-            " its largest entry; each is the worst and the median over the pairs, and the budget is of the worst."
+            "Accuracy over the golden pairs. Largest and median error; the budget is for the largest. Errors of values"
+            " are absolute, those of gradients relative to the largest entry."
         )
         table = Table(caption, frame, {name: number for name in frame.columns if name not in short.KEYS})
-        found = {"verdict": _verdict(summary), "summary": headline(summary)}
-        yield Section("accuracy", "Accuracy in short", _IN_SHORT, (table,), **found)
+        verdict, sentence = _verdict(summary), headline(summary)
+        yield Section("accuracy", "Accuracy in short", _IN_SHORT, (table,), verdict=verdict, summary=sentence)
 
 
-def headline(summary):
-    """What a table of rows comes to, in one or two sentences."""
+def headline(summary: pd.DataFrame) -> str:
+    """Return a summary of the rows in one or two sentences."""
     judged = int(summary.verdict.isin((PASS, BROKEN)).sum())
     broken = int((summary.verdict == BROKEN).sum())
-    sentence = f"{broken} of {judged} budgets are broken." if broken else f"All {judged} budgets are kept."
+    sentence = f"{broken} of {judged} budgets are broken." if broken else f"All {judged} budgets are met."
     for verdict in (rows.SKIPPED, rows.REFUSED):
         count = int((summary.verdict == verdict).sum())
         if count:
@@ -118,13 +118,13 @@ def headline(summary):
     return sentence
 
 
-def _verdict(summary):
+def _verdict(summary: pd.DataFrame) -> str:
     found = set(summary.verdict)
     return BROKEN if BROKEN in found else PASS if PASS in found else ""
 
 
-def _overview(summary):
-    """For each oracle, backend and dtype how many rows, how near the budgets, and the verdict."""
+def _overview(summary: pd.DataFrame) -> Table:
+    """Return for each oracle, backend and dtype the number of rows, the largest share of a budget, and the verdict."""
     keys, lines = ["section", "backend", "dtype"], []
     for key, group in summary.groupby(keys, sort=False):
         share = (group.worst / group.budget_worst)[group.budget_worst > 0].max()
@@ -132,17 +132,17 @@ def _overview(summary):
         lines.append((*key, len(group), broken, share, _verdict(group) or group.verdict.iloc[0]))
     names = ["against", "backend", "dtype", "rows", "broken", "error / budget", "verdict"]
     caption = (
-        "How near to the budgets. For each oracle or check, backend and dtype: how many rows there are, how many break"
-        " their budget, and the largest share of a budget that an error takes up."
+        "Errors in relation to the budgets. For each oracle or check, backend and dtype: the number of rows, the number"
+        " of broken budgets, and the largest quotient of error and budget."
     )
     return Table(caption, pd.DataFrame(lines, columns=names), {"error / budget": lambda share: f"{share:.2g}"})
 
 
-def _table(caption, found):
+def _table(caption: str, found: pd.DataFrame) -> Table:
     shown = found[
         ["quantity", "dataset", "dtype", "backend", "n", "worst", "budget_worst", "median", "budget_median", "verdict",
          "note"]
     ].rename(columns={"n": "pairs", "budget_worst": "budget", "budget_median": "median's budget"})  # fmt: skip
     errors = ("worst", "budget", "median", "median's budget")
-    # A column without a single entry, as the median's budget of counts, says nothing.
+    # Empty columns, such as the median's budget of counts, are left out.
     return Table(caption, shown.dropna(axis=1, how="all"), dict.fromkeys(errors, number), prose=("note",))

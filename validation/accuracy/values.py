@@ -1,10 +1,12 @@
-"""Is the value right? Against Wang's MATLAB code, wang.py, scikit-image, TensorFlow and closed forms."""
+"""Values: against Wang's MATLAB code, wang.py, scikit-image, TensorFlow and closed forms."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+import datasets
 from reference import golden, oracles, wang
 
 from .. import library, tolerances
@@ -16,16 +18,20 @@ DTYPES = ("float64", "float32")
 
 
 class Expectation(NamedTuple):
-    """What an oracle says of a pair; `missing` is the reason why it says nothing."""
+    """The value of an oracle for a pair."""
 
     section: str
     quantity: str
-    value: object  # float, complex or array
+    value: Any
+    """A float, a complex number or an array."""
     missing: str = ""
+    """Why the oracle could not be used."""
 
 
-def measure(dataset, pairs, backends, device):
-    """Yield a Measurement for each pair, oracle, quantity, backend and dtype."""
+def measure(
+    dataset: str, pairs: Iterable[datasets.Pair], backends: Sequence[str], device: str
+) -> Iterator[rows.Measurement]:
+    """Yield a measurement for each pair, oracle, quantity, backend and dtype."""
     for pair in pairs:
         expectations = list(expected(dataset, pair))
         for backend in backends:
@@ -33,8 +39,8 @@ def measure(dataset, pairs, backends, device):
                 yield from _compare(dataset, pair, expectations, backend, device, dtype)
 
 
-def expected(dataset, pair):
-    """Yield what every oracle that knows this dataset says of a pair."""
+def expected(dataset: str, pair: datasets.Pair) -> Iterator[Expectation]:
+    """Yield the values of all oracles for a pair."""
     if pair.expected is not None:
         known = {"ssim": library.SSIM, "msssim": library.PRODUCT, "msssim_wtd_sum": library.WTD_SUM}
         for name, value in pair.expected.items():
@@ -46,15 +52,15 @@ def expected(dataset, pair):
     yield from _others(pair)
 
 
-def _matlab(figures):
+def _matlab(figures: golden.GoldenValues) -> Iterator[Expectation]:
     yield Expectation(MATLAB, library.SSIM, figures.ssim_index)
     yield Expectation(MATLAB, library.PRODUCT, figures.msssim_product)
     yield Expectation(MATLAB, library.WTD_SUM, figures.msssim_wtd_sum)
     yield Expectation(MATLAB, library.TERMS, np.array([*figures.cs[:4], *figures.ssim]))
 
 
-def _wang(pair):
-    """Each channel by itself, then the mean: the original takes one gray plane."""
+def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
+    """Average over the channels: the original takes one gray plane."""
     planes = [
         np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted)
     ]
@@ -66,13 +72,13 @@ def _wang(pair):
     }
     for quantity, function in functions.items():
         of_channels = [function(x, y) for x, y in zip(*planes, strict=True)]
-        # A single complex channel makes the value of the image NaN, whatever imaginary parts would cancel.
+        # One complex channel makes the value of the image NaN, even if the imaginary parts would cancel.
         invalid = any(np.imag(one) != 0 for one in of_channels)
         yield Expectation(WANG, quantity, 1j if invalid else float(np.mean(np.real(of_channels))))
 
 
-def _others(pair):
-    # tf.image clips every mean at 0, which is what "relu" does; where none is negative it is Wang's value.
+def _others(pair: datasets.Pair) -> Iterator[Expectation]:
+    # tf.image clips each mean at 0, like "relu". If none is negative it is Wang's value.
     table = (
         (SKIMAGE, library.SSIM, oracles.skimage_ssim),
         (TENSORFLOW, library.SSIM, oracles.tf_ssim),
@@ -85,11 +91,13 @@ def _others(pair):
             yield Expectation(section, quantity, math.nan, missing=str(error).splitlines()[0])
 
 
-def _compare(dataset, pair, expectations, backend, device, dtype):
+def _compare(
+    dataset: str, pair: datasets.Pair, expectations: Iterable[Expectation], backend: str, device: str, dtype: str
+) -> Iterator[rows.Measurement]:
     x, y = library.tensors(pair, dtype, device)
-    computed = {}
+    computed: dict[str, tuple[Any, dict[str, Any]]] = {}
     for one in expectations:
-        common = {
+        common: dict[str, Any] = {
             "section": one.section, "backend": backend, "device": device, "dtype": dtype,
             "quantity": one.quantity, "dataset": dataset, "pair": pair.name,
             "kind": _kind(one, dataset),
@@ -105,20 +113,20 @@ def _compare(dataset, pair, expectations, backend, device, dtype):
         if value is None:
             yield rows.Measurement(**common, **refusal)
         elif np.any(np.imag(one.value) != 0):
-            # The original's value is no real number: the library's has to be NaN.
+            # The value of the original is complex: the library's must be NaN.
             common |= {"quantity": f"{one.quantity} is NaN where the original is complex", "kind": "count"}
             yield rows.Measurement(**common, error=float(not value.isnan().all()))
         else:
             yield rows.Measurement(**common, **_error(value.numpy().astype(np.float64), np.real(one.value)))
 
 
-def _kind(expectation, dataset):
-    """The budget: TensorFlow's is of the golden pairs, for on others its own rounding may be any number of times it."""
+def _kind(expectation: Expectation, dataset: str) -> str:
+    """Return the kind of budget; TensorFlow, whose rounding error is unbounded, has one for the golden pairs only."""
     if expectation.section != TENSORFLOW:
         return "value"
     return "tensorflow" if dataset == "golden" else tolerances.ORACLES_OWN
 
 
-def _error(value, expected):
+def _error(value: np.ndarray, expected: Any) -> dict[str, Any]:
     error = float(np.max(np.abs(value - expected)))
     return {"error": error} if value.ndim else {"error": error, "value": float(value), "expected": float(expected)}

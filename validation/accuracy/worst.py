@@ -1,44 +1,51 @@
-"""The pairs of images on which the library is furthest from the original, to be looked at."""
+"""Pictures of the pairs with the largest errors."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
+import datasets
 import msssim
 
 from .. import library
 from ..report import plots, section
 from . import values
 
-_SHOWN, _SIDE = 3, 320  # so many pairs; no image is shown larger
+_SHOWN, _SIDE = 3, 320  # the number of pairs; the largest side of an image
 _CAPTION = (
-    "From left to right: the reference, the distorted image, and the map of SSIM, whose scale ends at 0 although the"
-    " map may go below. Images are shown at {side} pixels at most."
+    "From left to right: the reference, the distorted image, and the SSIM map, whose negative values have the colour"
+    " of 0. Images are reduced to at most {side} pixels."
 )
 
 
-def figures(table, datasets):
-    """A Figure for each of the pairs with the largest errors of SSIM and MS-SSIM in float32.
+def figures(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> tuple[section.Figure, ...]:
+    """Return a figure for each of the pairs with the largest errors of SSIM and MS-SSIM in float32.
 
-    `table` is that of measurements (see `rows.frame`), `datasets` holds the `datasets.Pairs` by name.
+    `table` has the measurements (see `rows.frame`), `measured` the datasets by name.
     """
     known = table.section.isin((values.MATLAB, values.WANG)) & table.quantity.isin((library.SSIM, library.PRODUCT))
     compared = table[known & (table.dtype == "float32") & (table.error > 0)]
-    # The same pair counts once, by its worst quantity, oracle and backend.
+    # A pair occurs once, with its worst quantity, oracle and backend.
     worst = compared.sort_values("error", ascending=False).drop_duplicates(["dataset", "pair"]).head(_SHOWN)
-    return tuple(_figure(place, row, datasets[row.dataset]) for place, row in enumerate(worst.itertuples(), 1))
+    return tuple(_figure(place, row, measured[row.dataset]) for place, row in enumerate(worst.itertuples(), 1))
 
 
-def _figure(place, row, pairs):
+def _figure(place: int, row: Any, pairs: datasets.Pairs) -> section.Figure:
     pair = pairs[pairs.names.index(row.pair)]
     name = f"worst-{place}"
     found = (
-        f"{row.quantity} of {row.pair} ({row.dataset}) is {row.value:.6f} in float32, backend {row.backend}, and"
-        f" {section.number(row.error)} away from {row.section}; the budget is {section.number(row.budget_worst)}."
+        f"{row.quantity} of {row.pair} ({row.dataset}) is {row.value:.6f} in float32, backend {row.backend}; it differs"
+        f" by {section.number(row.error)} from {row.section}, and the budget is {section.number(row.budget_worst)}."
     )
     caption = f"Worst pair, number {place}. {found} {_CAPTION.format(side=_SIDE)}"
     return section.Figure(name, caption, plots.svg(_draw(pair), name))
 
 
-def _draw(pair):
+def _draw(pair: datasets.Pair) -> Figure:
     images = [_reduced(image / pair.data_range) for image in (pair.reference, pair.distorted)]
     quality = _reduced(_map(pair))
     height, width = quality.shape
@@ -52,16 +59,16 @@ def _draw(pair):
     return figure
 
 
-def _map(pair):
-    """The mean over channels of the library's map."""
+def _map(pair: datasets.Pair) -> np.ndarray:
+    """Return the mean over channels of the SSIM map."""
     x, y = library.tensors(pair, "float64", "cpu")
     with torch.no_grad():
         _, full = msssim.ssim(x, y, data_range=pair.data_range, full=True)
     return full.reshape(-1, *full.shape[-2:]).mean(0).numpy()
 
 
-def _reduced(image):
-    """A float image, averaged down until it is no larger than shown."""
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """Average a float image down to the size that is shown."""
     factor = -(-max(image.shape[:2]) // _SIDE)
     height, width = (side // factor * factor for side in image.shape[:2])
     blocks = image[:height, :width].reshape(height // factor, factor, width // factor, factor, *image.shape[2:])

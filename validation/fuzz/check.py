@@ -1,4 +1,4 @@
-"""Is one call within the budgets? Value, both gradients and, in plain PyTorch, the map."""
+"""Compare one call with the budgets: value, both gradients and, in plain PyTorch, the map."""
 
 import collections
 import dataclasses
@@ -19,9 +19,9 @@ from .draws import UNBOUNDED, Draw
 
 _ROUNDING = {"float64": 2.0**-53}
 _FLOAT32 = 2.0**-24
-# A mean so near to 0, in units of the rounding, may be on either side of it.
+# A mean this close to 0, in units of the rounding error, may have either sign.
 _MEAN_AT_ZERO = 256
-# Where a denominator is less than this part of what it is made of, its digits are lost, with constants of 0.
+# With constants of 0, a denominator smaller than this share of its terms has lost its digits.
 _LOST = 1e-4
 
 
@@ -34,7 +34,7 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The failures of a call, and how often each kind of verdict was given."""
+    """The failures of a call, and the number of verdicts of each kind."""
 
     failures: list[Failure]
     counts: collections.Counter[str]
@@ -49,7 +49,7 @@ class Expected:
     terms: NDArray[np.longdouble]
     gradients: tuple[NDArray[np.longdouble], ...]
     precise: bool
-    """Whether the documentation promises digits, and not finiteness alone."""
+    """Whether the documentation promises accuracy, and not only finiteness."""
 
     @functools.cached_property
     def slack(self) -> tuple[NDArray[np.longdouble], ...]:
@@ -103,7 +103,7 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
         return Outcome(found, counts)
     rounding = _ROUNDING.get(draw.dtype, _FLOAT32)
     if np.isnan(expected.value):
-        # Where a mean is so near to 0 that its sign is rounding, a number is as right as NaN.
+        # If the sign of a mean is rounding error, a number is as correct as NaN.
         if expected.terms.min() < -_MEAN_AT_ZERO * rounding and not (
             math.isnan(value) and math.isnan(without_gradient)
         ):
@@ -122,7 +122,7 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
             found.append(Failure(what, error, limit))
     if gradients:
         found += _gradients(draw, backend, expected, gradients, counts)
-    counts["held to the budgets"] += 1
+    counts["budgets checked"] += 1
     return Outcome(found, counts)
 
 
@@ -140,7 +140,7 @@ def references(draws: list[Draw]) -> list[Expected]:
 
 
 def _constants_suffice(draw: Draw) -> bool:
-    """Whether no denominator depends on rounding: with a constant of 0 it may."""
+    """Return whether no denominator depends on rounding, which is possible with a constant of 0."""
     options = draw.options
     if options.K1 and options.K2:
         return True
@@ -204,7 +204,7 @@ def _in_range(draw: Draw, expected: Expected, value: float, gradients: list[NDAr
 
 
 def _map(draw: Draw) -> list[Failure]:
-    """Whether an entry of the map of one scale is above 1."""
+    """Return whether an entry of the map of one scale is above 1."""
     x, y = (torch.from_numpy(image).to(getattr(torch, draw.dtype))[None] for image in (draw.x, draw.y))
     options = {name: value for name, value in draw.options._asdict().items()}
     for name in ("weights", "normalize", "method"):
@@ -236,11 +236,11 @@ def _gradients(
         if in_units <= zero:
             unit, limit = 1 / (draw.x.size * draw.options.data_range), zero
         else:
-            # Of one image the gradient may be zero where the other's is not: relative to the larger then.
+            # The gradient of one image may be zero, so the error is relative to the larger gradient.
             unit = largest if largest > 1e-3 * size else size
             limit = tolerances.budget("rounded gradient" if narrow else "gradient", draw.dtype, backend).worst
         if precision == "float64":
-            # Rounding is no less where two images nearly agree than where they are identical.
+            # For nearly equal images the budget is at least the one for identical images.
             limit = max(limit, zero / (draw.x.size * draw.options.data_range) / unit) if unit else limit
         if not error <= limit * unit:
             error = float(np.maximum(off - expected.slack[k], 0).max())
@@ -258,5 +258,5 @@ def _gradients(
 def _float32_limit(limit: float, cannot: float, error: float, counts: collections.Counter[str], what: str) -> float:
     """The limit where float32 cannot carry the answer; where that is so and decides, it is counted."""
     if 4 * cannot > limit and error <= 4 * cannot:
-        counts[f"float32 cannot carry the {what}"] += 1
+        counts[f"{what} limited by float32"] += 1
     return max(limit, 4 * cannot)

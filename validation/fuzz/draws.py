@@ -59,7 +59,9 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     rng = np.random.default_rng([seed, number])
     limits = _SMALL if small else _USUAL
     dtype = str(rng.choice(DTYPES, p=(0.4, 0.3, 0.1, 0.1, 0.1)))
-    kinds = [kind for kind in KINDS if dtype != "uint8" or kind not in ("signed", "high dynamic range", *UNBOUNDED)]
+    kinds: list[str] = [
+        kind for kind in KINDS if dtype != "uint8" or kind not in ("signed", "high dynamic range", *UNBOUNDED)
+    ]
     kind = str(rng.choice(kinds))
     options = _options(rng, limits if dtype in ("float32", "float64") else limits._replace(windows=_FEW_WINDOWS))
     least = options.win_size * 2 ** (len(options.weights) - 1)
@@ -76,7 +78,7 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
 
 
 def held(image: Image, dtype: str) -> Image:
-    """The values that images of the dtype have in the place of these."""
+    """Return the values rounded to the dtype."""
     if dtype == "uint8":
         return np.clip(np.rint(image), 0, 255)
     largest = float(torch.finfo(getattr(torch, dtype)).max)
@@ -166,7 +168,7 @@ def _two_level(rng: Rng, height: int, width: int) -> Image:
 
 
 def _text(rng: Rng, height: int, width: int) -> Image:
-    """Lines of strokes, one or two pixels thick, on an even background."""
+    """Draw lines of strokes, one or two pixels thick, on an even background."""
     image, ink = np.full((height, width), _level(rng)), _level(rng)
     for top in range(int(rng.integers(4)), height, int(rng.integers(7, 12))):
         for left in range(0, width, int(rng.integers(4, 7))):
@@ -177,7 +179,7 @@ def _text(rng: Rng, height: int, width: int) -> Image:
 
 
 def _interface(rng: Rng, height: int, width: int) -> Image:
-    """Filled rectangles over one another."""
+    """Draw overlapping filled rectangles."""
     image = np.full((height, width), _level(rng))
     for _ in range(int(rng.integers(1, 6))):
         top, left = int(rng.integers(height)), int(rng.integers(width))
@@ -195,7 +197,7 @@ def _letterbox(rng: Rng, height: int, width: int) -> Image:
 
 
 def _bright(rng: Rng, height: int, width: int) -> Image:
-    """A few pixels many times as bright as the rest."""
+    """Make a few pixels many times brighter than the rest."""
     image = 0.2 * _smooth(rng, height, width)
     image[rng.random((height, width)) < 0.03] *= float(rng.choice([10, 100, 1000]))
     return image
@@ -247,13 +249,13 @@ def _unrelated(rng: Rng, kind: str, x: Image) -> Image:
 
 
 def _recoloured(rng: Rng, kind: str, x: Image) -> Image:
-    """The same areas in other levels, as a theme of a user interface."""
+    """Replace the levels of areas, like another theme of a user interface."""
     low = x < (x.min() + x.max()) / 2
     return np.where(low, _level(rng), _level(rng))
 
 
 def _black(rng: Rng, kind: str, x: Image) -> Image:
-    """Faint stripes in the place of black, everything else as it is."""
+    """Replace black by faint stripes."""
     y = x.copy()
     stripes = np.where(np.arange(x.shape[1]) % 2, 0.05, 0.1) * np.ones_like(x)
     return np.where(y == 0, stripes, y)

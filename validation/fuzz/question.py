@@ -1,4 +1,4 @@
-"""Does any call break a budget? Draw, check in one process or several, shrink what fails, and report."""
+"""Random calls: draw and check them in one or several processes, shrink the failing ones, and report."""
 
 import argparse
 import collections
@@ -20,15 +20,15 @@ from ..report.options import positive, whole
 from ..report.section import BROKEN, PASS, Section, Table
 from . import check, draws, shrink
 
-# So many failures are shrunk, the first of each kind before others; all are counted.
+# At most this many failures are shrunk, one of each kind; all are counted.
 SHRUNK = 8
 _CHUNK = 25 * draws.BATCH
 
 
 class Found(NamedTuple):
-    """A failing call: its number, the backend, and what is over its limit."""
+    """A failing call: its number, the backend, and the measurements over their limit."""
 
-    index: int
+    call: int
     backend: str
     failures: list[check.Failure]
 
@@ -36,19 +36,19 @@ class Found(NamedTuple):
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line options of this question."""
     parser.add_argument(
-        "--fuzz", type=positive, metavar="N", help="hold N random calls to the budgets, against long double"
+        "--fuzz", type=positive, metavar="N", help="compare N random calls with long double; the budgets apply"
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="for --fuzz: which calls are drawn (default: 0)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="for --fuzz: seed of the random calls (default: 0)")
     parser.add_argument("--jobs", type=positive, default=1, help="for --fuzz: number of processes (default: 1)")
 
 
 def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section]:
-    """Check the calls; print what fails as tests; return the section."""
+    """Check the calls, print failures as tests, and return the section."""
     about["random calls"] = f"{options.fuzz} of seed {options.seed}"
     if not longdouble.available():
         text = "Skipped: long double has no more digits than float64 on this machine."
         return [Section("fuzz", "Random calls", text)]
-    # The GPU's stand-in lives in this process, and takes about a second for a call.
+    # The emulated GPU works in one process only, and takes about a second for a call.
     small = tuple(options.backend) == ("triton",) and options.device == "cpu"
     found, counts = _run(options, small)
     tests = _as_tests(found, options.seed, small)
@@ -86,7 +86,8 @@ def _run(options: argparse.Namespace, small: bool) -> tuple[list[Found], collect
 def _chunk(
     seed: int, backends: tuple[str, ...], small: bool, indices: range
 ) -> tuple[list[Found], collections.Counter[tuple[str, str, str]]]:
-    found, counts = [], collections.Counter()
+    found: list[Found] = []
+    counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
     for start in range(indices.start, indices.stop, draws.BATCH):
         batch = draws.batch(seed, start // draws.BATCH, small=small)[: indices.stop - start]
         expected = check.references(batch)
@@ -102,11 +103,12 @@ def _chunk(
 
 
 def _as_tests(found: list[Found], seed: int, small: bool) -> list[str]:
-    """Tests of the first failure of each backend and kind, made small."""
-    tests, seen = [], set()
+    """Return a small test for the first failure of each backend and kind."""
+    tests: list[str] = []
+    seen = set()
     for one in found:
         kinds = {failure.what for failure in one.failures}
-        draw = draws.draw(seed, one.index, small=small)
+        draw = draws.draw(seed, one.call, small=small)
         key = one.backend, draw.dtype, frozenset(kinds)
         if key in seen or len(tests) == SHRUNK:
             continue
@@ -117,16 +119,16 @@ def _as_tests(found: list[Found], seed: int, small: bool) -> list[str]:
 
         draw = shrink.shrink(draw, fails)
         left = check.failures(draw, one.backend)
-        note = ", ".join(f"{each.what}: {each.error:.2g} where {each.limit:.2g} is allowed" for each in left)
-        tests.append(shrink.as_test(draw, one.backend, f"fuzz_{one.backend}_{seed}_{one.index}", note))
-    print(*(f"over budget: seed {seed}, call {f.index}, {f.backend}: {f.failures}" for f in found[:20]),
+        note = ", ".join(f"{each.what}: {each.error:.2g}, limit {each.limit:.2g}" for each in left)
+        tests.append(shrink.as_test(draw, one.backend, f"fuzz_{one.backend}_{seed}_{one.call}", note))
+    print(*(f"over budget: seed {seed}, call {f.call}, {f.backend}: {f.failures}" for f in found[:20]),
           sep="\n", file=sys.stderr)  # fmt: skip
     return tests
 
 
 VERDICTS = (
-    "calls", "over budget", "held to the budgets", "finiteness only", "value is NaN", "mean of a scale at 0",
-    "float32 cannot carry the value", "float32 cannot carry the gradient", "slack at kinks used",
+    "calls", "over budget", "budgets checked", "finiteness only", "value is NaN", "mean of a scale at 0",
+    "value limited by float32", "gradient limited by float32", "slack at kinks used",
 )  # fmt: skip
 
 
@@ -138,16 +140,16 @@ def _section(
         [{"backend": b, "dtype": d} | {name: counts[b, d, name] for name in VERDICTS} for b, d in lines]
     )
     columns = ("index", "backend", "what", "error", "limit")
-    over = pd.DataFrame([(f.index, f.backend, *each) for f in found for each in f.failures], columns=list(columns))
+    over = pd.DataFrame([(f.call, f.backend, *each) for f in found for each in f.failures], columns=list(columns))
     text = (
         f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. "
         "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
-        "are held to finiteness and to values of at most 1. A float32 call is over budget when its error also exceeds "
+        "are only checked for finite values of at most 1. A float32 call is over budget when its error also exceeds "
         "four times that of rounding the central moments, the map and the means to float32 once."
     )
     total = sum(n for key, n in counts.items() if key[2] == "calls")
     verdict = BROKEN if found else PASS
     summary = f"{len(found)} of {total} over budget"
-    caption = "Random calls by backend and dtype. How many were held to what, and how many are over budget."
+    caption = "Random calls by backend and dtype. The number of calls by what was checked, and the number over budget."
     data = {"fuzz.csv": table, "fuzz-failures.csv": over}
     return Section("fuzz", "Random calls", text, (Table(caption, table),), (), verdict, summary, data)

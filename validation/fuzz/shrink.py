@@ -1,7 +1,8 @@
-"""Make a failing call as small and plain as it can be, and write it as a test."""
+"""Simplify a failing call, and write it as a test."""
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ SECONDS = 20.0
 
 
 def shrink(draw: Draw, fails: Callable[[Draw], bool], seconds: float | None = None) -> Draw:
-    """The smallest call found that still fails, by trying one simplification after another."""
+    """Return the smallest failing call that is found by trying one simplification after another."""
     end = time.monotonic() + (SECONDS if seconds is None else seconds)
     progress = True
     while progress and time.monotonic() < end:
@@ -34,7 +35,7 @@ def _valid(draw: Draw) -> bool:
 
 
 def _simpler(draw: Draw) -> Iterator[Draw]:
-    """Simplifications, those that save most first."""
+    """Yield simplifications, those with the largest effect first."""
     options, x, y = draw.options, draw.x, draw.y
     if len(x) > 1:
         yield from (draw._replace(x=x[k : k + 1], y=y[k : k + 1]) for k in range(len(x)))
@@ -42,7 +43,7 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
         yield _half(draw)
         yield draw._replace(options=options._replace(weights=options.weights[:-1]))
     for size in (3, 5, 7, 9):
-        if size < options.win_size:
+        if isinstance(options.win_size, int) and size < options.win_size:
             yield draw._replace(options=options._replace(win_size=size))
     for axis in (1, 2):
         side = x.shape[axis]
@@ -55,7 +56,7 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
 
 
 def _half(draw: Draw) -> Draw:
-    """The same images at half the size, at one scale less."""
+    """Return the same images at half the size, with one scale less."""
     x, y = draw.x[:, ::2, ::2], draw.y[:, ::2, ::2]
     return draw._replace(x=x, y=y, options=draw.options._replace(weights=draw.options.weights[1:]))
 
@@ -63,11 +64,11 @@ def _half(draw: Draw) -> Draw:
 def _plain_options(draw: Draw) -> Iterator[Draw]:
     options = draw.options
     levels = len(options.weights)
-    changes: list[dict[str, object]] = [{"weights": (1.0,) * levels}, {"sigma": 1.5}, {"K1": 0.01}, {"K2": 0.03}]
+    changes: list[dict[str, Any]] = [{"weights": (1.0,) * levels}, {"sigma": 1.5}, {"K1": 0.01}, {"K2": 0.03}]
     changes += [{"normalize": None, "method": "wtd_sum"}, {"normalize": None}, {"method": "product"}]
     for change in changes:
         simpler = options._replace(**change)
-        # The method makes no difference to one scale; without a mode there is none to take away.
+        # The method makes no difference for one scale, and without a mode there is none to remove.
         pointless = "normalize" not in change if "method" in change else False
         pointless = (pointless and levels == 1) or ("normalize" in change and options.normalize is None)
         if simpler != options and not pointless:
@@ -92,7 +93,7 @@ def _plain_values(draw: Draw) -> Iterator[Draw]:
         for candidate in candidates:
             candidate = np.ascontiguousarray(held(np.array(candidate), draw.dtype))
             if _cost(candidate) < cost:
-                yield draw._replace(**{name: candidate})
+                yield draw._replace(x=candidate) if name == "x" else draw._replace(y=candidate)
 
 
 def _rounded(image: NDArray[np.float64], data_range: float, digits: int) -> NDArray[np.float64]:
@@ -105,7 +106,7 @@ def _cost(image: NDArray[np.float64]) -> int:
 
 
 def literal(image: NDArray[np.float64]) -> str:
-    """An array as Python writes it, runs of equal entries shortened."""
+    """Return an array as Python code, with runs of equal entries shortened."""
     return _list([_list([_list([repr(float(v)) for v in row]) for row in plane]) for plane in image])
 
 
@@ -124,7 +125,7 @@ def _list(parts: list[str]) -> str:
 
 
 def as_test(draw: Draw, backend: str, name: str, note: str) -> str:
-    """The call as a test for pytest."""
+    """Return the call as a test for pytest."""
     given = {key: value for key, value in draw.options._asdict().items() if value != getattr(DEFAULTS, key)}
     options = ", ".join(f"{key}={value!r}" for key, value in given.items())
     return f"""\

@@ -21,7 +21,7 @@ SERIES = {
 }
 INK, GRID = "#222222", "#d9d9d9"
 _NAMESPACES = {"": "http://www.w3.org/2000/svg", "xlink": "http://www.w3.org/1999/xlink"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "font.size": 10, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "font.family": "sans-serif", "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True,
@@ -42,7 +42,8 @@ def colour_bar(figure: Figure, drawn: ScalarMappable, axes: Axes, label: str, **
     """Add a colour bar in the report's style; `kwargs` are passed to `Figure.colorbar`."""
     with rc_context(_STYLE):
         bar = figure.colorbar(drawn, ax=axes, label=label, **kwargs)
-    bar.solids.set_rasterized(True)  # one picture instead of 256 rectangles
+    if bar.solids:
+        bar.solids.set_rasterized(True)  # one picture instead of 256 rectangles
     return bar
 
 

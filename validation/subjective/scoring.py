@@ -157,8 +157,8 @@ class _Scores(Dataset[Row]):
         row: Row = {"pair": name}
         for key, quantity in QUANTITIES.items():
             try:
-                options = {"data_range": pair.data_range, "backend": self.backend}
-                row[key] = float(library.value(quantity, *images, **options))
+                value = library.value(quantity, *images, data_range=pair.data_range, backend=self.backend)
+                row[key] = float(value)
             except ValueError as error:  # too small for five scales
                 return {"pair": name, "problem": f"{name}: {error}"}
         return row
