@@ -203,9 +203,9 @@ def test_addresses_beyond_two_to_the_31(pair):
 def test_every_pixel_of_fresh_memory_is_written(pair):
     x, y = pair(1, 2, 203, 333, dtype=torch.float32)
     expected = _value_and_gradient(x, y, "numba")
-    from msssim.backends.numba import api
+    from msssim.backends.numba import memory
 
-    api._KEPT.clear()
+    memory._SPARE.clear()
     torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
     try:
         value, gradient = _value_and_gradient(x, y, "numba")
@@ -269,11 +269,11 @@ def test_importing_the_library_imports_no_numba():
 
 
 def test_without_a_folder_to_keep_code_in_the_kernel_is_compiled_all_the_same():
-    from msssim.backends.numba import simd
+    from msssim.backends.numba import functions
 
     scope = {}
     exec("def successor(x):\n    return x + 1", scope)  # numba finds no folder for a function of no file
-    assert simd.compiled_for_keeps(scope["successor"])(1) == 2
+    assert functions.cached_njit(scope["successor"])(1) == 2
 
 
 def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
@@ -292,7 +292,7 @@ def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
 
     assert "compiled, kept in" in said()
     assert "loaded from" in said()
-    with (tmp_path / "msssim/backends/numba/blocks.py").open("a") as file:
+    with (tmp_path / "msssim/backends/numba/filters.py").open("a") as file:
         file.write("# another version\n")
     assert "compiled, kept in" in said()
 

@@ -1,119 +1,216 @@
-"""The backward pass: the gradients of all scales, weighed and added up in one image."""
+"""The backward pass: the gradients of all scales, weighted and added up in one image."""
 
-import numpy as np
+from __future__ import annotations
 
-from .simd import beyond, compiled_for_keeps, count_up, exact, inlined, pointer, read, vectorised
-from .sweep import yield_to_others
-from .threads import on_team
+import math
+from typing import NamedTuple
 
-# Of the state that threads share: the strip to take next, how many are finished, whether all are.
-_NEXT, _FINISHED, _DONE = range(3)
+from .functions import (
+    address_of,
+    allocated,
+    atomic_fetch_add,
+    atomic_load,
+    cached_njit,
+    free,
+    from_numba,
+    on_team,
+    outlined,
+    wait_until,
+)  # fmt: skip
+from .records import ScaleShape
+from .scalars import FLOAT64, INT64, Field, Operand, Pointer, Scalar
+from .simd import SimdBuilder
+from .vectors import repeat_lanes
 
 
-def _within(code, value, limit):
+class State(NamedTuple):
+    """Where the numbers are that threads share."""
+
+    next_strip: int = 0
+    """The strip to take next."""
+    finished: int = 1
+    """How many are finished."""
+    done: int = 2
+    """Whether all are."""
+
+
+STATE = State()
+
+
+class Arguments(NamedTuple):
+    """What a call consists of: addresses, and numbers of elements."""
+
+    upstream: Field
+    """Address of float64, planes × levels: the gradient that arrives at each term."""
+    scale_grads: Field
+    """Address of the gradients of each scale, planes × pixels of all scales."""
+    out: Field
+    """Address of the gradient to the image."""
+    n_planes: Field
+    n_levels: Field
+    halo: Field
+    shapes: Field
+    """Address of a ScaleShape for each scale."""
+    numbers: Field
+    """Address of Numbers."""
+    state: Field
+    """Address of STATE."""
+
+
+class Numbers(NamedTuple):
+    """What is multiplied, and bounds of what comes out; of float64."""
+
+    weight: Field
+    """All is multiplied by this."""
+    limit_of_image: Field
+    """The largest number of the image's dtype."""
+    limit: Field
+    """The largest number of the dtype of computation."""
+
+
+def _bounded(code: SimdBuilder, value: Operand, limit: Operand) -> Operand:
     """Nothing beyond the limit, but NaN stays."""
     value = code.select(value > limit, limit, value)
     return code.select(value < -limit, -limit, value)
 
 
-@vectorised
-def _weigh(code, pointers, integers, numbers, taps):
-    """Share · gradient, as many vectors of it."""
-    gradient, out = pointers
-    share, limit = numbers
-    for index in code.each(integers[0]):
-        at = code.times(index, code.lanes)
-        value = code.load(code.address(gradient, at)) * share
-        code.store(_within(code, value, limit), code.address(out, at))
+@outlined
+def _weight(code: SimdBuilder, gradient: Pointer, out: Pointer, count: Scalar, share: Scalar, limit: Scalar) -> None:
+    """Write share · gradient, so many vectors of it."""
+    shares, limits = code.splat(share), code.splat(limit)
+    for index in code.range(count):
+        at = index * code.lanes
+        value = code.load(gradient + at) * shares
+        code.store(_bounded(code, value, limits), out + at)
 
 
-@vectorised
-def _weigh_and_add(code, pointers, integers, numbers, taps):
-    """Share · gradient, and half as many vectors of the coarser row, each element for two."""
-    gradient, coarse, out = pointers
-    share, weight, limit = numbers
-    for index in code.each(integers[0]):
-        source, target = (code.address(each, code.times(index, 2 * code.lanes)) for each in (gradient, out))
-        common = code.load(code.address(coarse, code.times(index, code.lanes))) * weight
-        for k, twice in enumerate(code.doubled(common)):
-            value = code.fma(share, code.load(source, k * code.lanes), twice)
-            code.store(_within(code, value, limit), target, k * code.lanes)
+@outlined
+def _weight_and_add(
+    code: SimdBuilder,
+    gradient: Pointer,
+    coarse: Pointer,
+    out: Pointer,
+    count: Scalar,
+    share: Scalar,
+    weight: Scalar,
+    limit: Scalar,
+) -> None:
+    """Write share · gradient plus the coarser row, of which each number serves two; so many pairs of vectors."""
+    shares, weights, limits = (code.splat(each) for each in (share, weight, limit))
+    for index in code.range(count):
+        source, target = (each + index * (2 * code.lanes) for each in (gradient, out))
+        common = code.load(coarse + index * code.lanes) * weights
+        for k, twice in enumerate(repeat_lanes(code, common)):
+            value = code.fma(shares, code.load(source, k * code.lanes), twice)
+            code.store(_bounded(code, value, limits), target, k * code.lanes)
 
 
-@inlined
-def _bounded(value, limit):
-    value = limit if value > limit else value
-    return -limit if value < -limit else value
+@outlined
+def _write_row(
+    code: SimdBuilder,
+    gradient: Pointer,
+    share: Scalar,
+    coarse: Pointer,
+    weight: Scalar,
+    out: Pointer,
+    count: Scalar,
+    coarsest: Scalar,
+    limit: Scalar,
+) -> None:
+    """A row of the sum; but for the coarsest scale with the coarser row's part."""
+    with code.branch(coarsest) as (alone, both):
+        with alone:
+            vectors = count // code.lanes
+            _weight(code, gradient, out, vectors, share, limit)
+            for j in code.range(vectors * code.lanes, count):
+                out[j] = _bounded(code, share * gradient[j], limit)
+        with both:
+            pairs = count // (2 * code.lanes)
+            _weight_and_add(code, gradient, coarse, out, pairs, share, weight, limit)
+            for j in code.range(pairs * (2 * code.lanes), count):
+                # The last pixel of an odd count is alone in its mean.
+                alone_in_mean = (j == count - 1) & (count % 2 == 1)
+                common = code.select(alone_in_mean, weight + weight, weight)
+                out[j] = _bounded(code, share * gradient[j] + common * coarse[j // 2], limit)
 
 
-@exact
-def _row(gradient, share, coarse, weight, out, count, alone, lanes, limit, like):
-    """A row of the sum; where it is not the coarsest scale's `alone`, with the coarser row's part."""
-    kind = (like.dtype.type(0),)
-    if alone:
-        done = count // lanes * lanes
-        _weigh((gradient, out), (count // lanes,), (share, limit), kind)
-        for j in range(done, count):
-            out[j] = _bounded(share * gradient[j], limit)
-        return
-    done = count // (2 * lanes) * (2 * lanes)
-    _weigh_and_add((gradient, coarse, out), (count // (2 * lanes),), (share, weight, limit), kind)
-    for j in range(done, count):
-        # The last pixel of an odd count is alone in its mean.
-        common = weight + weight if j == count - 1 and count % 2 else weight
-        out[j] = _bounded(share * gradient[j] + common * coarse[j // 2], limit)
+@outlined
+def _take_strips(code: SimdBuilder, call: Arguments) -> None:
+    """One thread's part of the backward pass, strip after strip; then wait for what the others do.
 
-
-@exact
-def _take_strips(like, lanes, info, shapes, weight, limits, state):
-    """One thread's part of the backward pass, strip after strip; then what the others do is waited for.
-
-    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel stands alone. Everything
-    is multiplied by `weight`. What comes of finite numbers stays within the limits, of the image's type and of the one
-    that is computed with.
+    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel stands alone. What comes
+    of finite numbers stays within the limits.
     """
-    T, size = like.dtype.type, like.itemsize
-    upstream, kept, out, planes, halo = info
-    levels, height, width = shapes.shape[0], shapes[0, 0], shapes[0, 1]
-    pixels = shapes[levels - 1, 2] + shapes[levels - 1, 0] * shapes[levels - 1, 1]
-    high = max(32, 2 ** (levels - 1))
-    store = np.empty(2 * max(1, (high // 2) * ((width + 1) // 2)), like.dtype)
-    scratch, half = pointer(np.int64(store.ctypes.data), like), store.size // 2
-    shares, strips = pointer(upstream, 0.0), (height + high - 1) // high
-    while True:
-        k = count_up(state, _NEXT)
-        if k >= planes * strips:
-            break
-        plane, top = k // strips, k % strips * high
-        bottom, finite = min(height, top + high), True
-        for level in range(levels - 1, -1, -1):
-            rows, columns, offset = shapes[level, 0], shapes[level, 1], shapes[level, 2]
-            first, end, above = top >> level, ((bottom - 1) >> level) + 1, (columns + 1) // 2
-            share = T(weight * shares[plane * levels + level] / ((rows - halo) * (columns - halo)))
-            finite = finite and np.isfinite(share)
-            most = T(limits[min(level, 1)]) if finite else T(np.inf)
-            source = pointer(kept + (plane * pixels + offset) * size, like)
-            target = pointer(out + plane * height * width * size, like)
-            coarser, alone = beyond(scratch, (level + 1) % 2 * half), level == levels - 1
-            result = beyond(target, first * columns) if level == 0 else beyond(scratch, level % 2 * half)
-            for i in range(first, end):
-                part = T(0.5) if i == rows - 1 and rows % 2 == 1 else T(0.25)
-                coarse = beyond(coarser, ((i >> 1) - (first >> 1)) * above)
-                _row(
-                    beyond(source, i * columns), share, coarse, part, beyond(result, (i - first) * columns), columns,
-                    alone, lanes, most, like,
-                )  # fmt: skip
-        if count_up(state, _FINISHED) == planes * strips - 1:
-            count_up(state, _DONE)
-    while np.int64(read(state, _DONE)) == 0:
-        yield_to_others()
-    return store[0]  # which must live till here
+    state, shapes = (code.pointer(each, INT64) for each in (call.state, call.shapes))
+    finest = code.record(shapes, ScaleShape)
+    coarsest = code.record(shapes, ScaleShape, call.n_levels - 1)
+    pixels = coarsest.offset + coarsest.height * coarsest.width
+    high = code.max(1 << (call.n_levels - 1), 32)
+    half = code.max((high // 2) * ((finest.width + 1) // 2), 1)
+    store = allocated(code, (half * (2 * code.element.size) + 7) // 8)
+    n_strips = (finest.height + high - 1) // high
+    with code.when(address_of(store) != 0):
+        with code.repeat() as loop:
+            k = atomic_fetch_add(state, STATE.next_strip)
+            loop.leave_when(k >= call.n_planes * n_strips)
+            plane, top = k // n_strips, k % n_strips * high
+            bottom = code.min(finest.height, top + high)
+            scratch = code.pointer(address_of(store), code.element)
+            _take_strip(code, call, plane, (top, bottom), pixels, (scratch, half))
+            with code.when(atomic_fetch_add(state, STATE.finished) == call.n_planes * n_strips - 1):
+                atomic_fetch_add(state, STATE.done)
+        wait_until(code, lambda: atomic_load(state, STATE.done) != 0)
+        free(code, store)
 
 
-@compiled_for_keeps
-def spread(team, number, like, lanes, info, shapes, weight, limits, state):
-    """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0."""
-    if team != 0:
-        on_team(team, number, _take_strips, (like, lanes, info, shapes, weight, limits, state))
-    if state[_DONE] == 0:  # and where none of the team had the memory that it needs, this raises the error
-        _take_strips(like, lanes, info, shapes, weight, limits, state)
+def _take_strip(
+    code: SimdBuilder,
+    call: Arguments,
+    plane: Scalar,
+    rows_of_strip: tuple[Scalar, Scalar],
+    pixels: Scalar,
+    memory: tuple[Pointer, Scalar],
+) -> None:
+    """From the coarsest scale to the finest, the rows of a strip."""
+    (top, bottom), (scratch, half) = rows_of_strip, memory
+    shapes = code.pointer(call.shapes, INT64)
+    numbers = code.record(code.pointer(call.numbers, FLOAT64), Numbers)
+    upstream = code.pointer(call.upstream, FLOAT64)
+    finest = code.record(shapes, ScaleShape)
+    target = code.pointer(call.out, code.element) + plane * finest.height * finest.width
+    finite = code.variable(code.integer(1))
+    for down in code.range(call.n_levels):
+        level = call.n_levels - 1 - down
+        shape = code.record(shapes, ScaleShape, level)
+        first, end, above = top >> level, ((bottom - 1) >> level) + 1, (shape.width + 1) // 2
+        windows = (shape.height - call.halo) * (shape.width - call.halo)
+        share = code.real(numbers.weight * upstream[plane * call.n_levels + level] / windows)
+        finite.set(finite.get() & code.integer(abs(share) < math.inf))
+        limit = code.select(level == 0, numbers.limit_of_image, numbers.limit)
+        limit = code.select(finite.get() != 0, code.real(limit), code.real(math.inf))
+        source = code.pointer(call.scale_grads, code.element) + (plane * pixels + shape.offset)
+        coarser = scratch + (level + 1) % 2 * half
+        result = code.select(level == 0, target + first * shape.width, scratch + level % 2 * half)
+        for i in code.range(first, end):
+            odd = (i == shape.height - 1) & (shape.height % 2 == 1)
+            part = code.select(odd, code.real(0.5), code.real(0.25))
+            coarse = coarser + ((i >> 1) - (first >> 1)) * above
+            _write_row(
+                code, source + i * shape.width, share, coarse, part, result + (i - first) * shape.width, shape.width,
+                level == call.n_levels - 1, limit,
+            )  # fmt: skip
+
+
+@from_numba
+def _pyramid_backward(code: SimdBuilder, team: Scalar, number: Scalar, arguments: Pointer, like: Pointer) -> None:
+    call = code.record(arguments, Arguments)
+    on_team(code, team, number, _take_strips, code.pointer(call.state, INT64) + STATE.done, call)
+
+
+@cached_njit
+def pyramid_backward(team, number, arguments, like):  # type: ignore[no-untyped-def]
+    """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0.
+
+    `arguments` are the Arguments as an array; `like` is an array of the type that is computed with.
+    """
+    _pyramid_backward((team, number, arguments, like))

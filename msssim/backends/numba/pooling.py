@@ -1,46 +1,80 @@
-"""From the terms of all planes to the value, and how it grows with each of them.
+"""From the terms of all planes to the value, and its derivative with respect to each of them.
 
 The same as :func:`multiscale.pool` and its derivative, in one call where PyTorch has a dozen operations.
 """
 
-from .simd import compiled_for_keeps, exact, pointer
+from __future__ import annotations
 
-RAW, RELU, SIMPLE = range(3)  # what is done to a negative term
+from typing import NamedTuple
 
+from .functions import cached_njit, from_numba
+from .scalars import FLOAT64, Field, Pointer, Scalar
+from .simd import SimdBuilder
 
-@exact
-def _tamed(term, mode):
-    if mode == SIMPLE:
-        term = (term + 1) / 2
-    return 0.0 if mode != RAW and term < 0 else term  # NaN stays
-
-
-@exact
-def _through(slope, tamed, mode):
-    """The slope to the term from that to what became of it."""
-    if mode != RAW and tamed <= 0:
-        return 0.0  # be the slope NaN
-    return slope / 2 if mode == SIMPLE else slope
+RAW, RELU, SIMPLE = range(3)
+"""What is done to a negative term."""
 
 
-@compiled_for_keeps
-def pool(terms, shares, mode, product, steep, values, each, value, slopes):
-    """Write `values` numbers, each from so many planes, at the address `value`; slopes too unless that is 0."""
-    levels = shares.size
-    terms, value = pointer(terms, 0.0), pointer(value, 0.0)
-    for v in range(values):
-        total = 0.0
-        for plane in range(v * each, (v + 1) * each):
-            index = 1.0 if product else 0.0
-            for k in range(levels):
-                term = _tamed(terms[plane * levels + k], mode)
-                index = index * term ** shares[k] if product else index + term * shares[k]
-            total += index
-            if slopes != 0:
-                for k in range(levels):
-                    term = _tamed(terms[plane * levels + k], mode)
-                    slope = shares[k] / each
-                    if product:
-                        slope = index * (slope / (steep if abs(term) < steep else term))
-                    pointer(slopes, 0.0)[plane * levels + k] = _through(slope, term, mode)
-        value[v] = total / each
+class Arguments(NamedTuple):
+    """What a call consists of; addresses are those of float64."""
+
+    terms: Field
+    """Address of the terms, values × planes × levels."""
+    mode: Field
+    """RAW, RELU or SIMPLE."""
+    is_product: Field
+    n_values: Field
+    n_planes: Field
+    """Planes of each value."""
+    n_levels: Field
+    value: Field
+    """Address of the values."""
+    dvalue_dterms: Field
+    """Address of the derivatives, or 0."""
+
+
+def _rectified(code: SimdBuilder, term: Scalar, mode: Scalar) -> Scalar:
+    term = code.select(mode == SIMPLE, (term + 1) / 2, term)
+    rectified: Scalar = code.select((mode != RAW) & (term < 0), 0.0, term)  # NaN stays
+    return rectified
+
+
+def _through(code: SimdBuilder, slope: Scalar, rectified: Scalar, mode: Scalar) -> Scalar:
+    """The derivative with respect to the term, from that with respect to the rectified one."""
+    slope_of_term = code.select(mode == SIMPLE, slope / 2, slope)
+    through: Scalar = code.select((mode != RAW) & (rectified <= 0), 0.0, slope_of_term)  # even if the slope is NaN
+    return through
+
+
+@from_numba
+def _pool(code: SimdBuilder, arguments: Pointer, weights: Pointer, pow_eps: Scalar) -> None:
+    call = code.record(arguments, Arguments)
+    terms, values, derivatives = (code.pointer(each, FLOAT64) for each in (call.terms, call.value, call.dvalue_dterms))
+    is_product = call.is_product != 0
+    for v in code.range(call.n_values):
+        total = code.variable(0.0)
+        for plane in code.range(v * call.n_planes, (v + 1) * call.n_planes):
+            index = code.variable(code.select(is_product, code.real(1), code.real(0)))
+            first = plane * call.n_levels
+            for k in code.range(call.n_levels):
+                term = _rectified(code, terms[first + k], call.mode)
+                with code.branch(is_product) as (product, weighted_sum):
+                    with product:
+                        index.set(index.get() * code.intrinsic("llvm.pow", term, weights[k]))
+                    with weighted_sum:
+                        index.set(index.get() + term * weights[k])
+            total.set(total.get() + index.get())
+            with code.when(call.dvalue_dterms != 0):
+                for k in code.range(call.n_levels):
+                    term = _rectified(code, terms[first + k], call.mode)
+                    slope = weights[k] / call.n_planes
+                    steep = slope / code.select(abs(term) < pow_eps, pow_eps, term)
+                    slope = code.select(is_product, index.get() * steep, slope)
+                    derivatives[first + k] = _through(code, slope, term, call.mode)
+        values[v] = total.get() / call.n_planes
+
+
+@cached_njit
+def pool(arguments, weights, pow_eps):  # type: ignore[no-untyped-def]
+    """Write the values, and the derivatives unless their address is 0; `arguments` are the Arguments as an array."""
+    _pool((arguments, weights, pow_eps))

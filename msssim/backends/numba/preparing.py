@@ -1,8 +1,11 @@
 """Kernels are compiled at the first call of their kind: what the user reads about it, and the lock around it."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
+from typing import Any
 
 import numba
 
@@ -10,12 +13,23 @@ from .. import forking
 
 _log = logging.getLogger("msssim")
 
-_NOTICE_AFTER = 2.0  # seconds without a sign of life that a user puts up with
-_ready_for, _noticed = set(), False
+_NOTICE_AFTER = 2.0  # seconds of silence before the user reads what is going on
+_ready_for: set[tuple[object, ...]] = set()
+_noticed = False
 
 
-def prepare(kernel, kind, arguments):
-    """Compile the kernel for arguments of these types, or load it from Numba's cache, unless that was done."""
+def prepare(kernel: Any, kind: tuple[object, ...], arguments: tuple[object, ...]) -> None:
+    """Compile the kernel for arguments of these types, or load it from Numba's cache, unless that was done.
+
+    Parameters
+    ----------
+    kernel : Numba dispatcher
+        An entry point of the kernels.
+    kind : tuple
+        What its types depend on.
+    arguments : tuple
+        The arguments of the call.
+    """
     variant = (kernel.__name__, *kind)
     if variant in _ready_for:
         return
@@ -32,7 +46,7 @@ def prepare(kernel, kind, arguments):
         failure = None
         try:
             kernel.compile(signature)
-        except OSError as error:  # compiled, but the folder would not take it
+        except OSError as error:  # compiled, but the folder cannot be written to
             failure = error
         finally:
             timer.cancel()
@@ -51,13 +65,13 @@ def prepare(kernel, kind, arguments):
 _ADVICE = "Set NUMBA_CACHE_DIR to a folder that can be written to, or every process compiles again"
 
 
-def _fate(kernel):
+def _fate(kernel: Any) -> str:
     """What becomes of the compiled code."""
     path = kernel.stats.cache_path
     return f"kept in {path}" if path else f"not kept, as no cache folder can be written to. {_ADVICE}"
 
 
-def _notice(fate):
+def _notice(fate: str) -> None:
     """Tell the user once, at a level that shows on stderr unless logging is set up otherwise."""
     global _noticed
     if not _noticed:

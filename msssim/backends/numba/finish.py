@@ -1,0 +1,84 @@
+"""From the sums of strips to the means of planes, and the planes that float32 may have spoiled."""
+
+from __future__ import annotations
+
+import math
+
+from .functions import outlined
+from .layout import MEASURES, ROWS, SHEET, Layout
+from .records import STATE, Arguments, ScaleShape, Task
+from .scalars import FLOAT32, FLOAT64, INT64, Field, Pointer, Scalar, Variable
+from .simd import SimdBuilder
+from .strip import PlaneConstants
+
+EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; float32 may break the error budgets
+
+# In natural images rounding errors of windows average out. In graphics most windows are alike, and so are their errors,
+# which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
+_GRAPHICS = 0.5  # from this share of pixels that equal their neighbour in both images an image is graphics
+_RATIO_OF_GRAPHICS = 2.0  # the largest of these numbers in a window of graphics without harm to the gradient
+_RATIO_OF_ANY = 1000.0  # the same in natural images
+_FLAT_SQUARES = 4.0, 2.0  # their mean, 0 but in flat windows, without harm to the value; to the gradient
+
+_SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
+
+N_SUMS = len(MEASURES) + 2
+
+
+def collect(code: SimdBuilder, call: Arguments, task: Task, sheet: Pointer, sums: Pointer) -> None:
+    """The measures of a strip, then how many of its pixels equal their neighbour, and of how many."""
+    found = [code.variable(code.cast(0.0, FLOAT64.ir)) for _ in MEASURES]
+    for k in code.range(ROWS):
+        for measure, variable in enumerate(found):
+            value, old = sheet[k + measure * ROWS], variable.get()
+            largest = measure in (MEASURES.largest, MEASURES.ratio)
+            variable.set(code.max(old, value) if largest else old + value)
+    results = [*(each.get() for each in found), sheet[SHEET.equal], sheet[SHEET.compared]]
+    for measure, number in enumerate(results):
+        sums[_place(call, measure, task.plane, task.level, task.slot)] = number
+
+
+def _place(call: Arguments, measure: int, plane: Field, level: Field, slot: Field) -> Field:
+    return ((measure * call.n_planes + plane) * call.n_levels + level) * call.n_slots + slot
+
+
+@outlined
+def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> None:
+    """The means of all planes and scales, from the sums of the strips in their order, and which are not accurate."""
+    sums, means, constants = (code.pointer(each, FLOAT64) for each in (call.sums, call.means, call.constants))
+    state, shapes = (code.pointer(each, INT64) for each in (call.state, call.shapes))
+
+    def variable(value: float) -> Variable:
+        return code.variable(code.cast(value, FLOAT64.ir))
+
+    def suspect(condition: Scalar, what: int) -> None:
+        state[STATE.suspect] = state[STATE.suspect] | code.select(condition, what, 0)
+
+    for n in code.range(call.n_planes):
+        flat, ratio, share = (variable(0.0) for _ in range(3))
+        for level in code.range(call.n_levels):
+            total, squares, equal, compared = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
+            shape = code.record(shapes, ScaleShape, level)
+            for slot in code.range(shape.n_strips):
+                one, largest, flat_squares, one_ratio, one_equal, one_compared = (
+                    sums[_place(call, k, n, level, slot)] for k in range(N_SUMS)
+                )
+                total.set(total.get() + one)
+                squares.set(squares.get() + flat_squares)
+                ratio.set(code.max(ratio.get(), one_ratio))
+                equal.set(equal.get() + one_equal)
+                compared.set(compared.get() + one_compared)
+                suspect(~(largest < _SUSPICIOUS), EXTREME)
+            suspect(~(abs(total.get()) < math.inf), EXTREME)
+            windows = (shape.height - layout.halo) * (shape.width - layout.halo)
+            means[n * call.n_levels + level] = total.get() / windows
+            c2 = code.record(constants, PlaneConstants, n).c2
+            flat.set(code.max(flat.get(), squares.get() / windows / c2))
+            share.set(code.max(share.get(), equal.get() / compared.get()))
+        if code.element == FLOAT32:
+            inaccurate = flat.get() > _FLAT_SQUARES[n_grads > 0]
+            if n_grads:
+                graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS)
+                inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | graphics
+            suspect(inaccurate, INACCURATE)
+            state[STATE.scales + call.n_planes * call.n_levels + n] = inaccurate

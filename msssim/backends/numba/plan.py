@@ -1,0 +1,133 @@
+"""How the planes of a shape are cut into strips, and the numbers that a call's options come to.
+
+Both are worked out once for each shape or set of options.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ... import window
+from .layout import ROWS
+from .records import ScaleShape, Task
+from .strip import PlaneConstants
+
+_ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
+_USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
+_EPS = 16  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
+
+# The element types as the kernels see them: NumPy has no bfloat16, and float16 is passed as its bits too.
+LIKE: dict[torch.dtype, np.ndarray] = {
+    torch.float32: np.empty(0, np.float32),
+    torch.float64: np.empty(0, np.float64),
+    torch.bfloat16: np.empty(0, np.int16),
+    torch.float16: np.empty(0, np.uint16),
+    torch.uint8: np.empty(0, np.uint8),
+    torch.bool: np.empty(0, np.uint8),
+}
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that images of a dtype are computed in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class Parameters(NamedTuple):
+    """What the options and dtypes come to."""
+
+    source: np.ndarray
+    """An array of the type of the pixels."""
+    like: np.ndarray
+    """An array of the type that is computed with."""
+    dtype: torch.dtype
+    """The same for PyTorch."""
+    taps: tuple[Any, ...]
+    """Up to the middle one."""
+    constants: np.ndarray
+    """The PlaneConstants of each plane."""
+    guard_zero_div: bool
+    """Whether a denominator might be zero, or the product of two overflow."""
+
+
+@functools.lru_cache(maxsize=64)
+def parameters(
+    planes: int,
+    taps: tuple[float, ...],
+    c1: float,
+    c2: float,
+    unit: float,
+    rectify: bool,
+    dtype: torch.dtype,
+) -> Parameters:
+    """What the kernels are given for that number of planes and these options."""
+    computed = compute_dtype(dtype)
+    like = LIKE[computed]
+    constants = plane_constants(np.full(planes, 1 / unit), c1, c2, unit, computed, rectify)
+    guard_zero_div = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
+    typed = tuple(like.dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
+    return Parameters(LIKE[dtype], like, computed, typed, constants, guard_zero_div)
+
+
+def plane_constants(
+    scale: np.ndarray, c1: float, c2: float, unit: float, dtype: torch.dtype, rectify: bool
+) -> np.ndarray:
+    """A row of PlaneConstants for each plane, whose pixels are multiplied by `scale`."""
+    eps = _EPS * torch.finfo(dtype).eps
+    number = LIKE[dtype].dtype.type
+    twice_c1, twice_c2 = 2 * c1 * scale**2, 2 * c2 * scale**2
+    columns = PlaneConstants(
+        scale=scale,
+        c1=twice_c1,
+        c2=twice_c2,
+        eps=eps,
+        floor=0.0 if rectify else -np.inf,
+        zero=2 * _ZERO[dtype],
+        # In working units a constant may be less than any number of the dtype: then rounding decides what is zero.
+        eps_l=eps**2 * (number(twice_c1) == 0),
+        eps_cs=eps * (number(twice_c2) == 0),
+        grad_scale=2 * window.gradient_scale(unit) * scale,
+    )
+    return np.stack(np.broadcast_arrays(*columns), axis=1)
+
+
+class Plan(NamedTuple):
+    """How the planes of a shape are cut into strips."""
+
+    planes: int
+    pixels: int
+    """Of a plane, at all scales."""
+    shapes: np.ndarray
+    """A ScaleShape for each scale."""
+    tasks: np.ndarray
+    """A Task for each strip."""
+    slots: int
+    """The largest number of strips of a scale."""
+
+
+def _rows_of_a_strip(planes: int, height: int, gradient: bool) -> int:
+    """With gradients the rows above a strip are worked on twice: strips are higher then, but enough for threads."""
+    most = max(128, min(512, planes * height // 24)) if gradient else 64
+    return ROWS * max(1, -(-height // (ROWS * max(1, round(height / most)))))
+
+
+@functools.lru_cache(maxsize=64)
+def plan(planes: int, height: int, width: int, levels: int, gradient: bool) -> Plan:
+    """Cut so many planes into strips."""
+    shapes, tasks, pixels, slots = [], [], 0, 0
+    for level in range(levels):
+        down = _rows_of_a_strip(planes, height, gradient)
+        tops = range(0, height, down)
+        # The scales of all planes one after the other, so that few strips wait for a finer scale that is not finished.
+        tasks += [
+            Task(plane, level, slot, top, min(height, top + down))
+            for plane in range(planes)
+            for slot, top in enumerate(tops)
+        ]
+        shapes.append(ScaleShape(height, width, pixels, len(tops)))
+        pixels, slots = pixels + height * width, max(slots, len(tops))
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return Plan(planes, pixels, np.array(shapes, np.int64), np.array(tasks, np.int64), slots)

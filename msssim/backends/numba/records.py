@@ -1,0 +1,91 @@
+"""What the kernels are given, as records: rows of tables of integers, and the numbers that threads share.
+
+The same NamedTuples hold Python's numbers when a call is made (api.py), and the kernel's when code is written.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .scalars import Field
+
+
+class State(NamedTuple):
+    """Where the numbers are that threads share."""
+
+    next_strip: int = 0
+    """The strip to take next."""
+    finished: int = 1
+    """How many are finished."""
+    done: int = 2
+    """Whether all sums are made."""
+    suspect: int = 3
+    """What is wrong with some of them: EXTREME, INACCURATE."""
+    scales: int = 4
+    """From here: how many strips of each scale of each plane are finished; then of each plane, whether it is
+    inaccurate."""
+
+
+STATE = State()
+
+
+class ScaleShape(NamedTuple):
+    """A scale of a plane."""
+
+    height: Field
+    width: Field
+    offset: Field
+    """Pixels of all finer scales."""
+    n_strips: Field
+
+
+class Task(NamedTuple):
+    """A strip, in the order in which they are taken."""
+
+    plane: Field
+    level: Field
+    slot: Field
+    """Which strip of the scale it is."""
+    top: Field
+    bottom: Field
+
+
+class Arguments(NamedTuple):
+    """What a call consists of: addresses, and numbers of elements."""
+
+    means: Field
+    """Address of float64, planes × levels."""
+    n_planes: Field
+    n_levels: Field
+    n_channels: Field
+    pyramid_x: Field
+    """Address of the coarser scales of x; of each plane `pyramid_size` pixels."""
+    pyramid_y: Field
+    pyramid_size: Field
+    gradient_x: Field
+    """Address of the gradients to x; of each plane `gradient_size` numbers."""
+    gradient_y: Field
+    gradient_size: Field
+    x: Field
+    x_image: Field
+    """Pixels from one image of x to the next, and so on."""
+    x_channel: Field
+    x_row: Field
+    x_column: Field
+    y: Field
+    y_image: Field
+    y_channel: Field
+    y_row: Field
+    y_column: Field
+    shapes: Field
+    """Address of a ScaleShape for each scale."""
+    tasks: Field
+    """Address of a Task for each strip."""
+    n_tasks: Field
+    constants: Field
+    """Address of the PlaneConstants of each plane."""
+    state: Field
+    """Address of STATE."""
+    sums: Field
+    """Address of float64, (measures + 2) × planes × levels × slots."""
+    n_slots: Field

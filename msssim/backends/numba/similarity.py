@@ -1,0 +1,247 @@
+"""From the moments of a block to the map of cs, or of l cs, and its derivatives.
+
+2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², of s = x + y and d = x - y; the means alike. So all is doubled here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .filters import filter_16, load_weights
+from .functions import outlined
+from .layout import MEASURES, PART, ROWS, Layout
+from .scalars import Operand, Pointer, Scalar
+from .simd import SimdBuilder
+from .vectors import Vector
+
+
+class Constants(NamedTuple):
+    """The numbers of the formula, in working units."""
+
+    c1: Operand
+    """2 C1."""
+    c2: Operand
+    """2 C2."""
+    eps: Operand
+    """What rounding leaves of a difference that is zero, in units of what it is a difference of."""
+    floor: Operand
+    """0 if negative covariances and products of means count as 0, else -inf."""
+    zero: Operand
+    """A denominator at or below this counts as zero; used with `guard_zero_div` only."""
+    eps_l: Operand
+    """The same for the denominator of l, in units of the squared shifts."""
+    eps_cs: Operand
+    """The same for the denominator of cs, in units of the second moments."""
+    shift_s: Operand
+    """What was subtracted from s."""
+    shift_d: Operand
+    """What was subtracted from d."""
+    shift_squares: Operand
+    """Twice the sum of the squares of all that was subtracted."""
+
+
+class Derivatives(NamedTuple):
+    """Whether, and of how many images, derivatives are computed; and whether a denominator may be zero."""
+
+    luminance: bool
+    """Whether the map is of l cs."""
+    n_grads: int
+    guard_zero_div: bool
+
+
+@outlined
+def similarity(
+    code: SimdBuilder,
+    layout: Layout,
+    kind: Derivatives,
+    table: Pointer,
+    moments: Pointer,
+    grads: Pointer,
+    means: Pointer,
+    sums: Pointer,
+    extent: tuple[Scalar, ...],
+    constants: Constants,
+) -> None:
+    """From the moments of a block to its part of the map: the sums of its rows, and the derivatives.
+
+    Parameters
+    ----------
+    table : pointer to the weights
+    moments : 4 × (halo + COLUMNS) × ROWS
+    grads : out, (2 + n_grads) × (pad + COLUMNS) × ROWS
+    means : scratch memory
+    sums : pointer to float64, in and out, MEASURES × ROWS
+    extent : (first column, column after the last, number of rows, number of parts) of the map in this block
+    """
+    first, end, rows, parts = extent
+    constants = Constants._make(code.splat(each) for each in constants)
+    weights = load_weights(code, layout, table, 1)
+    for k in code.range(ROWS // code.lanes):
+        row = k * code.lanes
+        there = code.counted(row) < code.real(rows)
+        total, largest, flat, ratio = (code.variable(code.splat(0)) for _ in range(4))
+        for part in code.range(parts):
+            start = part * PART
+            for m in code.range(4):
+                source = moments + (m * layout.moment_plane + (part * (PART * ROWS) + row))
+                out = means + m * (PART * code.lanes)
+                filter_16(code, weights, code.loader(source, ROWS), code.storer(out, code.lanes))
+            for column in code.range(code.max(first, start), code.min(end, start + PART)):
+                source = means + (column - start) * code.lanes
+                here = [code.load(source, m * PART * code.lanes) for m in range(4)]
+                found = (_guarded if kind.guard_zero_div else _usual)(code, here, constants, kind, there)
+                total.set(total.get() + code.select(there, found.value, 0))
+                largest.set(code.select(found.size > largest.get(), found.size, largest.get()))
+                flat.set(flat.get() + code.select(there, found.flat, 0))
+                if kind.n_grads:
+                    ratio.set(code.select(found.ratio > ratio.get(), found.ratio, ratio.get()))
+                out = grads + (column * ROWS + (row + layout.pad * ROWS))
+                for number, grad in enumerate(found.grads):
+                    code.store(grad, out, number * layout.grad_plane)
+        code.add_wide(total.get(), sums, row + MEASURES.total * ROWS)
+        code.max_wide(largest.get(), sums, row + MEASURES.largest * ROWS)
+        code.add_wide(flat.get(), sums, row + MEASURES.flat * ROWS)
+        if kind.n_grads:
+            code.max_wide(ratio.get(), sums, row + MEASURES.ratio * ROWS)
+
+
+class _Found(NamedTuple):
+    """What is known of some windows."""
+
+    value: Vector
+    size: Vector
+    """The denominator, which may overflow."""
+    flat: Vector
+    """E[s²] + E[d²] where the window is flat, else 0."""
+    ratio: Vector | None
+    """E[s²] + E[d²] in units of the denominator of cs."""
+    grads: tuple[Vector, ...]
+
+
+class _Light(NamedTuple):
+    """What the derivatives of l cs need of l."""
+
+    ratio: Vector
+    """l."""
+    gain: Vector
+    """cs over the denominator of l, or 0 where the product of the means counts as 0."""
+    loss: Vector
+    """The same whatever counts as 0."""
+    means: tuple[Vector, Vector]
+    """Of s and d, with what was subtracted."""
+
+
+def _parts_of_cs(
+    code: SimdBuilder, moments: list[Vector], constants: Constants
+) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector]]:
+    """(numerator, denominator, whether the covariance is negative, (squares, those of flat windows)) of cs.
+
+    A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
+    moments that the variances are the differences of.
+    """
+    mean_s, mean_d, squares_s, squares_d = moments
+    floor, eps = constants.floor, constants.eps
+    of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)
+    of_s, of_d = (code.select(variance < 0, 0, variance) for variance in (of_s, of_d))
+    difference = of_s - of_d
+    squares, variances = squares_s + squares_d, of_s + of_d
+    cut = difference < code.fma(-eps, squares, floor)
+    flat = code.select(variances < eps * squares, squares, 0)
+    numerator = code.select(difference < floor, floor, difference) + constants.c2
+    return numerator, variances + constants.c2, cut, (squares, flat)
+
+
+def _parts_of_l(
+    code: SimdBuilder, moments: list[Vector], constants: Constants
+) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector]]:
+    """(numerator, denominator, whether the product of the means is negative, the true means of s and d) of l.
+
+    The smaller of 2 |μx| and 2 |μy| is the difference of |μs| and |μd|. The sign of the product is not known where it
+    is within rounding of the numbers that made it, as where an image is black.
+    """
+    floor = constants.floor
+    of_s, of_d = moments[0] + constants.shift_s, moments[1] + constants.shift_d
+    square_s, square_d = of_s * of_s, of_d * of_d
+    product = square_s - square_d
+    gap = abs(of_d) - abs(of_s)
+    sizes = constants.eps * constants.eps * (moments[2] + moments[3] + constants.shift_squares)
+    dark = code.select(gap > 0, gap * gap, floor) > sizes - floor  # never, where the floor is -inf
+    numerator = code.select(product < floor, floor, product) + constants.c1
+    return numerator, square_s + square_d + constants.c1, dark, (of_s, of_d)
+
+
+def _usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector) -> _Found:
+    """Compute cs or l cs by one division."""
+    numerator, size, cut, (squares, flat) = _parts_of_cs(code, moments, constants)
+    energy, light = None, None
+    of_cs, denominator = numerator, size
+    if kind.luminance:
+        of_l, energy, dark, means = _parts_of_l(code, moments, constants)
+        numerator, size = numerator * of_l, size * energy
+    if not kind.n_grads:
+        return _Found(numerator / size, size, flat, None, ())
+    inverse = code.select(there, code.splat(1) / size, 0)
+    value = numerator * inverse
+    value = code.fma(code.fma(-value, size, numerator), inverse, value)  # 1 exactly where the two are equal
+    value = code.select(value > 1, 1, value)
+    if kind.luminance:
+        brightness = inverse * denominator
+        inverse = inverse * energy
+        ratio, cs = of_l * brightness, of_cs * inverse
+        light = _Light(ratio, code.select(dark, 0, cs * brightness), cs * brightness, means)
+    else:
+        cs = value
+    return _Found(value, size, flat, squares * inverse, _grads(code, moments, cs, inverse, cut, light, kind.n_grads))
+
+
+def _guarded(
+    code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector
+) -> _Found:
+    """The same where denominators may be zero: cs is 1 then, and l cs is l, or 1 if that of l is zero.
+
+    The squares times 0 make the value NaN where they overflow: then it is computed in another way.
+    """
+    numerator, denominator, cut, (squares, flat_squares) = _parts_of_cs(code, moments, constants)
+    size, light = denominator, None
+    flat = denominator <= constants.zero + constants.eps_cs * squares
+    denominator = code.select(flat, 1, denominator)
+    value = cs = code.select(flat, 1, numerator / denominator)
+    inverse = code.select(there, code.select(flat, 0, code.splat(1) / denominator), 0)
+    lost = squares * inverse
+    if kind.luminance:
+        of_l, energy, dark, means = _parts_of_l(code, moments, constants)
+        size = size * energy
+        shifts = constants.shift_s * constants.shift_s + constants.shift_d * constants.shift_d
+        black = energy <= constants.zero + constants.eps_l * shifts
+        energy = code.select(black, 1, energy)
+        ratio = of_l / energy
+        value = code.select(black, 1, ratio * cs)
+        factor = code.select(there, code.select(black, 0, cs / energy), 0)
+        light = _Light(code.select(black, 0, ratio), code.select(dark, 0, factor), factor, means)
+    grads = _grads(code, moments, cs, inverse, cut, light, kind.n_grads) if kind.n_grads else ()
+    return _Found(value + squares * 0, size, flat_squares, lost, grads)
+
+
+def _grads(
+    code: SimdBuilder,
+    moments: list[Vector],
+    cs: Vector,
+    inverse: Vector,
+    cut: Vector,
+    light: _Light | None,
+    n_grads: int,
+) -> tuple[Vector, ...]:
+    """The derivatives: half those to the means of s² and d², then what goes to x, and to y, through those of s and d.
+
+    `inverse` is that of the denominator of cs.
+    """
+    mean_s, mean_d = moments[:2]
+    loss, gain = cs * inverse, code.select(cut, 0, inverse)
+    if light:
+        ratio, gain_l, loss_l, (of_s, of_d) = light
+        loss, gain, loss_l = loss * ratio, gain * ratio, loss_l * ratio
+    by_s, by_d = gain - loss, -(gain + loss)
+    through_s, through_d = -(mean_s * by_s), mean_d * by_d
+    if light:
+        through_s, through_d = code.fma(of_s, gain_l - loss_l, through_s), code.fma(of_d, gain_l + loss_l, through_d)
+    return (by_s, by_d, through_s - through_d, through_s + through_d)[: 2 + n_grads]
