@@ -1,7 +1,7 @@
 """The fused CPU kernel's sweep over one scale, in NumPy: the same blocks, buffers and moments, written to be read.
 
 The kernel in ``msssim/backends/numba`` follows this structure. A strip of ``ROWS`` rows is walked from left to right in
-blocks of ``ACROSS`` columns. Every array here has the name of its buffer there.
+blocks of ``COLUMNS`` columns. Every array here has the name of its buffer there.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-ROWS, ACROSS = 16, 64
+ROWS, COLUMNS = 16, 64
 
 
 def sweep(x: Array, y: Array, taps: Array, c1: float, c2: float, luminance: bool) -> tuple[float, Array]:
@@ -30,43 +30,43 @@ def sweep(x: Array, y: Array, taps: Array, c1: float, c2: float, luminance: bool
     halo = len(taps) - 1
     total, gradient = 0.0, np.zeros_like(x)
     # Derivatives of the last `halo` rows of windows, filtered along the rows: the pixels below still need them.
-    kept = np.zeros((3, halo, width))
-    kept_base = np.zeros((2, width))
+    carry = np.zeros((3, halo, width))
+    carry_shift = np.zeros((2, width))
     for top in range(0, height, ROWS):
         rows = min(ROWS, height - top)
         window_rows = max(0, min(ROWS, height - halo - top))
-        base = np.zeros(2)
-        columns = np.zeros((4, window_rows, 0))  # moments filtered down, of the last `halo` columns at the left
-        slopes = np.zeros((3, window_rows, halo))  # derivatives of the last `halo` windows at the left
+        shift = np.zeros(2)
+        moments = np.zeros((4, window_rows, 0))  # moments filtered down, of the last `halo` columns at the left
+        grads = np.zeros((3, window_rows, halo))  # derivatives of the last `halo` windows at the left
         pixels = np.zeros((2, rows, 0))  # s and d of the last `halo` columns at the left, whose gradient is not done
-        for left in range(0, width, ACROSS):
-            block = np.s_[top : top + ROWS + halo, left : left + ACROSS]
+        for left in range(0, width, COLUMNS):
+            block = np.s_[top : top + ROWS + halo, left : left + COLUMNS]
             tile = np.stack([x[block] + y[block], x[block] - y[block]])
-            # The base is near the mean of the block, so that E[s^2] - E[s]^2 cancels little.
-            change, base = tile.mean((1, 2)) - base, tile.mean((1, 2))
-            tile -= base[:, None, None]
+            # The shift is near the mean of the block, so that E[s^2] - E[s]^2 cancels little.
+            change, shift = tile.mean((1, 2)) - shift, tile.mean((1, 2))
+            tile -= shift[:, None, None]
             down = _filter(np.concatenate([tile, tile * tile])[:, : window_rows + halo], taps, 1)
-            columns = np.concatenate([_rebase_moments(columns, change), down[:, :window_rows]], 2)
-            value, new_slopes = _similarity(_filter(columns, taps, 2), base, c1, c2, luminance)
+            moments = np.concatenate([_rebase_moments(moments, change), down[:, :window_rows]], 2)
+            value, new_grads = _similarity(_filter(moments, taps, 2), shift, c1, c2, luminance)
             total += value.sum()
-            slopes = np.concatenate([_rebase_slopes(slopes, change), new_slopes], 2)
+            grads = np.concatenate([_rebase_grads(grads, change), new_grads], 2)
             pixels = np.concatenate([pixels - change[:, None, None], tile[:, :rows]], 2)
-            if left + ACROSS >= width:  # no window starts further right
-                slopes = np.pad(slopes, ((0, 0), (0, 0), (0, halo)))
+            if left + COLUMNS >= width:  # no window starts further right
+                grads = np.pad(grads, ((0, 0), (0, 0), (0, halo)))
             first = left - pixels.shape[2] + tile.shape[2]
-            done = slice(first, first + slopes.shape[2] - halo)
-            along = _filter(slopes, taps, 2)
-            above = _rebase_slopes(kept[:, :, done], base[:, None, None] - kept_base[:, None, done])
+            done = slice(first, first + grads.shape[2] - halo)
+            along = _filter(grads, taps, 2)
+            above = _rebase_grads(carry[:, :, done], shift[:, None, None] - carry_shift[:, None, done])
             lines = np.concatenate([above, along, np.zeros((3, rows - window_rows, along.shape[2]))], 1)
             by_s, by_d, through = _filter(lines, taps, 1)
             s, d = pixels[:, :, : by_s.shape[1]]
             gradient[top : top + rows, done] = 2 * (s * by_s + d * by_d) + through
-            kept[:, :, done], kept_base[:, done] = lines[:, rows:], base[:, None]
-            columns, slopes, pixels = columns[:, :, -halo:], slopes[:, :, -halo:], pixels[:, :, -halo:]
+            carry[:, :, done], carry_shift[:, done] = lines[:, rows:], shift[:, None]
+            moments, grads, pixels = moments[:, :, -halo:], grads[:, :, -halo:], pixels[:, :, -halo:]
     return total / ((height - halo) * (width - halo)), gradient
 
 
-def _similarity(moments: Array, base: Array, c1: float, c2: float, luminance: bool) -> tuple[Array, Array]:
+def _similarity(moments: Array, shift: Array, c1: float, c2: float, luminance: bool) -> tuple[Array, Array]:
     """The map, and its derivatives to E[s^2], E[d^2] and, by way of the means of s and d, to the mean of x.
 
     2 (sigma_x^2 + sigma_y^2) = sigma_s^2 + sigma_d^2 and 4 sigma_xy = sigma_s^2 - sigma_d^2; the means likewise.
@@ -78,7 +78,7 @@ def _similarity(moments: Array, base: Array, c1: float, c2: float, luminance: bo
     by_s, by_d = (1 - cs) / denominator, -(1 + cs) / denominator
     light, l_by_s, l_by_d = np.ones_like(cs), 0.0, 0.0
     if luminance:
-        mu_s, mu_d = mean_s + base[0], mean_d + base[1]
+        mu_s, mu_d = mean_s + shift[0], mean_d + shift[1]
         energy = mu_s**2 + mu_d**2 + 2 * c1
         light = (mu_s**2 - mu_d**2 + 2 * c1) / energy
         l_by_s, l_by_d = 2 * mu_s * (1 - light) / energy, -2 * mu_d * (1 + light) / energy
@@ -86,17 +86,17 @@ def _similarity(moments: Array, base: Array, c1: float, c2: float, luminance: bo
     return light * cs, np.stack([light * by_s, light * by_d, through])
 
 
-def _rebase_moments(columns: Array, change: Array) -> Array:
-    """The moments about a base greater by `change`: E[(s - c)^2] = E[s^2] - c (E[s] + E[s - c])."""
-    mean, square = columns[:2], columns[2:]
+def _rebase_moments(moments: Array, change: Array) -> Array:
+    """The moments about a shift greater by `change`: E[(s - c)^2] = E[s^2] - c (E[s] + E[s - c])."""
+    mean, square = moments[:2], moments[2:]
     moved = mean - change[:, None, None]
     return np.concatenate([moved, square - change[:, None, None] * (mean + moved)])
 
 
-def _rebase_slopes(slopes: Array, change: Array) -> Array:
-    """The derivatives for pixels about a base greater by `change`: what the pixel loses, `through` gains."""
+def _rebase_grads(grads: Array, change: Array) -> Array:
+    """The derivatives for pixels about a shift greater by `change`: what the pixel loses, `through` gains."""
     change = change.reshape(2, 1, -1) if change.ndim > 1 else change[:, None, None]
-    by_s, by_d, through = slopes
+    by_s, by_d, through = grads
     return np.stack([by_s, by_d, through + 2 * (change[0] * by_s + change[1] * by_d)])
 
 

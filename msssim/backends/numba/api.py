@@ -7,12 +7,12 @@ each. What depends on the shapes and options alone is worked out once and kept.
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
 
 from ... import window
-from ...multiscale import Pooling
 from . import backward, pooling, records, sweep
 from .finish import EXTREME, N_SUMS
 from .memory import borrow, empty, return_borrowed
@@ -182,8 +182,11 @@ def gradient(
     return out if dtype == out.dtype else out.to(dtype)
 
 
-def pool(terms: torch.Tensor, options: Pooling, with_derivatives: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """(value, derivatives): as multiscale.pool(), and those with respect to each term, (N, C, levels), or None."""
+def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(value, derivatives): as multiscale.pool(), and those with respect to each term, (N, C, levels), or None.
+
+    `options` is a multiscale.Pooling.
+    """
     batch, channels, levels = terms.shape
     values = 1 if options.together else batch
     value = torch.empty(() if options.together else (batch,), dtype=torch.float64, device="cpu")
@@ -209,7 +212,7 @@ def pool(terms: torch.Tensor, options: Pooling, with_derivatives: bool) -> tuple
 
 
 @functools.lru_cache(maxsize=64)
-def _rule(options: Pooling) -> tuple[np.ndarray, int, bool]:
+def _rule(options: Any) -> tuple[np.ndarray, int, bool]:
     modes: dict[str | None, int] = {"relu": pooling.RELU, "simple": pooling.SIMPLE}
     return np.array(options.shares), modes.get(options.normalize, pooling.RAW), options.method == "product"
 
