@@ -67,7 +67,7 @@ call()
 
 
 @NEEDS_FORK
-def test_a_fork_that_cannot_wait_leaves_a_child_that_says_so():
+def test_child_of_a_fork_that_timed_out_raises_an_error():
     done = _run("""
 import os, signal, threading, torch, msssim
 from msssim.backends import forking
@@ -108,9 +108,9 @@ def _kernel(cache_path, compile):
     return types.SimpleNamespace(__name__="sweep", stats=stats, compile=compile)
 
 
-@pytest.mark.parametrize("path, told", [("/a/folder", "kept in /a/folder"), (None, "Set NUMBA_CACHE_DIR")])
-def test_a_long_compilation_is_one_visible_line_with_the_truth_about_the_cache(path, told, monkeypatch, caplog):
-    """As asked for in numba#5566: users take the silence for a hang."""
+@pytest.mark.parametrize("path, expected", [("/a/folder", "kept in /a/folder"), (None, "Set NUMBA_CACHE_DIR")])
+def test_long_compilation_logs_one_visible_line_with_the_cache_folder(path, expected, monkeypatch, caplog):
+    """As requested in numba#5566: users think that a silent compilation hangs."""
     monkeypatch.setattr(preparing, "_NOTICE_AFTER", 0.05)
     monkeypatch.setattr(preparing, "_noticed", False)
     monkeypatch.setattr(preparing, "_ready_for", set())
@@ -127,11 +127,11 @@ def test_a_long_compilation_is_one_visible_line_with_the_truth_about_the_cache(p
         preparing.prepare(_kernel(path, compile), (1,), ())
         preparing.prepare(_kernel(path, compile), (2,), ())
     assert len(waited) == 2
-    assert len(caplog.records) == 1 and told in caplog.text and "msssim compiles its kernels" in caplog.text
+    assert len(caplog.records) == 1 and expected in caplog.text and "msssim compiles its kernels" in caplog.text
     assert ("not kept" in caplog.text) == (path is None)
 
 
-def test_no_line_where_compiling_is_short(monkeypatch, caplog):
+def test_short_compilation_logs_nothing_visible(monkeypatch, caplog):
     monkeypatch.setattr(preparing, "_noticed", False)
     monkeypatch.setattr(preparing, "_ready_for", set())
     with caplog.at_level(logging.WARNING, logger="msssim"):
@@ -139,7 +139,7 @@ def test_no_line_where_compiling_is_short(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_what_was_warmed_up_compiles_nothing_more(monkeypatch, pair):
+def test_no_compilation_after_warm_up(monkeypatch, pair):
     monkeypatch.setattr(preparing, "_ready_for", set())
     lines = msssim.warm_up([torch.float32, torch.uint8], backend="numba")
     assert [line.split(": ")[0] for line in lines] == [
@@ -164,6 +164,6 @@ def test_what_was_warmed_up_compiles_nothing_more(monkeypatch, pair):
         msssim.ssim(y, y, win_size=7, backend="numba")
 
 
-def test_warm_up_names_what_is_wrong():
+def test_warm_up_rejects_other_numbers_of_gradients():
     with pytest.raises(ValueError, match="gradients must be 0, 1 or 2, got \\(3,\\)"):
         msssim.warm_up(gradients=[3])

@@ -1,4 +1,4 @@
-"""The fused kernel for CPUs: as right as the plain backend at every dtype and layout, and sound among threads."""
+"""The fused CPU kernels against the plain backend, at every dtype and layout, and in several threads."""
 
 import concurrent.futures
 import multiprocessing
@@ -115,7 +115,7 @@ def test_nan_and_infinity_give_nan(pair, bad):
 
 @pytest.mark.filterwarnings("ignore:data_range")  # values beyond the range are what is tested
 @pytest.mark.parametrize("factor", [1e-30, 1e-15, 1e12, 1e30])
-def test_values_far_beyond_the_range_are_those_of_the_plain_backend(pair, factor):
+def test_values_far_beyond_the_range_match_the_plain_backend(pair, factor):
     x, y = pair(2, 1, 180, 180, dtype=torch.float32)
     x[0], y[0] = x[0] * factor, y[0] * factor
     for fused, plain in zip(
@@ -235,7 +235,7 @@ def test_no_gradient_work_unless_asked(monkeypatch, pair):
     assert written == [0, 0, 1, 1, 2]
 
 
-def test_auto_takes_the_kernel_and_leaves_to_the_plain_backend_what_it_lacks(pair):
+def test_auto_uses_the_kernel_where_it_can(pair):
     image, _ = pair(1, 1, 64, 64, dtype=torch.float32)
     assert backends.choose("auto", image, 11) is backends.ops
     assert backends.choose("auto", image, 11, maps=True) is backends.torch_backend
@@ -245,7 +245,7 @@ def test_auto_takes_the_kernel_and_leaves_to_the_plain_backend_what_it_lacks(pai
     assert backends.choose("torch", image, 11) is backends.torch_backend
 
 
-def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(pair):
+def test_unsupported_calls_raise(pair):
     image, _ = pair(1, 1, 64, 64, dtype=torch.float32)
     with pytest.raises(ValueError, match="win_size=31, got 33"):
         msssim.ssim(image, image, win_size=33, backend="numba")
@@ -255,7 +255,7 @@ def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(pair):
         msssim.ssim(image.int(), image.int(), data_range=1, backend="numba")
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, pair):
+def test_missing_package_error_names_the_install_command(monkeypatch, pair):
     monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
     image, _ = pair(1, 1, 64, 64)
     with pytest.raises(ImportError, match=r"python -m pip install msssim\[fast\]"):
@@ -268,7 +268,7 @@ def test_importing_the_library_imports_no_numba():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_a_folder_to_keep_code_in_the_kernel_is_compiled_all_the_same():
+def test_kernel_compiles_without_a_cache_folder():
     from msssim.backends.numba import functions
 
     scope = {}
@@ -276,7 +276,7 @@ def test_without_a_folder_to_keep_code_in_the_kernel_is_compiled_all_the_same():
     assert functions.cached_njit(scope["successor"])(1) == 2
 
 
-def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
+def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
     shutil.copytree(
         pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -297,7 +297,7 @@ def test_compiled_code_that_is_kept_is_of_the_files_as_they_are(tmp_path):
     assert "compiled, kept in" in said()
 
 
-def test_the_log_says_what_takes_time(caplog, pair):
+def test_compilation_is_logged(caplog, pair):
     from msssim.backends.numba import preparing
 
     x, y = pair(1, 1, 64, 64, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Gradients of "covariance" in the CPU kernels: those of the clamps, whatever sign rounding gives a zero."""
+"""Gradients of "covariance" in the CPU kernels at its clamps: rounding must not decide the sign of a zero."""
 
 import pytest
 import torch

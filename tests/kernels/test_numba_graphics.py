@@ -28,7 +28,7 @@ def test_two_levels_beside_each_other():
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_two_levels_against_one_over_five_scales(dtype):
+def test_two_levels_against_one_level_at_five_scales(dtype):
     x = torch.full((1, 1, 256, 256), 255, dtype=dtype)
     x[..., :195] = 7
     y = torch.full_like(x, 209)

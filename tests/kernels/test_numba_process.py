@@ -1,4 +1,4 @@
-"""The fused kernel among processes and threads: data loaders, interrupts, errors elsewhere, folders that take none."""
+"""The fused CPU kernels in several processes and threads: data loaders, interrupts, errors, cache folders."""
 
 import _thread
 import concurrent.futures
@@ -39,7 +39,7 @@ def _values(pair):
 
 
 class _Values(Dataset):
-    """What a training set does that weighs its images by a metric: the metric is computed in the loader's workers."""
+    """A dataset that computes a metric of its images in the workers of a data loader."""
 
     def __init__(self, threads, bad=None):
         self.threads, self.bad = threads, bad
@@ -83,7 +83,7 @@ def test_in_the_workers_of_a_data_loader_after_use_in_the_parent(method, threads
 
 
 @METHODS
-def test_an_error_in_a_loaders_worker_reaches_the_parent_which_goes_on(method):
+def test_error_in_a_data_loader_worker_reaches_the_parent(method):
     expected = _values(_images(0))
     with pytest.raises(ValueError, match="img1 must be at least 11"):
         _loaded(method, 1, 3)
@@ -100,14 +100,14 @@ def two_threads():
 
 @pytest.fixture
 def interrupts():
-    """SIGINT as Python takes it, in a process too that was started without, as by a shell in the background."""
+    """Python's handler of SIGINT, also in a process that was started without it, as a shell does in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("milliseconds", [1, 10, 35])
-def test_an_interrupt_leaves_the_backend_usable_and_right(milliseconds, two_threads, interrupts):
+def test_backend_works_after_an_interrupt(milliseconds, two_threads, interrupts):
     expected = _values(_images(0))
     x, y = _images(1, 720, 1280)
     x.requires_grad_()
@@ -121,7 +121,7 @@ def test_an_interrupt_leaves_the_backend_usable_and_right(milliseconds, two_thre
         assert torch.equal(_values(_images(0)), expected)
 
 
-def test_an_error_in_a_helping_thread_is_logged_and_changes_no_result(monkeypatch, two_threads, caplog):
+def test_error_in_a_helping_thread_is_logged_and_changes_no_result(monkeypatch, two_threads, caplog):
     expected = _values(_images(0))
     failed = threading.Event()
 
@@ -158,7 +158,7 @@ def test_eight_threads_with_calls_of_different_kinds_at_once(two_threads):
             assert all(map(torch.equal, results, expected[kind])), kind
 
 
-def test_bad_calls_in_some_threads_spoil_none_in_others():
+def test_errors_in_some_threads_do_not_affect_others():
     expected = _values(_images(0))
 
     def call(number):
@@ -226,8 +226,8 @@ torch.testing.assert_close(fused, plain, rtol=0, atol=1e-6)
 """
 
 
-def test_where_no_folder_takes_compiled_code_a_call_is_right_all_the_same():
-    """As on a file system that is read-only throughout; permissions would not stop root."""
+def test_result_is_right_without_a_writable_cache_folder():
+    """As on a read-only file system; permissions would not stop root."""
     done = _run(
         CALL.format("""
 logging.getLogger("msssim").setLevel("INFO")
@@ -242,7 +242,7 @@ caching._CacheLocator.ensure_cache_path = refuse
     assert "kept in" not in done.stderr
 
 
-def test_a_disk_that_fills_while_code_is_kept_is_a_line_in_the_log(tmp_path):
+def test_full_disk_while_caching_is_logged(tmp_path):
     done = _run(
         CALL.format("""
 def fill(self, *arguments):
@@ -255,7 +255,7 @@ caching.IndexDataCacheFile.save = fill
     assert "compiled code is not kept" in done.stderr and "No space left on device" in done.stderr
 
 
-def test_a_folder_for_compiled_code_that_cannot_be_made_breaks_nothing(tmp_path):
+def test_cache_folder_that_cannot_be_created_is_no_error(tmp_path):
     (tmp_path / "file").touch()
     _run(CALL.format(""), NUMBA_CACHE_DIR=str(tmp_path / "file" / "folder"))
 

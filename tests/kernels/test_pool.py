@@ -1,4 +1,4 @@
-"""From the terms to the value, in the fused backends' own code: as multiscale.pool() and its derivative."""
+"""pool() of the fused backends against multiscale.pool() and its derivative."""
 
 import contextlib
 import importlib
@@ -39,7 +39,7 @@ def _pooling(weights=(0.3, 0.7), normalize=None, method="product", together=True
 
 
 def _terms(*shape):
-    """From -1 to 1, NaN at one place, and some of what is special."""
+    """Terms from -1 to 1, among them NaN and other special values."""
     terms = torch.linspace(-1, 1, torch.Size(shape).numel(), dtype=torch.float64).view(shape).roll(7)
     terms.view(-1)[-4:] = torch.tensor([0.0, 1e-300, -1e-20, torch.nan])
     return terms
@@ -49,7 +49,7 @@ def _terms(*shape):
 @pytest.mark.parametrize("method", multiscale.METHODS)
 @pytest.mark.parametrize("normalize", multiscale.NORMALIZE)
 @pytest.mark.parametrize("weights", [(0.3, 0.7), (1.0, 2.0), (0.5,)], ids=str)
-def test_as_the_plain_way_and_its_derivative(pool, weights, normalize, method, together):
+def test_matches_multiscale_pool_and_its_derivative(pool, weights, normalize, method, together):
     pooling = _pooling(weights, normalize, method, together)
     for terms in (_terms(3, 12, len(weights)), torch.full((2, 1, len(weights)), 0.9, dtype=torch.float64)):
         terms.requires_grad_()
@@ -67,7 +67,7 @@ def test_many_planes(pool, planes):
     torch.testing.assert_close(pool(terms, pooling)[0], multiscale.pool(terms, pooling), rtol=1e-14, atol=0)
 
 
-def test_identical_images_have_exactly_one_whatever_the_dtype(pool):
+def test_identical_images_give_exactly_one(pool):
     for dtype in (torch.float32, torch.float64):
         value, slopes = pool(torch.ones(3, 3, 5, dtype=torch.float64), _pooling(multiscale.WEIGHTS, dtype=dtype), False)
         assert value.dtype == dtype and value.shape == () and value == 1 and slopes is None

@@ -23,7 +23,7 @@ _BLACK = ("tests/library/test_stability.py::test_zero_denominators_follow_the_ru
 _NASTY = ("tests/library/test_stability.py::test_every_nasty_image_against_every_other",)
 _FAR = ("tests/library/test_stability.py::test_a_value_of_no_meaning_takes_no_precision_from_others",)
 _LARGE = ("tests/library/test_stability.py::test_a_gradient_that_is_too_large_is_the_largest_number",)
-_POOL = ("tests/kernels/test_pool.py::test_as_the_plain_way_and_its_derivative",)
+_POOL = ("tests/kernels/test_pool.py::test_matches_multiscale_pool_and_its_derivative",)
 
 FAULTS = (
     Fault(

@@ -13,7 +13,7 @@ _FAR = (f"{_TESTS}::test_a_pixel_far_beyond_the_range_takes_no_precision_from_ot
 _MODES = (f"{_TESTS}::test_every_mode_and_method",)
 _BLACK = (f"{_TESTS}::test_black_areas_keep_their_gradient",)
 _FAINT = (f"{_TESTS}::test_the_gradient_of_a_faint_negative_covariance_is_cut",)
-_POOL = ("tests/kernels/test_pool.py::test_as_the_plain_way_and_its_derivative",)
+_POOL = ("tests/kernels/test_pool.py::test_matches_multiscale_pool_and_its_derivative",)
 
 FAULTS = (
     Fault(
