@@ -113,92 +113,82 @@ def _clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, p
             values[m * plane + i] = 0
 
 
-@outlined
-def sweep_strip(
-    code: SimdBuilder,
-    layout: Layout,
-    options: Options,
-    x: Image,
-    y: Image,
-    origins: Origins,
-    strip: Strip,
-    targets: Targets,
-    memory: Memory,
-    sums: Pointer,
-    constants: PlaneConstants,
-) -> None:
-    """Add to the sums of the map, and write the strip's share of what else there is.
+class Work(NamedTuple):
+    """All that a strip is swept with."""
 
-    `sums` are the MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels
-    equal their neighbour, and of how many.
-    """
-    n_grads, halo, grads_there = options.n_grads, layout.halo, options.n_grads > 0
-    lag = layout.pad if grads_there else 0  # of the gradient behind the pixels
+    layout: Layout
+    options: Options
+    x: Image
+    y: Image
+    origins: Origins
+    strip: Strip
+    targets: Targets
+    memory: Memory
+    sums: Pointer
+    """The MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels equal
+    their neighbour, and of how many."""
+    constants: PlaneConstants
+
+
+class Block(NamedTuple):
+    """A block of the strip; rows and columns beyond the plane do not count."""
+
+    row: Scalar
+    """Its first row in the plane."""
+    column: Scalar
+    """Its first column in the plane."""
+    group: Scalar
+    """Its number in the row of blocks."""
+    own: Scalar
+    """Whether its rows are the strip's; else they only carry derivatives to the rows below."""
+    rows: Scalar
+    """Rows of the strip."""
+    columns: Scalar
+    """Columns of pixels; 0 or less where only the gradient is behind."""
+    images: tuple[Image, Image]
+    """The block's pixels."""
+    shifts: tuple[Scalar, Scalar]
+    """What is subtracted from them."""
+
+
+@outlined
+def sweep_strip(code: SimdBuilder, work: Work) -> None:
+    """Add to the sums of the map, and write the strip's share of what else there is."""
+    layout, options, strip = work.layout, work.options, work.strip
+    lag = layout.pad if options.n_grads else 0  # of the gradient behind the pixels
     groups = (strip.width + (lag + COLUMNS - 1)) // COLUMNS
-    carry_of_group = (2 + n_grads) * halo * COLUMNS
     start = strip.top
-    if grads_there:
-        start = code.max(strip.top - (halo + ROWS - 1) // ROWS * ROWS, 0)
-        _clear(code, memory.carry, groups * carry_of_group)
-        _clear(code, memory.shifts, groups * 2)
-    shift_x, shift_y, end = code.variable(0.0), code.variable(0.0), code.variable(0)
+    if options.n_grads:
+        start = code.max(strip.top - (layout.halo + ROWS - 1) // ROWS * ROWS, 0)
+        _clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
+        _clear(code, work.memory.shifts, groups * 2)
+    shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
-        rows_in = code.min(strip.height - p, ROWS + halo)
-        rows_of_map = code.min(strip.height - halo - p, ROWS)
-        shift_x.set(0.0)
-        shift_y.set(0.0)
+        for shift in shifts:
+            shift.set(0.0)
         for h in code.range(groups):
-            at, first = h * COLUMNS, code.select(h > 0, 0, halo)
+            at = h * COLUMNS
             count = code.min(strip.width - at, COLUMNS)
-            here = x.at(p, at), y.at(p, at)
-            old = shift_x.get(), shift_y.get()
+            images = work.x.at(p, at), work.y.at(p, at)
+            old = shifts[0].get(), shifts[1].get()
             # Where squares about a constant decide what is flat, C2 being 0, every block has the same constant.
-            with code.when((count > 0) & ((h == 0) | (constants.eps_cs == 0))):
-                for shift, mean in zip(
-                    (shift_x, shift_y), near_means(code, *here, rows_in, count, constants.scale), strict=True
-                ):
+            with code.when((count > 0) & ((h == 0) | (work.constants.eps_cs == 0))):
+                rows_in = code.min(strip.height - p, ROWS + layout.halo)
+                means = near_means(code, *images, rows_in, count, work.constants.scale)
+                for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
-            shifts = shift_x.get(), shift_y.get()
-            _move_right(code, layout, options, memory, h, _change(old, shifts))
+            block = Block(p, at, h, own, rows, count, images, (shifts[0].get(), shifts[1].get()))
+            _move_right(code, work, h, _change(old, block.shifts))
             end.set(0)
             with code.when(count > 0):
-                fetch(code, layout, *here, rows_in, count, constants.scale, shifts, memory.tile)
-                if code.element == FLOAT32:
-                    with code.when(own & (count > 1)):
-                        for k, number in enumerate(count_repeats(code, layout, memory.tile, rows, count)):
-                            sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
-                with code.when(own & ~strip.last):
-                    added = shifts[0] + (origins.x - origins.next_x), shifts[1] + (origins.y - origins.next_y)
-                    broad = (strip.width + 1) // 2
-                    place = p // 2 * broad + at // 2
-                    coarse = targets.coarse[0] + place, targets.coarse[1] + place
-                    downsample(code, layout, memory.tile, coarse, broad, rows, count, added)
+                _fill_tile(code, work, block)
+                rows_of_map = code.min(strip.height - layout.halo - p, ROWS)
                 with code.when(rows_of_map > 0):
                     end.set(count)
-                    parts = (count + (PART - 1)) // PART
-                    filter_down(
-                        code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
-                        (here[0].pixels, here[1].pixels), parts, (x.below, y.below),
-                    )  # fmt: skip
-                    extent = first, count, rows_of_map, parts
-                    counted = sums + code.select(own, 0, SHEET.uncounted)
-                    _map(code, layout, options, strip.last, memory, counted, extent, shifts, origins, constants)
-            if grads_there:
-                first, done = code.min(first, end.get()), end.get()
-                _clear(code, memory.grads + lag * ROWS, first * ROWS, 2 + n_grads, layout.grad_plane)
-                rest = memory.grads + (done + lag) * ROWS
-                _clear(code, rest, (COLUMNS - done) * ROWS, 2 + n_grads, layout.grad_plane)
-                above = memory.shifts + h * 2
-                change = _change((above[0], above[1]), shifts)
-                above[0], above[1] = shifts
-                carry = memory.carry + h * carry_of_group
-                outputs = [target + (p * strip.width + at - lag) for target in targets.gradients]
-                columns = code.select(h == 0, lag, 0), code.min(strip.width + lag - at, COLUMNS)
-                _write_gradients(
-                    code, layout, options, memory, carry, outputs, strip.width, rows, columns, own, change,
-                    constants.grad_scale,
-                )  # fmt: skip
+                    _map(code, work, block, rows_of_map)
+            if options.n_grads:
+                _write_gradients(code, work, block, end.get())
 
 
 def _change(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
@@ -207,74 +197,87 @@ def _change(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
     return by_x + by_y, by_x - by_y
 
 
-def _move_right(
-    code: SimdBuilder, layout: Layout, options: Options, memory: Memory, group: Scalar, change: Change
-) -> None:
+def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) -> None:
     """What the block at the left leaves to its neighbour, brought to the neighbour's constants."""
+    layout, memory, n_grads = work.layout, work.memory, work.options.n_grads
     with code.branch(group > 0) as (move, begin):
         with move:
             move_moments(code, layout, memory.table, memory.moments, change)
-            if options.n_grads:
-                move_grads(code, layout, options.n_grads, memory.grads, change)
+            if n_grads:
+                move_grads(code, layout, n_grads, memory.grads, change)
                 move_pixels(code, layout, memory.tile, change)
         with begin:
-            if options.n_grads:
-                _clear(code, memory.grads, layout.pad * ROWS, 2 + options.n_grads, layout.grad_plane)
+            if n_grads:
+                _clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
 
 
-def _map(
-    code: SimdBuilder,
-    layout: Layout,
-    options: Options,
-    luminance: Scalar,
-    memory: Memory,
-    sums: Pointer,
-    extent: tuple[Scalar, ...],
-    shifts: tuple[Scalar, Scalar],
-    origins: Origins,
-    constants: PlaneConstants,
-) -> None:
-    """The block's part of the map of l cs at the coarsest scale, else of cs."""
-    (shift_x, shift_y), missing_x, missing_y = shifts, origins.x, origins.y
+def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
+    """Read the block's pixels, count those that equal their neighbour, and write the next scale's."""
+    layout, strip, tile, origins, sums = work.layout, work.strip, work.memory.tile, work.origins, work.sums
+    rows_in = code.min(strip.height - block.row, ROWS + layout.halo)
+    fetch(code, layout, *block.images, rows_in, block.columns, work.constants.scale, block.shifts, tile)
+    if code.element == FLOAT32:
+        with code.when(block.own & (block.columns > 1)):
+            for k, number in enumerate(count_repeats(code, layout, tile, block.rows, block.columns)):
+                sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
+    with code.when(block.own & ~strip.last):
+        added = block.shifts[0] + (origins.x - origins.next_x), block.shifts[1] + (origins.y - origins.next_y)
+        width = (strip.width + 1) // 2
+        place = block.row // 2 * width + block.column // 2
+        targets = work.targets.coarse[0] + place, work.targets.coarse[1] + place
+        downsample(code, layout, tile, targets, width, block.rows, block.columns, added)
+
+
+def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
+    """The block's part of the map of l cs at the coarsest scale, else of cs; so many rows of it."""
+    layout, memory = work.layout, work.memory
+    parts = (block.columns + (PART - 1)) // PART
+    filter_down(
+        code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
+        (block.images[0].pixels, block.images[1].pixels), parts, (work.x.below, work.y.below),
+    )  # fmt: skip
+    extent = code.select(block.group > 0, 0, layout.halo), block.columns, rows, parts
+    sums = work.sums + code.select(block.own, 0, SHEET.uncounted)
+    (shift_x, shift_y), missing_x, missing_y = block.shifts, work.origins.x, work.origins.y
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
-    numbers = Constants(*constants[1:8], all_x + all_y, all_x - all_y, squares + squares)
-    with code.branch(luminance) as branches:
-        for inside, kind in zip(branches, (True, False), strict=True):
+    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares)
+    with code.branch(work.strip.last) as branches:
+        for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:
                 similarity(
-                    code, layout, Derivatives(kind, *options), memory.table, memory.moments, memory.grads,
+                    code, layout, Derivatives(luminance, *work.options), memory.table, memory.moments, memory.grads,
                     memory.scratch, sums, extent, numbers,
                 )  # fmt: skip
 
 
-def _write_gradients(
-    code: SimdBuilder,
-    layout: Layout,
-    options: Options,
-    memory: Memory,
-    carry: Pointer,
-    outputs: list[Pointer],
-    width: Scalar,
-    rows: Scalar,
-    columns: tuple[Scalar, Scalar],
-    own: Scalar,
-    change: Change,
-    scale: Scalar,
-) -> None:
-    """A block's share of the gradients, from one column to another; by way of a buffer where it is not whole."""
-    (first, end), n_grads = columns, options.n_grads
-    whole = (rows == ROWS) & (end % PART == 0)
-    buffers = memory.block, memory.block + ROWS * COLUMNS
-    rows_again = memory.scratch + (2 + n_grads) * layout.lines_plane
-    targets = tuple(code.select(whole, *pair) for pair in zip(outputs, buffers, strict=True))[:n_grads]
-    extent = Extent(first // PART, (end + (PART - 1)) // PART, own, code.select(whole, width, COLUMNS))
+def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -> None:
+    """Write the gradients as far as the map's derivatives reach, which end at that column of the block.
+
+    They are written directly where the part of the block that is finished is whole, else by way of a buffer.
+    """
+    layout, strip, memory, n_grads = work.layout, work.strip, work.memory, work.options.n_grads
+    lag, planes = layout.pad, 2 + n_grads
+    before = code.min(code.select(block.group > 0, 0, layout.halo), end)
+    _clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
+    _clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
+    above = memory.shifts + block.group * 2
+    change = _change((above[0], above[1]), block.shifts)
+    above[0], above[1] = block.shifts
+    carry = memory.carry + block.group * (planes * layout.halo * COLUMNS)
+    outputs = [target + (block.row * strip.width + block.column - lag) for target in work.targets.gradients[:n_grads]]
+    first, last = code.select(block.group == 0, lag, 0), code.min(strip.width + lag - block.column, COLUMNS)
+    whole = (block.rows == ROWS) & (last % PART == 0)
+    buffers = [memory.block + k * ROWS * COLUMNS for k in range(n_grads)]
+    targets = tuple(code.select(whole, *pair) for pair in zip(outputs, buffers, strict=True))
+    width = code.select(whole, strip.width, COLUMNS)
     filter_grads(
-        code, layout, memory.table, memory.grads, carry, memory.tile, memory.scratch, rows_again, targets, extent,
-        change, scale,
+        code, layout, memory.table, memory.grads, carry, memory.tile, memory.scratch,
+        memory.scratch + planes * layout.lines_plane, targets,
+        Extent(first // PART, (last + (PART - 1)) // PART, block.own, width), change, work.constants.grad_scale,
     )  # fmt: skip
-    with code.when(own & ~whole):
-        for row in code.range(rows):
-            for i in code.range(first, end):
-                for output, buffer in list(zip(outputs, buffers, strict=True))[:n_grads]:
-                    output[row * width + i] = buffer[row * COLUMNS + i]
+    with code.when(block.own & ~whole):
+        for row in code.range(block.rows):
+            for i in code.range(first, last):
+                for output, buffer in zip(outputs, buffers, strict=True):
+                    output[row * strip.width + i] = buffer[row * COLUMNS + i]

@@ -25,7 +25,7 @@ from .pixels import Image, origin
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
-from .strip import Memory, Options, Origins, PlaneConstants, Strip, Targets, sizes, sweep_strip
+from .strip import Memory, Options, Origins, PlaneConstants, Strip, Targets, Work, sizes, sweep_strip
 
 
 def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> tuple[Pointer, Pointer, Memory]:
@@ -108,7 +108,7 @@ def _take_strip(
     with code.branch(level == 0) as (finer, coarser):
         with finer:
             given = Origins(zero, zero, origin_x, origin_y)
-            sweep_strip(code, layout, options, x, y, given, strip, targets, memory, sheet, constants)
+            sweep_strip(code, Work(layout, options, x, y, given, strip, targets, memory, sheet, constants))
         with coarser:
             n_strips = code.record(shapes, ScaleShape, level - 1).n_strips
             place = n * call.n_levels + (level - 1) + STATE.scales
@@ -117,7 +117,7 @@ def _take_strip(
             x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_x, call.pyramid_y))
             given = Origins(origin_x, origin_y, origin_x, origin_y)
             constants = constants._replace(scale=code.real(1))
-            sweep_strip(code, layout, options, x, y, given, strip, targets, memory, sheet, constants)
+            sweep_strip(code, Work(layout, options, x, y, given, strip, targets, memory, sheet, constants))
 
 
 def _plane(code: SimdBuilder, element: Element, address: Scalar, at: Scalar, step: Scalar, below: Scalar) -> Image:
