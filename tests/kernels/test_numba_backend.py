@@ -31,7 +31,7 @@ def _value_and_gradient(x, y, backend, function=msssim.msssim, **options):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", [(1, 3, 201, 333), (2, 1, 176, 180)], ids=str)
-def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair, dtype, shape):
+def test_error_is_at_most_twice_that_of_the_plain_backend_and_some_roundings(pair, dtype, shape):
     x, y = pair(*shape, dtype=dtype)
     options = dict(data_range=_range(dtype))
     exact, slope = _value_and_gradient(x.double(), y.double(), "torch", **options)
@@ -43,6 +43,8 @@ def test_error_is_at_most_twice_that_of_the_plain_backend_and_one_rounding(pair,
     assert abs(fused - exact) <= 2 * (abs(plain - exact) + roundings * torch.finfo(fused.dtype).eps)
     if fused_slope is not None:
         assert fused_slope.dtype == dtype
+        if dtype == torch.float32:  # the plain backend's gradient is computed in float64, and rounded once
+            roundings = 4
         allowed = roundings * torch.finfo(dtype).eps * slope.abs().max() + torch.finfo(dtype).tiny
         assert (fused_slope - slope).abs().max() <= 2 * ((plain_slope - slope).abs().max() + allowed)
 
