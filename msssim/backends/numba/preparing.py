@@ -50,6 +50,7 @@ def prepare(kernel: Any, kind: tuple[object, ...], arguments: tuple[object, ...]
             failure = error
         finally:
             timer.cancel()
+            timer.join()  # or the thread would end some time later, perhaps while the process forks
         if failure:
             _log.warning("numba backend: compiled code is not kept: %s. %s", failure, _ADVICE)
         if kernel.stats.cache_hits.get(signature):
