@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import types
@@ -14,7 +15,7 @@ import msssim
 from msssim.backends import forking
 
 pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
-from msssim.backends.numba import preparing  # needs numba
+from msssim.backends.numba import functions, preparing  # needs numba
 
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -157,9 +158,11 @@ def test_no_compilation_after_warm_up(monkeypatch, pair):
     msssim.ssim(x, y, backend="numba")
     msssim.msssim(x.requires_grad_(), y, normalize="covariance", backend="numba").backward()
     msssim.msssim((255 * x.detach()).byte(), (255 * y).byte(), backend="numba")
-    # A flat plane, which float32 would spoil: it is computed again in float64.
-    x = torch.full((1, 1, 200, 190), 0.5, requires_grad=True)
-    msssim.msssim(x, torch.full_like(x, 0.9), backend="numba", normalize="relu").backward()
+    # Two-level graphics, which float32 would spoil: they are computed again in float64.
+    x = torch.zeros(1, 1, 200, 190)
+    x[..., 40:] = 1
+    msssim.ssim(x, 0.5 * x + 0.4, backend="numba")
+    msssim.msssim(x.requires_grad_(), 0.5 * x.detach() + 0.4, backend="numba", normalize="relu").backward()
     with pytest.raises(AssertionError, match="a kernel is compiled"):
         msssim.ssim(y, y, win_size=7, backend="numba")
 
@@ -167,3 +170,38 @@ def test_no_compilation_after_warm_up(monkeypatch, pair):
 def test_warm_up_rejects_other_numbers_of_gradients():
     with pytest.raises(ValueError, match="gradients must be 0, 1 or 2, got \\(3,\\)"):
         msssim.warm_up(gradients=[3])
+
+
+def test_kernel_compiles_without_a_cache_folder():
+    scope = {}
+    exec("def successor(x):\n    return x + 1", scope)  # numba finds no folder for a function of no file
+    assert functions.cached_njit(scope["successor"])(1) == 2
+
+
+def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
+    shutil.copytree(
+        pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    code = "import logging, torch, msssim; logging.basicConfig(level=20); msssim.ssim(*torch.rand(2, 16, 16))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def said():
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert not done.returncode, done.stderr
+        return done.stderr
+
+    assert "compiled, kept in" in said()
+    assert "loaded from" in said()
+    with (tmp_path / "msssim/backends/numba/filters.py").open("a") as file:
+        file.write("# another version\n")
+    assert "compiled, kept in" in said()
+
+
+def test_compilation_is_logged(caplog, pair):
+    x, y = pair(1, 1, 64, 64, dtype=torch.float32)
+    preparing._ready_for.clear()
+    with caplog.at_level("INFO", logger="msssim"):
+        msssim.ssim(x, y, backend="numba")
+    assert "preparing the kernel sweep" in caplog.text and "is ready after" in caplog.text

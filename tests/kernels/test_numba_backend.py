@@ -2,9 +2,6 @@
 
 import concurrent.futures
 import multiprocessing
-import os
-import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -268,42 +265,3 @@ def test_missing_package_error_names_the_install_command(monkeypatch, pair):
 def test_importing_the_library_imports_no_numba():
     code = "import sys, msssim; assert 'numba' in msssim.available_backends(); assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_kernel_compiles_without_a_cache_folder():
-    from msssim.backends.numba import functions
-
-    scope = {}
-    exec("def successor(x):\n    return x + 1", scope)  # numba finds no folder for a function of no file
-    assert functions.cached_njit(scope["successor"])(1) == 2
-
-
-def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
-    shutil.copytree(
-        pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    code = "import logging, torch, msssim; logging.basicConfig(level=20); msssim.ssim(*torch.rand(2, 16, 16))"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
-
-    def said():
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
-        )
-        assert not done.returncode, done.stderr
-        return done.stderr
-
-    assert "compiled, kept in" in said()
-    assert "loaded from" in said()
-    with (tmp_path / "msssim/backends/numba/filters.py").open("a") as file:
-        file.write("# another version\n")
-    assert "compiled, kept in" in said()
-
-
-def test_compilation_is_logged(caplog, pair):
-    from msssim.backends.numba import preparing
-
-    x, y = pair(1, 1, 64, 64, dtype=torch.float32)
-    preparing._ready_for.clear()
-    with caplog.at_level("INFO", logger="msssim"):
-        msssim.ssim(x, y, backend="numba")
-    assert "preparing the kernel sweep" in caplog.text and "is ready after" in caplog.text
