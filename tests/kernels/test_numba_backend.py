@@ -5,6 +5,7 @@ import multiprocessing
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -265,3 +266,18 @@ def test_missing_package_error_names_the_install_command(monkeypatch, pair):
 def test_importing_the_library_imports_no_numba():
     code = "import sys, msssim; assert 'numba' in msssim.available_backends(); assert 'numba' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_thread_without_memory_does_nothing():
+    from msssim.backends.numba import api, plan, records, sweep
+
+    like = plan.LIKE[torch.float32]
+    shapes = np.array(records.ScaleShape(16, 2**55, 0, 1))  # no machine has memory for so wide a plane
+    state = np.zeros(len(records.STATE) + 2, np.int64)
+    fields = dict.fromkeys(records.Arguments._fields, 0)
+    fields.update(shapes=shapes.ctypes.data, state=state.ctypes.data, n_planes=1, n_levels=1, n_tasks=1)
+    call = np.array(records.Arguments(**fields))
+    sweep.sweep(0, 1, like, call, like, (np.float32(0.1),) * 6, (), None)
+    assert not state.any()
+    with pytest.raises(MemoryError):
+        api._require(state[records.STATE.done])

@@ -31,7 +31,7 @@ def outlined(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def call(code: SimdBuilder, *arguments: Any) -> None:
         values: list[ir.Value] = []
-        key = function.__name__, code.element, _flatten(arguments, values)
+        key = function, code.element, _flatten(arguments, values)
         compiled = code.functions.get(key)
         if compiled is None:
             kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
