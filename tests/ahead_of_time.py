@@ -1,19 +1,18 @@
-"""Compile the kernels of the Triton backend for GPUs that need not be here; print what they are made of.
+"""Compile the kernels of the Triton backend for GPUs, without one; print their registers and instructions.
 
 python -m tests.ahead_of_time                        every case, in some minutes: benchmarks/results/ahead-of-time.txt
 python -m tests.ahead_of_time "float32 window 11"    those whose description matches
 
-Each case is a call of the backend as it is on a GPU, except that nothing is launched: as for a large image, whose
-finest scale is a launch of its own, or for a small one, whose scales are one launch. Of sweep(), which does nearly all
-of the work, the loop over the rows is looked at: the instructions of a thread for each pixel, how many of them are
-floating-point arithmetic, and how many load or store what found no register. What is done in every second turn alone
-counts a half, and what the coarsest scale alone does counts nothing: some 30 more.
+Each case is a call of the backend as on a GPU, but nothing is launched. A large image has a launch for the finest
+scale; a small image has one launch for all scales. For sweep(), which does nearly all of the work, the loop over the
+rows is counted: the instructions of a thread per pixel, how many of them are floating-point arithmetic, and how many
+load or store values that found no register. Instructions of every second iteration count a half. Those of the last
+scale alone, some 30 more, do not count.
 """
 
 import argparse
 import contextlib
 import io
-import math
 import os
 import pathlib
 import re
@@ -28,6 +27,7 @@ import triton
 
 from msssim import multiscale, window
 from msssim.backends.triton import api
+from msssim.backends.triton import plan as planning
 from validation.emulated_gpu import driver
 
 CAPABILITIES = (80, 90)
@@ -46,8 +46,8 @@ ARITHMETIC = ("FFMA", "FADD", "FMUL", "DFMA", "DADD", "DMUL")
 
 
 def compiled(call):
-    """[kernel, registers, bytes spilled, of the loop…] of each kernel that a call compiles."""
-    told, launch = [], triton.runtime.JITFunction.run
+    """Return [kernel, registers, bytes spilled, of the loop...] for each kernel that a call compiles."""
+    rows, launch = [], triton.runtime.JITFunction.run
 
     def compile_only(self, *arguments, **options):
         log = io.StringIO()
@@ -56,10 +56,10 @@ def compiled(call):
         if "registers" in log.getvalue():  # else it has been compiled before
             spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log.getvalue())))
             registers = int(re.search(r"Used (\d+) registers", log.getvalue())[1])
-            # Two rows are one turn of the loop.
-            pixels = 2 * options["PIXELS"] if self.__name__ == "sweep" else None
+            # An iteration of the loop is two rows.
+            pixels = 2 * options["COLUMNS"] if self.__name__ == "sweep" else None
             loop = [f"{count / pixels:.1f}" for count in _loop(kernel)] if pixels else ["-"] * 3
-            told.append([self.__name__, registers, spilled, *loop])
+            rows.append([self.__name__, registers, spilled, *loop])
 
     triton.knobs.nvidia.dump_ptxas_log = True
     triton.runtime.JITFunction.run = compile_only
@@ -67,11 +67,11 @@ def compiled(call):
         call()
     finally:
         triton.runtime.JITFunction.run = launch
-    return told
+    return rows
 
 
 def _loop(kernel):
-    """How many instructions the loop over the rows has, how many compute, and how many are of spilling."""
+    """Count the instructions of the loop over the rows: all, floating-point arithmetic, and spilling."""
     instructions, jumps = _disassembled(kernel)
     first, end = min(
         (
@@ -83,7 +83,7 @@ def _loop(kernel):
     )
     weights = [1.0] * len(instructions)
     for at, target in jumps.items():
-        # What is skipped at times and touches no memory: other bases, before the first barrier; luminance, after it.
+        # Skipped blocks that touch no memory: changes of the bases, before the first barrier, and luminance, after it.
         if first <= at < target <= end and not {"LDG", "STG", "BAR"} & set(instructions[at + 1 : target]):
             weight = 0.5 if "BAR" not in instructions[first:at] else 0.0
             weights[at + 1 : target] = [weight] * (target - at - 1)
@@ -95,7 +95,7 @@ def _loop(kernel):
 
 
 def _disassembled(kernel):
-    """The names of all instructions, and of those that jump, where to."""
+    """Return the names of all instructions, and for jumps by index their targets."""
     tools = pathlib.Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
@@ -118,16 +118,17 @@ def _arithmetic(instructions):
 
 
 def example(dtype, win_size, needs, threads, size):
-    """A call of the backend on images of no content: three scales, so that all that it has to launch is launched."""
-    api.SIZES, api._SMALL = (threads,), 0 if size == "large" else math.inf
+    """Call the backend on black images: three scales, so that every kernel is launched."""
+    planning.PROGRAM_SIZES = (threads,)
+    planning.SMALL_PIXELS = 0 if size == "large" else 1 << 62
     x = torch.zeros(1, 1, 4 * win_size, 4 * win_size, dtype=dtype)
     options = (window.gaussian_taps(win_size, 1.5), *window.constants(0.01, 0.03, 1.0), 1.0, 3, False)
     terms, *kept = api.means_and_gradients(x, x, *options, *NEEDS[needs])
     pooling = multiscale.Pooling((0.5, 0.25, 0.25), "simple", "product", True, torch.float32)
-    value, slopes = api.pool(terms, pooling, needs != "no gradient")
+    value, dvalue_dterms = api.pool(terms, pooling, needs != "no gradient")
     for gradient in kept:
         if gradient.numel():
-            api.gradient(value, slopes, gradient, *x.shape[-2:], 3, win_size - 1, 1.0, dtype)
+            api.gradient(value, dvalue_dterms, gradient, *x.shape[-2:], 3, win_size - 1, 1.0, dtype)
 
 
 def main():
@@ -138,17 +139,17 @@ def main():
     named = {_name(*case): case for case in CASES}
     chosen = {name: case for name, case in named.items() if re.search(arguments.pattern, name)}
     if not chosen:
-        parser.error(f"pattern: a part of one of {', '.join(named)} is wanted, {arguments.pattern} came")
-    line = "{:6} {:53} {:7} {:>9} {:>13} {:>20} {:>10} {:>8}"
+        parser.error(f"pattern must match one of {', '.join(named)}, got {arguments.pattern!r}")
+    line = "{:6} {:53} {:16} {:>9} {:>13} {:>20} {:>10} {:>8}"
     columns = ("registers", "bytes spilled", "instructions a pixel", "arithmetic", "spilling")
     print(f"As compiled by Triton {triton.__version__}:")
     print(line.format("GPU", "case", "kernel", *columns))
     for capability in CAPABILITIES:
         with driver.compiling_for(capability):
             for name, case in chosen.items():
-                driver.forget()
-                for told in compiled(lambda case=case: example(*case)):
-                    print(line.format(f"sm_{capability}", name, *told), flush=True)
+                driver.clear_caches()
+                for row in compiled(lambda case=case: example(*case)):
+                    print(line.format(f"sm_{capability}", name, *row), flush=True)
 
 
 def _name(dtype, win_size, needs, threads, size):

@@ -33,7 +33,7 @@ def backend(request):
         return
     from validation.emulated_gpu import driver
 
-    with driver.standing_in(90):
+    with driver.emulated_gpu(90):
         yield request.param
 
 

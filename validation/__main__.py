@@ -102,7 +102,7 @@ def _device(parser: argparse.ArgumentParser, options: argparse.Namespace, about:
         from .emulated_gpu import driver
     except ImportError as error:
         parser.error(f'{error}: --device {options.device} needs Triton: python -m pip install "triton>=3.4"')
-    with driver.standing_in(SIMULATED[options.device]) as launches:
+    with driver.emulated_gpu(SIMULATED[options.device]) as launches:
         options.device, options.backend = "cpu", ("triton",)
         yield
     about["device"] = (

@@ -21,8 +21,8 @@ def pool(request):
     module = importlib.import_module(f"msssim.backends.{request.param}.api")
     compiled = DEVICES["triton"] == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"
     if request.param == "triton" and compiled:
-        no_gpu = importlib.import_module("validation.emulated_gpu.driver")
-        here = no_gpu.standing_in(90)
+        driver = importlib.import_module("validation.emulated_gpu.driver")
+        here = driver.emulated_gpu(90)
     else:
         here = contextlib.nullcontext()
 

@@ -1,4 +1,4 @@
-"""Compiled kernels on the CPU: that they compute, and that what is wrong with one is noticed."""
+"""Compiled kernels on the CPU: they compute, and faults in them are found."""
 
 import os
 import types
@@ -20,7 +20,7 @@ SIZE = 128
 
 @triton.jit
 def neighbours(x, lines, out, BARRIER: tl.constexpr, SIZE: tl.constexpr):
-    """The sum of each element and the next, which another thread has told."""
+    """Add each element and the next, which another thread stores."""
     lane = tl.arange(0, SIZE)
     tl.store(lines + lane, tl.load(x + lane) * 2)
     if BARRIER:
@@ -31,65 +31,65 @@ def neighbours(x, lines, out, BARRIER: tl.constexpr, SIZE: tl.constexpr):
 
 @triton.jit
 def every_sum(x, out, ROWS: tl.constexpr, SIZE: tl.constexpr):
-    """The sum over rows and the largest of all: warps exchange registers, and threads shared memory."""
+    """Sum over rows, and take the largest element: warps exchange registers, and threads use shared memory."""
     block = tl.load(x + tl.arange(0, ROWS)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]).to(tl.float32)
     tl.store(out + tl.arange(0, ROWS), tl.sum(block, 1))
     tl.store(out + ROWS, tl.max(tl.max(block, 1), 0))
 
 
 @triton.jit
-def spread_over(out, step, SIZE: tl.constexpr):
-    """What each program has to say, so many elements after the one before."""
+def overlapping(out, step, SIZE: tl.constexpr):
+    """Store the results of each program `step` elements after those of the one before."""
     lane = tl.arange(0, SIZE)
     tl.store(out + tl.program_id(0) * step + lane, tl.program_id(0).to(tl.float32) + lane)
 
 
 @triton.jit
 def quotients(x, y, out):
-    """0 / 0 and the like of each program, all to one place."""
+    """Store the quotient of every program in the same place."""
     tl.store(out, tl.load(x + tl.program_id(0)) / tl.load(y + tl.program_id(0)))
 
 
 @triton.jit
 def counted(out):
-    """One more."""
+    """Count the programs."""
     tl.atomic_add(out, 1)
 
 
 @pytest.fixture(params=[75, 80, 90, 100])
 def run(request):
-    """What compiles a kernel for a GPU and runs it."""
+    """A function that compiles a kernel for a GPU and executes it."""
     with driver.compiling_for(request.param):
         yield _run
 
 
-def _run(kernel, grid, *arguments, lot=1, watched=True, **constants):
+def _run(kernel, grid, *arguments, seed=1, check_races=True, **constants):
     compiled = kernel.warmup(*arguments, **constants, grid=grid)
-    return ptx.Kernel(compiled)(grid, (*arguments, *constants.values()), lot=lot, watched=watched)
+    return ptx.Kernel(compiled)(grid, (*arguments, *constants.values()), seed=seed, check_races=check_races)
 
 
 def _numbers(*shape, dtype=torch.float32):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
-@pytest.mark.parametrize("lot", [1, 2, 3])
-def test_threads_hear_what_others_have_told_before_a_barrier(run, lot):
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_threads_read_what_others_wrote_before_a_barrier(run, seed):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
-    assert run(neighbours, (1, 1), x, lines, out, lot=lot, BARRIER=True, SIZE=SIZE) == 0
+    assert run(neighbours, (1, 1), x, lines, out, seed=seed, BARRIER=True, SIZE=SIZE) == 0
     torch.testing.assert_close(out[:-1], 2 * (x[:-1] + x[1:]))
     assert out[-1] == 2 * x[-1]
 
 
-def test_without_the_barrier_what_is_heard_is_no_number(run):
+def test_reading_without_a_barrier_gives_nan(run):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
     torn = run(neighbours, (1, 1), x, lines, out, BARRIER=False, SIZE=SIZE)
     assert torn > SIZE / 4
     assert out.isnan().sum() == torn
 
 
-def test_what_nobody_watches_is_read_as_it_is(run):
+def test_reading_without_the_check_gives_what_is_there(run):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
-    assert run(neighbours, (1, 1), x, lines, out, watched=False, BARRIER=False, SIZE=SIZE) == 0
+    assert run(neighbours, (1, 1), x, lines, out, check_races=False, BARRIER=False, SIZE=SIZE) == 0
     assert out.isfinite().all()
 
 
@@ -103,13 +103,13 @@ def test_sums_over_threads_and_warps(run, dtype):
 
 def test_programs_side_by_side(run):
     out = torch.empty(3 * SIZE)
-    run(spread_over, (3, 1), out, SIZE, SIZE=SIZE)
+    run(overlapping, (3, 1), out, SIZE, SIZE=SIZE)
     assert torch.equal(out.view(3, SIZE), torch.arange(3.0)[:, None] + torch.arange(SIZE))
 
 
 def test_programs_that_write_over_each_other_are_an_error(run):
-    with pytest.raises(RuntimeError, match=r"spread_over: a write over .* program 1, thread [\s\S]*st.global"):
-        run(spread_over, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
+    with pytest.raises(RuntimeError, match=r"overlapping: a write over .* program 1, thread [\s\S]*st.global"):
+        run(overlapping, (3, 1), torch.empty(3 * SIZE), SIZE // 2, SIZE=SIZE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -126,13 +126,13 @@ def test_nan_over_another_nan_is_no_conflict(dtype):
 
 
 def test_an_access_outside_is_an_error(run):
-    with pytest.raises(RuntimeError, match=r"spread_over: an access outside .* program 2"):
-        run(spread_over, (3, 1), torch.empty(2 * SIZE), SIZE, SIZE=SIZE)
+    with pytest.raises(RuntimeError, match=r"overlapping: an access outside .* program 2"):
+        run(overlapping, (3, 1), torch.empty(2 * SIZE), SIZE, SIZE=SIZE)
 
 
 def test_an_access_that_is_not_aligned_is_an_error(run):
     bytes_ = torch.zeros(4 * SIZE + 4, dtype=torch.uint8)
-    compiled = spread_over.warmup(torch.empty(SIZE), 0, SIZE=SIZE, grid=(1, 1))
+    compiled = overlapping.warmup(torch.empty(SIZE), 0, SIZE=SIZE, grid=(1, 1))
     with pytest.raises(RuntimeError, match="an access that is not aligned"):
         ptx.Kernel(compiled)((1, 1), (bytes_[1:], 0, SIZE))
 
@@ -164,7 +164,7 @@ _FIRST, _SECOND = "mov.b64 {%r3, _}, %rd5;", "mov.b64 {_, %r3}, %rd5;"
 _PICK = "selp.b32 %r3, 1, 0, %p1;"
 
 
-# As NVIDIA describes each in "Parallel Thread Execution ISA", the chapter on its instructions.
+# As described in NVIDIA's "Parallel Thread Execution ISA", the chapter on its instructions.
 @pytest.mark.parametrize(
     "instructions, a, b, expected",
     [

@@ -1,7 +1,7 @@
-"""The fused kernel for GPUs: as right as the plain backend at every dtype, window, mode and layout.
+"""The fused GPU kernels: as accurate as the plain backend for every dtype, window, mode and layout.
 
-Where there is no GPU, what Triton compiles for one runs on the CPU, see validation/ptx.py; or, with TRITON_INTERPRET=1,
-Triton's interpreter runs the kernels line by line, which takes a minute where the compiled ones take a second.
+Without a GPU, the compiled kernels run on the CPU; see validation/emulated_gpu. With TRITON_INTERPRET=1, Triton's
+interpreter runs the kernels line by line, which takes a minute where the compiled ones take a second.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 triton_backend = pytest.importorskip("msssim.backends.triton.api", exc_type=ImportError)
+from msssim.backends.triton import plan as planning  # noqa: E402 - it needs triton
 from validation.emulated_gpu import driver  # noqa: E402 - it needs triton
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy's, under the interpreter
@@ -38,26 +39,26 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uin
 
 @pytest.fixture(autouse=True)
 def launches(monkeypatch):
-    """What is launched, where the kernels for a GPU run on the CPU."""
+    """The launches so far, on the emulated GPU; None elsewhere."""
     with contextlib.ExitStack() as stack:
         if not GPU and INTERPRETED:
-            stack.enter_context(driver.on_the_cpu())
+            stack.enter_context(driver.kernels_on_the_cpu())
             # A program of four times the size takes little longer, and there are fewer of them.
-            _set_plan(monkeypatch, SIZES=(512,))
-        yield stack.enter_context(driver.standing_in(90)) if not GPU and not INTERPRETED else None
-    driver.forget()
+            _set_plan(monkeypatch, PROGRAM_SIZES=(512,))
+        yield stack.enter_context(driver.emulated_gpu(90)) if not GPU and not INTERPRETED else None
+    driver.clear_caches()
 
 
 def _set_plan(monkeypatch, **names):
-    driver.forget()
+    driver.clear_caches()
     for name, value in names.items():
-        monkeypatch.setattr(triton_backend, name, value)
+        monkeypatch.setattr(planning, name, value)
 
 
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
     """As a small image is cut, whose scales are one launch, and as a large one."""
-    _set_plan(monkeypatch, _SMALL=0 if request.param == "large" else 1 << 22)
+    _set_plan(monkeypatch, SMALL_PIXELS=0 if request.param == "large" else 1 << 22)
 
 
 def _options(levels=1, win_size=11, sigma=1.5, data_range=1.0, rectify=False, K1=0.01, K2=0.03):
@@ -127,20 +128,20 @@ def test_windows_of_every_size(pair, win_size, sigma, size):
 def test_programs_side_by_side_and_below_each_other(pair, monkeypatch):
     for rows, power in ((8, 4), (16, 7)):  # threads of a group as a power of two
         x, y = pair(1, 1, 15, 131 if power == 4 else 299, dtype=torch.float32)
-        needed = triton_backend._programs(*x.shape[-2:], rows, 128, power, 20, 2)
-        plan = triton_backend._Plan(128, rows, power, (needed,))
-        _set_plan(monkeypatch, _plan=lambda *_, plan=plan: plan)
+        needed = planning.programs_per_plane(*x.shape[-2:], rows, 128, power, 20, 2)
+        plan = planning.Plan(128, rows, power, (needed,))
+        _set_plan(monkeypatch, choose_plan=lambda *_, plan=plan: plan)
         assert needed > 1
         _compare(x, y, needs=(True, False), rtol=2e-5)
 
 
 def test_addresses_are_wide_where_rows_are_far_apart(pair, monkeypatch):
-    plan = triton_backend._Plan(128, 100, 7, (1,))
+    plan = planning.Plan(128, 100, 7, (1,))
     near, far = (
-        triton_backend._furthest(plan, 10**6, 300, 10, (0, 0, step, 1, 0, 0, step, 1)) for step in (300, 10**7)
+        planning.farthest_offset(plan, 10**6, 300, 10, (0, 0, step, 1, 0, 0, step, 1)) for step in (300, 10**7)
     )
     assert near < 2**31 <= far
-    _set_plan(monkeypatch, _furthest=lambda *_: 2**31)
+    _set_plan(monkeypatch, farthest_offset=lambda *_: 2**31)
     _compare(*pair(1, 1, 25, 44), levels=2, needs=(True, False))
 
 
@@ -472,7 +473,7 @@ def test_every_kernel_compiles_ahead_of_time_and_its_loop_needs_few_instructions
     print(done.stdout)
     rows = [line.split() for line in done.stdout.splitlines()[2:]]
     assert {row[0] for row in rows} == {"sm_80", "sm_90"}
-    assert {row[-6] for row in rows} == {"sweep", "halve", "mean", "pool", "spread"}
+    assert {row[-6] for row in rows} == {"sweep", "downsample", "finish_means", "pool", "pyramid_backward"}
     loops = [[float(each) for each in row[-3:]] for row in rows if row[-6] == "sweep"]
     assert len(loops) == 6
     for instructions, _, spilling in loops:
@@ -496,8 +497,8 @@ def test_a_call_launches_the_same_when_it_is_made_again(pair, launches):
 def test_the_order_of_threads_changes_no_bit(pair):
     x, y = pair(1, 2, 45, 91, dtype=torch.float32)
     results = []
-    for lot in (1, 2, 3):
-        with driver.standing_in(90, lot=lot):
+    for seed in (1, 2, 3):
+        with driver.emulated_gpu(90, seed=seed):
             results.append(_means_and_gradients(fused_means, x, y, **_options(levels=3)))
     for again in results[1:]:
         assert all(torch.equal(*each) for each in zip(results[0], again, strict=True))
@@ -508,7 +509,7 @@ def test_the_order_of_threads_changes_no_bit(pair):
 @pytest.mark.parametrize("capability", [60, 75, 100, 120])
 def test_the_kernels_for_gpus_old_and_new(pair, capability, dtype):
     x, y = pair(1, 1, 45, 47, dtype=dtype)
-    with driver.standing_in(capability):
+    with driver.emulated_gpu(capability):
         _compare(x, y, (True, False), levels=3, win_size=7, rtol=2e-5 if dtype == torch.float32 else 2**-8)
 
 

@@ -1,8 +1,9 @@
-"""A stand-in for a GPU that is not there: Triton compiles for it, and ptx.py runs what came of that, on the CPU."""
+"""A driver for a GPU that does not exist: Triton compiles for it, and ptx.py executes the result on the CPU."""
 
 import contextlib
 import threading
-import typing
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -12,91 +13,95 @@ from triton.compiler import CompiledKernel
 
 from msssim import backends
 from msssim.backends import ops
-from msssim.backends.triton import api, kernels
+from msssim.backends.triton import kernels, launches, plan
 
 from . import gpus
 
 
 class Driver:
-    """As much of a driver as Triton asks for where it compiles."""
+    """The part of a driver that Triton needs to compile."""
 
-    def __init__(self, capability):
+    def __init__(self, capability: int) -> None:
         self.target = GPUTarget("cuda", capability, 32)
 
-    def get_current_target(self):
+    def get_current_target(self) -> GPUTarget:
         """The GPU to compile for."""
         return self.target
 
-    def get_current_device(self):
-        """A number for it: what is compiled is kept for each device."""
-        return self.target.arch
+    def get_current_device(self) -> int:
+        """A number for it: Triton caches compiled kernels by device."""
+        arch: int = self.target.arch
+        return arch
 
-    def get_current_stream(self, device):
-        """There are no others."""
+    def get_current_stream(self, device: int) -> int:
+        """The default stream: there are no others."""
         return 0
 
 
 @contextlib.contextmanager
-def compiling_for(capability):
+def compiling_for(capability: int) -> Iterator[None]:
     """Let Triton compile for GPUs of this capability."""
     triton.runtime.driver.set_active(Driver(capability))
     try:
         yield
     finally:
-        with contextlib.suppress(RuntimeError):  # where there is no other
+        with contextlib.suppress(RuntimeError):  # where there is no other driver
             triton.runtime.driver.reset_active()
 
 
 @contextlib.contextmanager
-def launching(capability, launch):
-    """Compile for GPUs of this capability, and call launch(kernel, grid, arguments) in the place of any launch."""
+def launching(
+    capability: int, launch: Callable[[CompiledKernel, tuple[int, ...], tuple[Any, ...]], None]
+) -> Iterator[None]:
+    """Compile for GPUs of this capability, and call launch(kernel, grid, arguments) in place of any launch."""
 
-    def prepare(self):
-        def run(*arguments):  # after the grid come the stream, the function and what profilers ask
+    def init_handles(self: CompiledKernel) -> None:
+        def run(*arguments: Any) -> None:  # between the grid and the arguments: stream, function, what profilers need
             launch(self, arguments[:3], arguments[9:])
 
         self.module = self.function = run
-        setattr(self, "_run" if hasattr(type(self), "run") else "run", run)  # by the version of Triton
+        setattr(self, "_run" if hasattr(type(self), "run") else "run", run)  # depends on the version of Triton
 
     if not isinstance(kernels.sweep, triton.JITFunction):
-        raise RuntimeError("kernels are interpreted in this process: TRITON_INTERPRET was set when they were imported")
-    forget()
+        raise RuntimeError("this process interprets kernels: TRITON_INTERPRET was set when they were imported")
+    clear_caches()
     try:
-        with compiling_for(capability), mock.patch.object(CompiledKernel, "_init_handles", prepare):
+        with compiling_for(capability), mock.patch.object(CompiledKernel, "_init_handles", init_handles):
             yield
     finally:
-        forget()
+        clear_caches()
 
 
-def forget():
-    """Let calls be planned anew: what is planned is kept for a device."""
-    for remembered in (api._call, api._plan, api._pool, api._spread):
-        getattr(remembered, "cache_clear", lambda: None)()  # a test may have put another in its place
+def clear_caches() -> None:
+    """Forget all prepared launches: they are for one device."""
+    for cached in (launches.terms_call, plan.choose_plan, launches.pool_launch, launches.backward_launch):
+        getattr(cached, "cache_clear", lambda: None)()  # a test may have replaced the function
 
 
-class Launch(typing.NamedTuple):
-    """What was launched, and what came of it."""
+class Launch(NamedTuple):
+    """A launch that was executed."""
 
     name: str
-    grid: tuple
-    arguments: tuple
-    """In the place of a tensor its shape."""
-    torn: int
-    """How often was read what another thread may not have written yet."""
+    grid: tuple[int, ...]
+    arguments: tuple[Any, ...]
+    """Instead of a tensor, its shape."""
+    torn_reads: int
+    """How often a thread read what another one may not have written yet."""
 
 
-_kernels, _lock = {}, threading.Lock()  # by Triton's hash
+_kernels: dict[str, Any] = {}  # by Triton's hash
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def standing_in(capability, *, lot=1, watched=True):
+def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) -> Iterator[list[Launch]]:
     """Let ``backend="triton"`` compute on the CPU what a GPU of this capability would.
 
     Parameters
     ----------
     capability : int
-        Compute capability of the GPU, 90 for sm_90; any of gpus.PROCESSORS.
-    lot, watched
+        Compute capability of the GPU, such as 90 for sm_90; any of gpus.PROCESSORS.
+    seed, check_races
         As of :class:`ptx.Kernel`.
 
     Yields
@@ -106,30 +111,30 @@ def standing_in(capability, *, lot=1, watched=True):
     """
     from . import ptx
 
-    launches = []
+    done: list[Launch] = []
 
-    def launch(compiled, grid, arguments):
+    def launch(compiled: CompiledKernel, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         with _lock:
             if compiled.hash not in _kernels:
                 _kernels[compiled.hash] = ptx.Kernel(compiled)
-        torn = _kernels[compiled.hash](grid, arguments, lot=lot, watched=watched)
+        torn_reads = _kernels[compiled.hash](grid, arguments, seed=seed, check_races=check_races)
         arguments = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else each for each in arguments)
-        launches.append(Launch(compiled.name, grid, arguments, torn))
+        done.append(Launch(compiled.name, grid, arguments, torn_reads))
 
     with (
         launching(capability, launch),
-        mock.patch.object(api, "_processors", lambda device: gpus.PROCESSORS[capability]),
-        on_the_cpu(),
+        mock.patch.object(launches, "processors", lambda device: gpus.PROCESSORS[capability]),
+        kernels_on_the_cpu(),
     ):
-        yield launches
+        yield done
 
 
 @contextlib.contextmanager
-def on_the_cpu():
-    """Let ``backend="triton"`` take images on the CPU; who runs the kernels is for others to say."""
+def kernels_on_the_cpu() -> Iterator[None]:
+    """Let ``backend="triton"`` accept images on the CPU; the caller decides what executes the kernels."""
     with (
         mock.patch.dict(ops._MODULES, cpu=".triton.api"),
-        mock.patch.dict(backends._DEVICES, triton=("cpu", "the CPU, in the place of a GPU")),
+        mock.patch.dict(backends._DEVICES, triton=("cpu", "the CPU, which emulates a GPU")),
     ):
         ops._kernels.cache_clear()
         try:

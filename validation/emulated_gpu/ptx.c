@@ -1,7 +1,7 @@
-/* What runs a kernel that ptx.py has translated: one program after another, each thread on to where it has to wait.
+/* Executes a kernel that translate.py has translated: one program after another, each thread until it has to wait.
 
-   ptx.py compiles this with REGISTERS, SHARED and STEP, a file that defines step(). It has the layout of `range` and
-   `machine` too. */
+   ptx.py compiles this with REGISTERS, SHARED and STEP, a file that defines step(). It repeats the layout of `range`
+   and `machine`. */
 
 #include <stdint.h>
 #include <string.h>
@@ -22,11 +22,11 @@ typedef union {
 
 typedef struct {
     uint64_t begin, end;
-    uint64_t *written; /* for each byte, when and by which thread; or NULL, where nobody asks */
+    uint64_t *written; /* for each byte, when and by which thread; NULL if races are not checked */
 } range;
 
 typedef struct {
-    uint32_t grid[2], threads, lot, count, fault, line, program, thread, torn;
+    uint32_t grid[2], threads, seed, count, fault, line, program, thread, torn_reads;
     uint64_t address, now, program_began;
     uint64_t params[64];
     range ranges[32];
@@ -36,9 +36,9 @@ enum { RUNS, ENDED, AT_BARRIER, EXCHANGES, REDUCES, REDUCES_F32, GATHERS };
 enum { NO_FAULT, OUTSIDE, NOT_ALIGNED, OVERWRITTEN, DEADLOCK };
 
 typedef struct {
-    int state, at; /* at which of the places where threads wait */
-    uint32_t value, lanes; /* what it exchanges, and how far away */
-    uint32_t rows[4]; /* of matrices, where they are: as many lanes told one each */
+    int state, at; /* the place in the code where it waits */
+    uint32_t value, lanes; /* what it exchanges, and with which lane (xor) */
+    uint32_t rows[4]; /* addresses of rows of matrices */
     reg registers[REGISTERS];
 } thread;
 
@@ -52,14 +52,14 @@ static int fault(machine *m, uint32_t kind, uint32_t line, uint32_t id, uint64_t
     return 0;
 }
 
-/* Of another thread since the last barrier, or of another program of the launch: nothing says which comes first. */
+/* Whether a write of another thread since the last barrier, or of another program of the launch, has no order to now. */
 static int unordered(const machine *m, uint64_t written, uint64_t me) {
     uint64_t when = written >> 16;
     return written && written != me && (when == m->now || when < m->program_began);
 }
 
-/* Whether two elements are both NaN, as float32 or float64 by their width. Which bits a NaN has depends on the order of
-   the operands here, and on nothing on a GPU: there every NaN that arithmetic gives is the same. */
+/* Whether two elements are both NaN, as float32 or float64 by their width. On x86 the bits of a NaN depend on the order
+   of the operands. On a GPU every NaN that arithmetic gives is the same. */
 static int both_nan(const void *a, const void *b, uint32_t width) {
     if (width == 4) {
         float x, y;
@@ -101,7 +101,7 @@ static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uin
         uint64_t me = m->now << 16 | id, *written = r->written + (address - r->begin);
         for (uint32_t i = 0; i < size; i++) {
             if (unordered(m, written[i], me) && !value) {
-                m->torn++;
+                m->torn_reads++;
                 return TORN;
             }
             if (unordered(m, written[i], me) && changes)
@@ -114,7 +114,7 @@ static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uin
     return fault(m, OUTSIDE, line, id, address);
 }
 
-/* As far off as NVIDIA allows, now above and now below. */
+/* The largest error that NVIDIA allows, sometimes above and sometimes below. */
 static double roughly(double value, double most) {
     uint64_t bits;
     memcpy(&bits, &value, 8);
@@ -134,7 +134,7 @@ static float from_bf16(uint16_t value) {
     return result;
 }
 
-/* Whether a is larger than b, or a number where b is none. */
+/* Whether a is larger than b, or a number where b is NaN. */
 static int larger_f32(uint32_t a, uint32_t b) {
     float x, y;
     memcpy(&x, &a, 4);
@@ -157,13 +157,13 @@ static int step(machine *m, thread *t, reg *restrict r, uint32_t id, uint32_t pr
 #include STEP
 
 static uint32_t draw(machine *m) {
-    m->lot ^= m->lot << 13;
-    m->lot ^= m->lot >> 17;
-    m->lot ^= m->lot << 5;
-    return m->lot;
+    m->seed ^= m->seed << 13;
+    m->seed ^= m->seed >> 17;
+    m->seed ^= m->seed << 5;
+    return m->seed;
 }
 
-/* Lets a warp go on that has come to the same place as a whole; whether it has. */
+/* Let a warp continue if all its threads wait at the same place; return whether they do. */
 static int exchange(thread *warp) {
     uint32_t values[32], most;
     for (uint32_t lane = 0; lane < 32; lane++) {
@@ -229,7 +229,7 @@ static int run_program(machine *m, uint32_t program, thread *threads, uint8_t *s
     }
 }
 
-/* The first of the ranges is the memory that the threads of a program share: what another has left there is noise. */
+/* The first range is the shared memory of a program: what another program left there must not be read. */
 int run(machine *m, thread *threads) {
     uint8_t *shared = (uint8_t *)m->ranges[0].begin;
     for (uint32_t program = 0; program < m->grid[0] * m->grid[1]; program++) {
