@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,10 @@ import msssim
 from msssim.backends import forking
 
 pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
-from msssim.backends.numba import functions, preparing  # needs numba
+import numba  # after it is known to be installed
+from numba.core import event
+
+from msssim.backends.numba import backward, functions, pooling, preparing, sweep
 
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -205,3 +209,19 @@ def test_compilation_is_logged(caplog, pair):
     with caplog.at_level("INFO", logger="msssim"):
         msssim.ssim(x, y, backend="numba")
     assert "preparing the kernel sweep" in caplog.text and "is ready after" in caplog.text
+
+
+def test_numba_compiles_entry_points_only():
+    """Each further function costs the first call tenths of a second."""
+    array = np.zeros(1, np.int64), np.zeros(1, np.float32)
+    taps = (np.float32(0.5),) * 2
+    entries = (
+        (sweep.sweep, (0, 1, array[1], *array, taps, (0,), None)),
+        (backward.pyramid_backward, (0, 1, *array)),
+        (pooling.pool, (array[0], np.zeros(1), 0.1)),
+    )
+    for kernel, arguments in entries:
+        fresh = numba.njit(kernel.py_func)  # with no code on disk
+        with event.install_recorder("numba:compile") as recorder:
+            fresh.compile(tuple(numba.typeof(argument) for argument in arguments))
+        assert {each.data["dispatcher"] for _, each in recorder.buffer} == {fresh}
