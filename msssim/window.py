@@ -15,6 +15,8 @@ FARTHEST = 4.0
 
 # In units of data_range²: see float32_suffices().
 _LEAST_C1, _LEAST_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
+# Sum of the squared weights of one axis, one over the number of pixels that it is a mean of: 0.19 for sigma 1.5.
+_LARGEST_SQUARES = 0.3
 
 # Of a unit: float32 still has the reciprocals.
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -120, 120
@@ -48,12 +50,13 @@ def constants_and_unit(K1, K2, data_range):
     return *constants(K1, K2, data_range), unit_of_range(data_range)
 
 
-def float32_suffices(c1, c2, unit):
-    """Whether float32 holds the error budgets with these constants: they are at least a quarter of the defaults.
+def float32_suffices(taps, c1, c2, unit):
+    """Whether float32 holds the error budgets: with constants of a quarter of the defaults, and a window that averages.
 
-    Smaller ones do not hide what rounding leaves of a variance that is nearly zero. Asked of numbers alone.
+    Small constants do not hide what rounding leaves of a variance that is nearly zero, and in a mean of few pixels
+    rounding errors do not cancel. Asked of numbers alone.
     """
-    return c1 >= _LEAST_C1 * unit**2 and c2 >= _LEAST_C2 * unit**2
+    return c1 >= _LEAST_C1 * unit**2 and c2 >= _LEAST_C2 * unit**2 and sum(tap * tap for tap in taps) < _LARGEST_SQUARES
 
 
 def is_zero(constant):

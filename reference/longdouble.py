@@ -15,7 +15,7 @@ References
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,7 +85,7 @@ def msssim(
     mask: ArrayLike | None = None,
     axes: int = 2,
     rounding: float | None = None,
-    round_once: bool = False,
+    round_once: type[np.floating[Any]] | None = None,
 ) -> Result:
     """MS-SSIM of planes, with one weight SSIM.
 
@@ -102,9 +102,9 @@ def msssim(
     rounding : float, optional
         The unit roundoff of the implementation under test: how near to zero, in terms of the window's second moments,
         a product is whose sign that implementation may not know. For the slack, which is 0 without it.
-    round_once : bool, default False
-        Round the central moments, the maps and the means to float32, once each: what no float32 implementation that
-        keeps these numbers can avoid.
+    round_once : {np.float32, np.float64}, optional
+        Round the central moments, the maps and the means to this dtype, once each: what no implementation that keeps
+        these numbers in it can avoid.
     """
     x, y = (np.asarray(image, LD) for image in (x, y))
     shape = (-1, *x.shape[x.ndim - axes :])
@@ -123,8 +123,8 @@ def msssim(
     ]
     terms = np.stack([one.mean for one in maps], -1)
     value, slopes = pool(terms, options)
-    if round_once:
-        value = _float32(value)
+    if round_once is not None:
+        value = _rounded(value, round_once)
     gradients = [np.zeros_like(each) for each in (x, y, x, y)]
     for level in reversed(range(levels)):
         scale, one = scales[level], maps[level]
@@ -136,8 +136,8 @@ def msssim(
             gradients = [spread(each, scale) + mine for each, mine in zip(gradients, own, strict=True)]
     unit = LD(options.data_range)
     gradients = [each / unit for each in gradients]
-    if round_once:
-        gradients = [_float32(each * unit) / unit for each in gradients[:2]] + gradients[2:]
+    if round_once is not None:
+        gradients = [_rounded(each * unit, round_once) / unit for each in gradients[:2]] + gradients[2:]
     return Result(value, terms, *gradients)
 
 
@@ -167,16 +167,18 @@ class Map(NamedTuple):
     slack: tuple[Array, Array]
 
 
-def _map(scale: Scale, options: Options, *, last: bool, rounding: float | None, round_once: bool) -> Map:
+def _map(
+    scale: Scale, options: Options, *, last: bool, rounding: float | None, round_once: type[np.floating[Any]] | None
+) -> Map:
     axes = scale.x.ndim - 1
     taps = window(axes, options.win_size, options.sigma)
     m = moments(scale, taps)
     exact = m
-    if round_once:
-        m = Moments(*map(_float32, m[:4]), m.weight)
+    if round_once is not None:
+        m = Moments(*(_rounded(each, round_once) for each in m[:4]), m.weight)
     values, slopes, unsure = _similarity(m, exact, scale, taps, options, last=last, rounding=rounding)
-    if round_once:
-        values = _float32(values)
+    if round_once is not None:
+        values = _rounded(values, round_once)
     spatial = tuple(range(1, axes + 1))
     total = m.weight.sum(spatial, keepdims=True)
     share = m.weight / np.where(total > 0, total, 1)
@@ -265,8 +267,8 @@ def _similarity(
     return light * cs, slopes, unsure
 
 
-def _float32(values: Array) -> Array:
-    """Rounded once to float32's digits, whatever the magnitude."""
+def _rounded(values: Array, dtype: type[np.floating[Any]]) -> Array:
+    """Rounded once to the digits of the dtype, whatever the magnitude."""
     mantissa, exponent = np.frexp(values)
     with np.errstate(invalid="ignore"):
-        return np.ldexp(mantissa.astype(np.float32).astype(LD), exponent)
+        return np.ldexp(mantissa.astype(dtype).astype(LD), exponent)

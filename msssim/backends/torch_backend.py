@@ -43,7 +43,7 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
     Tensor, shape (N, C, levels)
         In float64 (in float32 on a device that has no other).
     """
-    pair = _working_pair(img1, img2, c1, c2, unit)
+    pair = _working_pair(img1, img2, taps, c1, c2, unit)
     terms = []
     for level in range(levels):
         if level:
@@ -55,23 +55,22 @@ def pyramid_means(img1, img2, *, taps, c1, c2, unit, levels, rectify):
 
 def ssim_map(img1, img2, *, taps, c1, c2, unit):
     """(mean l cs of each plane, (N, C); l cs at every position of the window, in the dtype of computation)."""
-    l_cs, _ = _similarity(_working_pair(img1, img2, c1, c2, unit), taps, rectify=False, luminance=True)
+    l_cs, _ = _similarity(_working_pair(img1, img2, taps, c1, c2, unit), taps, rectify=False, luminance=True)
     return _mean(l_cs), l_cs.to(dtype_of_computation(img1.dtype))
 
 
-def _working_dtype(img1, img2, c1, c2, unit):
-    """The dtype to compute in: on a CPU float64 for gradients and for small constants, whatever the images are.
+def _working_dtype(img1, img2, taps, c1, c2, unit):
+    """The dtype to compute in: on a CPU float64 for gradients, and where float32_suffices() says no.
 
-    A gradient is a difference of sums that cancel in flat areas, and small constants do not hide what rounding leaves
-    of a variance. Both take float32 beyond the error budgets. Other devices may have no fast float64: there
-    `_Variances` alone uses it, for its sums.
+    A gradient is a difference of sums that cancel in flat areas, which takes float32 beyond the error budgets. Other
+    devices may have no fast float64: there `_Variances` alone uses it, for its sums.
     """
     dtype = dtype_of_computation(img1.dtype)
     if dtype == torch.float64 or img1.device.type != "cpu":
         return dtype
     gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
     # The constants are tensors under a compiler, and a transform may differentiate what does not require a gradient.
-    if gradient or not _dispatch.at_once() or not float32_suffices(c1, c2, unit):
+    if gradient or not _dispatch.at_once() or not float32_suffices(taps, c1, c2, unit):
         return torch.float64
     return dtype
 
@@ -103,8 +102,8 @@ class _Pair(NamedTuple):
         return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.exact)
 
 
-def _working_pair(img1, img2, c1, c2, unit):
-    dtype = _working_dtype(img1, img2, c1, c2, unit)
+def _working_pair(img1, img2, taps, c1, c2, unit):
+    dtype = _working_dtype(img1, img2, taps, c1, c2, unit)
     x, y = _dispatch.apply(_Enter, img1, dtype), _dispatch.apply(_Enter, img2, dtype)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * _EXTREME, _TAMED / peak, 1 / unit)

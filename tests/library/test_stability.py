@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import msssim
+from validation import tolerances
 
 # These images mean to exceed the range; that they are noticed is tested among the values.
 pytestmark = pytest.mark.filterwarnings("ignore:data_range is:UserWarning")
@@ -222,7 +223,11 @@ def test_a_value_of_no_meaning_takes_no_precision_from_others(pair, backend, val
     for index in FAR:
         (of_exact, exact), (of_found, found) = _exact_and_found(index, x, y, backend)
         assert abs(found - exact) < 1e-6
-        assert (of_found - of_exact).abs().max() < 5e-6 * of_exact.abs().max()
+        error = (of_found - of_exact).abs()[0, 0] / of_exact.abs().max()
+        # Around the value itself the sign of a covariance is within rounding: there the budget holds.
+        assert error[row, column] < tolerances.budget("gradient", "float32", backend).worst
+        error[row, column] = 0
+        assert error.max() < 5e-6
 
 
 @pytest.mark.parametrize("rows, columns", [((30, 60), (20, 50)), ((0, 100), (0, 48))])

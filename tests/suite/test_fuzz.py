@@ -1,6 +1,7 @@
 """Random calls: they are what their seed says, errors are found and made small, and the command says so."""
 
 import functools
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -102,3 +103,15 @@ def test_number_of_processes_changes_nothing(tmp_path):
         command.main(["--fuzz", "60", "--backend", "torch", "--jobs", jobs, "--out", str(tmp_path / jobs)])
     one, two = (pd.read_csv(tmp_path / jobs / "fuzz.csv") for jobs in ("1", "2"))
     assert one.equals(two)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_random_calls_are_within_their_budgets(backend):
+    """With the window of 11 pixels alone for a backend that compiles code for each window."""
+    if backend == "numba":
+        pytest.importorskip("numba")
+    batches = (draws.batch(2026, number) for number in itertools.count())
+    usual = (batch for batch in batches if backend == "torch" or batch[0].options.win_size == 11)
+    for batch in itertools.islice(usual, 20):
+        for draw, outcome in zip(batch, check.check(batch, backend), strict=True):
+            assert outcome.failures == [], shrink.as_test(draw, backend, "fuzz", "")

@@ -128,7 +128,7 @@ def _as_tests(found: list[Found], seed: int, small: bool) -> list[str]:
 
 VERDICTS = (
     "calls", "over budget", "budgets checked", "finiteness only", "value is NaN", "mean of a scale at 0",
-    "value limited by float32", "gradient limited by float32", "slack at kinks used",
+    "value limited by rounding", "gradient limited by rounding", "slack at kinks used",
 )  # fmt: skip
 
 
@@ -144,8 +144,8 @@ def _section(
     text = (
         f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. "
         "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
-        "are only checked for finite values of at most 1. A float32 call is over budget when its error also exceeds "
-        "four times that of rounding the central moments, the map and the means to float32 once."
+        "are only checked for finite values of at most 1. A call is over budget when its error also exceeds four times "
+        "that of rounding the central moments, the map and the means once to the dtype of computation."
     )
     total = sum(n for key, n in counts.items() if key[2] == "calls")
     verdict = BROKEN if found else PASS

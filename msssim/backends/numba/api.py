@@ -22,6 +22,7 @@ from .records import STATE
 from .threads import on_threads
 
 _EXTREME, _TAMED = 2.0**28, 2.0**20  # a plane whose peak is beyond the one is scaled to about the other
+_SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
 _AT_ONCE = 1 << 21  # pixels that are computed again in float64 at a time, or a plane
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
 _GRADIENTS: tuple[tuple[int, ...], ...] = (
@@ -87,7 +88,8 @@ def _means(img1: torch.Tensor, img2: torch.Tensor, options: Options, grads: list
     numbers = parameters(planes, taps, c1, c2, unit, rectify, img1.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     images = img1.resolve_neg(), img2.resolve_neg()
-    if numbers.dtype == torch.float32 and not window.float32_suffices(c1, c2, unit):
+    wide = height * width < _SMALL_PLANE or not window.float32_suffices(taps, c1, c2, unit)
+    if wide and numbers.dtype == torch.float32:
         chosen = torch.arange(planes)
     else:
         chosen = _sweep_and_judge(images, means, grads, cut, numbers, options)
@@ -121,7 +123,8 @@ def _sweep_and_judge(
         peak = torch.maximum(*(_peak(image) for image in images)).reshape(-1).double().numpy()
         finite = np.isfinite(peak)
         means.view(planes, levels)[torch.from_numpy(~finite)] = torch.nan
-        extreme = (peak > unit * _EXTREME) & finite
+        overflowed = ~means.view(planes, levels).isfinite().all(1).numpy()
+        extreme = ((peak > unit * _EXTREME) | overflowed) & finite
         if numbers.dtype == torch.float32:
             inaccurate = (inaccurate | extreme) & finite
         elif extreme.any():

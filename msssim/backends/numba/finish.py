@@ -15,10 +15,11 @@ EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; floa
 
 # In natural images rounding errors of windows average out. In graphics most windows are alike, and so are their errors,
 # which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
-_GRAPHICS = 0.5  # from this share of pixels that equal their neighbour in both images an image is graphics
-_RATIO_OF_GRAPHICS = 2.0  # the largest of these numbers in a window of graphics without harm to the gradient
+_GRAPHICS = 0.25  # from this share of pixels that equal their neighbour in both images an image is graphics
+_RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
 _RATIO_OF_ANY = 1000.0  # the same in natural images
-_FLAT_SQUARES = 4.0, 2.0  # their mean, 0 but in flat windows, without harm to the value; to the gradient
+_FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm
+_LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
 
 _SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
 
@@ -55,7 +56,7 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
         state[STATE.suspect] = state[STATE.suspect] | code.select(condition, what, 0)
 
     for n in code.range(call.n_planes):
-        flat, ratio, share = (variable(0.0) for _ in range(3))
+        flat, ratio, share, least = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
         for level in code.range(call.n_levels):
             total, squares, equal, compared = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
             shape = code.record(shapes, ScaleShape, level)
@@ -71,12 +72,14 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
                 suspect(~(largest < _SUSPICIOUS), EXTREME)
             suspect(~(abs(total.get()) < math.inf), EXTREME)
             windows = (shape.height - layout.halo) * (shape.width - layout.halo)
-            means[n * call.n_levels + level] = total.get() / windows
+            mean = total.get() / windows
+            means[n * call.n_levels + level] = mean
+            least.set(code.min(least.get(), abs(mean)))
             c2 = code.record(constants, PlaneConstants, n).c2
             flat.set(code.max(flat.get(), squares.get() / windows / c2))
             share.set(code.max(share.get(), equal.get() / compared.get()))
         if code.element == FLOAT32:
-            inaccurate = flat.get() > _FLAT_SQUARES[n_grads > 0]
+            inaccurate = (flat.get() > _FLAT_SQUARES) | (least.get() < _LEAST_MEAN)
             if n_grads:
                 graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS)
                 inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | graphics

@@ -6,12 +6,12 @@ Whole blocks are handled as vectors, those that the image ends in pixel by pixel
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...window import FARTHEST
 from .functions import outlined
 from .layout import COLUMNS, ROWS, Layout
-from .scalars import Pointer, Scalar
+from .scalars import FLOAT32, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector, halves, unzip
 
@@ -44,10 +44,38 @@ def _fetch_rows(
         s_row = tile + row * layout.line
         d_row = s_row + layout.tile_plane
         for at in range(0, COLUMNS, code.lanes):
-            a = code.fma(code.load(x_row, at), scales, -shift_x)
-            b = code.fma(code.load(y_row, at), scales, -shift_y)
-            code.store(a + b, s_row, at)
-            code.store(a - b, d_row, at)
+            s, d = _sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
+            code.store(s, s_row, at)
+            code.store(d, d_row, at)
+
+
+def _sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The sum s and the difference d of scaled pixels, with constants subtracted.
+
+    In float32 x - y is computed first. It is exact where x and y are nearly equal, and beside it the rounding of x less
+    a constant would not be small. In float64 it is not needed, and might overflow.
+    """
+
+    def scaled(value: Any, shift: Any) -> Any:
+        return code.fma(value, scale, -shift) if isinstance(value, Vector) else value * scale - shift
+
+    if code.element == FLOAT32:
+        return scaled(x + y, shifts[0] + shifts[1]), scaled(x - y, shifts[0] - shifts[1])
+    a, b = scaled(x, shifts[0]), scaled(y, shifts[1])
+    return a + b, a - b
+
+
+@outlined
+def _fetch_stored(
+    code: SimdBuilder, layout: Layout, tile: Pointer, s: Image, d: Image, rows: Scalar, shifts: Pair
+) -> None:
+    """Rows of s and d as they are stored, with constants subtracted."""
+    for image, plane, shift in ((s, 0, shifts[0] + shifts[1]), (d, layout.tile_plane, shifts[0] - shifts[1])):
+        shift = code.splat(shift)
+        for row in code.range(rows):
+            source, out = image.pixels + row * image.below, tile + (row * layout.line + plane)
+            for at in range(0, COLUMNS, code.lanes):
+                code.store(code.load(source, at) - shift, out, at)
 
 
 def fetch(
@@ -60,21 +88,28 @@ def fetch(
     scale: Scalar,
     shifts: Pair,
     tile: Pointer,
+    stored: Scalar,
 ) -> None:
-    """A block of `rows` rows and `count` columns of both images, with the shifts subtracted."""
+    """A block of `rows` rows and `count` columns of both images as s and d, with the shifts subtracted.
+
+    Where `stored` is true, s and d are what the images hold.
+    """
     tile_s = tile + layout.pad
     tile_d = tile_s + layout.tile_plane
     with code.branch((x.step == 1) & (y.step == 1) & (count == COLUMNS)) as (whole, part):
-        with whole:
-            _fetch_rows(code, layout, tile_s, x, y, rows, scale, shifts)
+        with whole, code.branch(stored) as (as_stored, of_images):
+            with as_stored:
+                _fetch_stored(code, layout, tile_s, x, y, rows, shifts)
+            with of_images:
+                _fetch_rows(code, layout, tile_s, x, y, rows, scale, shifts)
         with part:
             for row in code.range(rows):
                 x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
                 for i in code.range(count):
-                    a = x_row[i * x.step] * scale - shifts[0]
-                    b = y_row[i * y.step] * scale - shifts[1]
-                    tile_s[row * layout.line + i] = a + b
-                    tile_d[row * layout.line + i] = a - b
+                    a, b = x_row[i * x.step], y_row[i * y.step]
+                    s, d = _sum_and_difference(code, a, b, scale, shifts)
+                    tile_s[row * layout.line + i] = code.select(stored, a - (shifts[0] + shifts[1]), s)
+                    tile_d[row * layout.line + i] = code.select(stored, b - (shifts[0] - shifts[1]), d)
     for row in code.range(rows, ROWS + layout.halo):
         for i in code.range(COLUMNS):
             tile_s[row * layout.line + i] = 0
@@ -88,10 +123,7 @@ def _mean_near(
     place: Callable[[Scalar, Scalar], tuple[Scalar, Scalar]],
     scale: Scalar,
 ) -> Scalar:
-    """The mean of samples that are within an image's range, or of all where none is, as a multiple of 1/128.
-
-    That leaves the pixels of 8-bit images as exact as they were.
-    """
+    """The mean of samples that are within an image's range, or of all where none is."""
     total, near = (code.variable(code.real(0)) for _ in range(2))
     found = code.variable(0)
     for i in code.range(samples[0]):
@@ -103,27 +135,39 @@ def _mean_near(
             found.set(found.get() + inside)
     number, n_samples = found.get(), samples[0] * samples[1]
     some = (number > 0) & (number < n_samples)
-    mean = code.select(some, near.get() / code.real(number), total.get() / n_samples)
-    rounded: Scalar = code.intrinsic("llvm.floor", mean * 128 + 0.5) / 128
-    return rounded
+    mean: Scalar = code.select(some, near.get() / code.real(number), total.get() / n_samples)
+    return mean
 
 
-def near_means(code: SimdBuilder, x: Image, y: Image, rows: Scalar, count: Scalar, scale: Scalar) -> Pair:
-    """The constants to subtract from the pixels of a block: near the means of some of its pixels."""
+def _shifts(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
+    """Multiples of 1/128 near the means, which leave the pixels of 8-bit images as exact as they were.
+
+    They are the same for both images where the means nearly agree, so that d stays small.
+    """
+    shift_x, difference = (code.intrinsic("llvm.floor", each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
+    return shift_x, shift_x - difference
+
+
+def near_means(
+    code: SimdBuilder, x: Image, y: Image, rows: Scalar, count: Scalar, scale: Scalar, stored: Scalar
+) -> Pair:
+    """The constants to subtract from x and y in a block: near the means of some of its pixels."""
 
     def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
         return (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
 
-    return _mean_near(code, x, (2, 4), place, scale), _mean_near(code, y, (2, 4), place, scale)
+    one, other = _mean_near(code, x, (2, 4), place, scale), _mean_near(code, y, (2, 4), place, scale)
+    mean_x, mean_y = code.select(stored, (one + other) * 0.5, one), code.select(stored, (one - other) * 0.5, other)
+    return _shifts(code, mean_x, mean_y)
 
 
-def origin(code: SimdBuilder, image: Image, height: Scalar, width: Scalar, scale: Scalar) -> Scalar:
-    """A constant near the mean of a plane. The pixels of coarse scales, flatter, are stored with it subtracted."""
+def origins_of(code: SimdBuilder, x: Image, y: Image, height: Scalar, width: Scalar, scale: Scalar) -> Pair:
+    """Constants near the means of planes. The pixels of coarse scales, flatter, are stored with them subtracted."""
 
     def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
         return (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
 
-    return _mean_near(code, image, (4, 4), place, scale)
+    return _shifts(code, _mean_near(code, x, (4, 4), place, scale), _mean_near(code, y, (4, 4), place, scale))
 
 
 def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar) -> Pair:
@@ -142,7 +186,7 @@ def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar
 def _halve(
     code: SimdBuilder, layout: Layout, tile: Pointer, targets: tuple[Pointer, Pointer], width: Scalar, shifts: Pair
 ) -> None:
-    """The means of 2 × 2 pixels of a whole block, of x and of y."""
+    """The means of 2 × 2 pixels of a whole block, of s and of d."""
     both = [code.splat(shift) for shift in shifts]
     for index in code.range(ROWS // 4):
         for target in targets:
@@ -157,11 +201,11 @@ def _halve(
             for at in range(0, COLUMNS, code.lanes):
                 lines = [code.load(row, at) for row in rows]
                 even, odd = unzip(code, lines[0] + lines[1], lines[2] + lines[3])
-                means[-1].append((even + odd) * 0.125)
-        for target, shift, sign in zip(targets, both, (1, -1), strict=True):
+                means[-1].append((even + odd) * 0.25)
+        for target, shift, own in zip(targets, both, means, strict=True):
             out = target + index * 2 * width
-            for number, (s, d) in enumerate(zip(*means, strict=True)):
-                upper, lower = halves(code, (s + d if sign > 0 else s - d) + shift)
+            for number, mean in enumerate(own):
+                upper, lower = halves(code, mean + shift)
                 code.store(upper, out, number * code.lanes // 2)
                 code.store(lower, out + width, number * code.lanes // 2)
 
@@ -177,15 +221,15 @@ def _halve_partly(
     shifts: Pair,
 ) -> None:
     """The means of 2 × 2 pixels, on an odd side of those that exist."""
-    tile_d, (out_x, out_y), (rows, columns) = tile_s + layout.tile_plane, targets, extent
+    tile_d, (out_s, out_d), (rows, columns) = tile_s + layout.tile_plane, targets, extent
     for row in code.range(0, rows, 2):
         upper, lower = row * layout.line, code.select(row + 1 < rows, row + 1, row) * layout.line
         for j in code.range(0, columns, 2):
             k = code.min(j + 1, columns - 1)
-            s = ((tile_s[upper + j] + tile_s[upper + k]) + (tile_s[lower + j] + tile_s[lower + k])) * 0.125
-            d = ((tile_d[upper + j] + tile_d[upper + k]) + (tile_d[lower + j] + tile_d[lower + k])) * 0.125
-            out_x[row // 2 * width + j // 2] = (s + d) + shifts[0]
-            out_y[row // 2 * width + j // 2] = (s - d) + shifts[1]
+            s = ((tile_s[upper + j] + tile_s[upper + k]) + (tile_s[lower + j] + tile_s[lower + k])) * 0.25
+            d = ((tile_d[upper + j] + tile_d[upper + k]) + (tile_d[lower + j] + tile_d[lower + k])) * 0.25
+            out_s[row // 2 * width + j // 2] = s + shifts[0]
+            out_d[row // 2 * width + j // 2] = d + shifts[1]
 
 
 def downsample(
@@ -198,7 +242,10 @@ def downsample(
     columns: Scalar,
     shifts: Pair,
 ) -> None:
-    """The block's share of the next scale, whose rows have `width` pixels."""
+    """The block's share of s and d of the next scale, whose rows have `width` pixels.
+
+    Of x and y, the rounding would not be small beside d.
+    """
     tile_s = tile + layout.pad
     with code.branch((rows == ROWS) & (columns == COLUMNS)) as (whole, part):
         with whole:

@@ -63,7 +63,8 @@ def _pool(code: SimdBuilder, arguments: Pointer, weights: Pointer, pow_eps: Scal
                         index.set(index.get() * code.intrinsic("llvm.pow", term, weights[k]))
                     with weighted_sum:
                         index.set(index.get() + term * weights[k])
-            total.set(total.get() + index.get())
+            # Weights of a sum may sum to 1 and a rounding.
+            total.set(total.get() + code.select(index.get() > 1, 1.0, index.get()))
             with code.when(call.dvalue_dterms != 0):
                 for k in code.range(call.n_levels):
                     term = _rectified(code, terms[first + k], call.mode)

@@ -58,9 +58,9 @@ class Arguments(NamedTuple):
     n_planes: Field
     n_levels: Field
     n_channels: Field
-    pyramid_x: Field
-    """Address of the coarser scales of x; of each plane `pyramid_size` pixels."""
-    pyramid_y: Field
+    pyramid_s: Field
+    """Address of the coarser scales of s = x + y; of each plane `pyramid_size` pixels."""
+    pyramid_d: Field
     pyramid_size: Field
     gradient_x: Field
     """Address of the gradients to x; of each plane `gradient_size` numbers."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .filters import filter_16, load_weights
 from .functions import outlined
 from .layout import MEASURES, PART, ROWS, Layout
-from .scalars import Operand, Pointer, Scalar
+from .scalars import FLOAT64, Operand, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector
 
@@ -118,23 +118,31 @@ class _Found(NamedTuple):
     grads: tuple[Vector, ...]
 
 
-class _Light(NamedTuple):
-    """What the derivatives of l cs need of l."""
+class _Quotient(NamedTuple):
+    """What derivatives need of l, or of cs. It is (b - a) / (b + a), a and b the two parts."""
 
-    ratio: Vector
-    """l."""
-    gain: Vector
-    """cs over the denominator of l, or 0 where the product of the means counts as 0."""
-    loss: Vector
-    """The same whatever counts as 0."""
-    means: tuple[Vector, Vector]
-    """Of s and d, with what was subtracted."""
+    value: Vector
+    inverse: Vector
+    """Of the denominator; 0 where there is no derivative."""
+    cut: Vector
+    """Whether the numerator was negative and counts as 0."""
+    parts: tuple[Vector, Vector]
+    """(σd², σs² + C2), or (μd², μs² + C1)."""
+
+    def distances_from_one(self, code: SimdBuilder) -> tuple[Vector, Vector]:
+        """1 - value and 1 + value: between nearly equal images the difference itself would be rounding.
+
+        Where the numerator was cut off, -value and value: it has no derivative.
+        """
+        twice = self.inverse + self.inverse
+        lack, excess = (part * twice for part in self.parts)
+        return code.select(self.cut, -self.value, lack), code.select(self.cut, self.value, excess)
 
 
 def _parts_of_cs(
     code: SimdBuilder, moments: list[Vector], constants: Constants
-) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector]]:
-    """(numerator, denominator, whether the covariance is negative, (squares, those of flat windows)) of cs.
+) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector], tuple[Vector, Vector]]:
+    """(numerator, denominator, whether the covariance is negative, parts, (squares, those of flat windows)) of cs.
 
     A covariance that may be negative by rounding alone keeps its gradient. Rounding is in proportion to the second
     moments that the variances are the differences of.
@@ -142,41 +150,48 @@ def _parts_of_cs(
     mean_s, mean_d, squares_s, squares_d = moments
     floor, eps = constants.floor, constants.eps
     of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)
-    of_s, of_d = (code.select(variance < 0, 0, variance) for variance in (of_s, of_d))
+    # What is within rounding of zero is zero: with small constants it would not be small.
+    of_s, of_d = (
+        code.select(variance < eps * 0.25 * squares, 0, variance)
+        for variance, squares in ((of_s, squares_s), (of_d, squares_d))
+    )
     difference = of_s - of_d
     squares, variances = squares_s + squares_d, of_s + of_d
     cut = difference < code.fma(-eps, squares, floor)
     flat = code.select(variances < eps * squares, squares, 0)
     numerator = code.select(difference < floor, floor, difference) + constants.c2
-    return numerator, variances + constants.c2, cut, (squares, flat)
+    return numerator, variances + constants.c2, cut, (of_d, of_s + constants.c2), (squares, flat)
 
 
 def _parts_of_l(
     code: SimdBuilder, moments: list[Vector], constants: Constants
-) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector]]:
-    """(numerator, denominator, whether the product of the means is negative, the true means of s and d) of l.
+) -> tuple[Vector, Vector, Vector, tuple[Vector, Vector], tuple[Vector, Vector]]:
+    """(numerator, denominator, whether the product of the means is negative, parts, the true means of s and d) of l.
 
     The smaller of 2 |μx| and 2 |μy| is the difference of |μs| and |μd|. The sign of the product is not known where it
     is within rounding of the numbers that made it, as where an image is black.
     """
     floor = constants.floor
     of_s, of_d = moments[0] + constants.shift_s, moments[1] + constants.shift_d
+    if code.element == FLOAT64:  # a black area is black, and not what rounding leaves of the shift
+        rounding = constants.eps * constants.eps * constants.shift_squares
+        of_s, of_d = (code.select(mean * mean < rounding, 0, mean) for mean in (of_s, of_d))
     square_s, square_d = of_s * of_s, of_d * of_d
     product = square_s - square_d
     gap = abs(of_d) - abs(of_s)
     sizes = constants.eps * constants.eps * (moments[2] + moments[3] + constants.shift_squares)
     dark = code.select(gap > 0, gap * gap, floor) > sizes - floor  # never, where the floor is -inf
     numerator = code.select(product < floor, floor, product) + constants.c1
-    return numerator, square_s + square_d + constants.c1, dark, (of_s, of_d)
+    return numerator, square_s + square_d + constants.c1, dark, (square_d, square_s + constants.c1), (of_s, of_d)
 
 
 def _usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector) -> _Found:
     """Compute cs or l cs by one division."""
-    numerator, size, cut, (squares, flat) = _parts_of_cs(code, moments, constants)
+    numerator, size, cut, parts, (squares, flat) = _parts_of_cs(code, moments, constants)
     energy, light = None, None
     of_cs, denominator = numerator, size
     if kind.luminance:
-        of_l, energy, dark, means = _parts_of_l(code, moments, constants)
+        of_l, energy, dark, parts_l, means = _parts_of_l(code, moments, constants)
         numerator, size = numerator * of_l, size * energy
     if not kind.n_grads:
         return _Found(numerator / size, size, flat, None, ())
@@ -187,11 +202,11 @@ def _usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind:
     if kind.luminance:
         brightness = inverse * denominator
         inverse = inverse * energy
-        ratio, cs = of_l * brightness, of_cs * inverse
-        light = _Light(ratio, code.select(dark, 0, cs * brightness), cs * brightness, means)
+        light, cs = (_Quotient(of_l * brightness, brightness, dark, parts_l), means), of_cs * inverse
     else:
         cs = value
-    return _Found(value, size, flat, squares * inverse, _grads(code, moments, cs, inverse, cut, light, kind.n_grads))
+    grads = _grads(code, moments, _Quotient(cs, inverse, cut, parts), light, kind.n_grads)
+    return _Found(value, size, flat, squares * inverse, grads)
 
 
 def _guarded(
@@ -201,7 +216,7 @@ def _guarded(
 
     The squares times 0 make the value NaN where they overflow: then it is computed in another way.
     """
-    numerator, denominator, cut, (squares, flat_squares) = _parts_of_cs(code, moments, constants)
+    numerator, denominator, cut, parts, (squares, flat_squares) = _parts_of_cs(code, moments, constants)
     size, light = denominator, None
     flat = denominator <= constants.zero + constants.eps_cs * squares
     denominator = code.select(flat, 1, denominator)
@@ -209,39 +224,39 @@ def _guarded(
     inverse = code.select(there, code.select(flat, 0, code.splat(1) / denominator), 0)
     lost = squares * inverse
     if kind.luminance:
-        of_l, energy, dark, means = _parts_of_l(code, moments, constants)
+        of_l, energy, dark, parts_l, means = _parts_of_l(code, moments, constants)
         size = size * energy
         shifts = constants.shift_s * constants.shift_s + constants.shift_d * constants.shift_d
         black = energy <= constants.zero + constants.eps_l * shifts
         energy = code.select(black, 1, energy)
         ratio = of_l / energy
         value = code.select(black, 1, ratio * cs)
-        factor = code.select(there, code.select(black, 0, cs / energy), 0)
-        light = _Light(code.select(black, 0, ratio), code.select(dark, 0, factor), factor, means)
-    grads = _grads(code, moments, cs, inverse, cut, light, kind.n_grads) if kind.n_grads else ()
+        brightness = code.select(there, code.select(black, 0, code.splat(1) / energy), 0)
+        light = _Quotient(code.select(black, 0, ratio), brightness, dark, parts_l), means
+    grads = _grads(code, moments, _Quotient(cs, inverse, cut, parts), light, kind.n_grads) if kind.n_grads else ()
     return _Found(value + squares * 0, size, flat_squares, lost, grads)
 
 
 def _grads(
     code: SimdBuilder,
     moments: list[Vector],
-    cs: Vector,
-    inverse: Vector,
-    cut: Vector,
-    light: _Light | None,
+    contrast: _Quotient,
+    light: tuple[_Quotient, tuple[Vector, Vector]] | None,
     n_grads: int,
 ) -> tuple[Vector, ...]:
     """The derivatives: half those to the means of s² and d², then what goes to x, and to y, through those of s and d.
 
-    `inverse` is that of the denominator of cs.
+    `contrast` is cs; `light`, for l cs, is l and the means of s and d with what was subtracted.
     """
     mean_s, mean_d = moments[:2]
-    loss, gain = cs * inverse, code.select(cut, 0, inverse)
+    lack, excess = contrast.distances_from_one(code)
+    by_s, by_d = lack * contrast.inverse, -(excess * contrast.inverse)
     if light:
-        ratio, gain_l, loss_l, (of_s, of_d) = light
-        loss, gain, loss_l = loss * ratio, gain * ratio, loss_l * ratio
-    by_s, by_d = gain - loss, -(gain + loss)
+        by_s, by_d = by_s * light[0].value, by_d * light[0].value
     through_s, through_d = -(mean_s * by_s), mean_d * by_d
     if light:
-        through_s, through_d = code.fma(of_s, gain_l - loss_l, through_s), code.fma(of_d, gain_l + loss_l, through_d)
+        luminance, (of_s, of_d) = light
+        factor = contrast.value * luminance.inverse
+        lack, excess = luminance.distances_from_one(code)
+        through_s, through_d = code.fma(of_s, factor * lack, through_s), code.fma(of_d, factor * excess, through_d)
     return (by_s, by_d, through_s - through_d, through_s + through_d)[: 2 + n_grads]

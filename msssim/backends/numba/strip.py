@@ -65,7 +65,7 @@ class Targets(NamedTuple):
     """Where the results of a plane at one scale go."""
 
     coarse: tuple[Pointer, ...]
-    """The next scale's pixels."""
+    """The next scale's s and d."""
     gradients: tuple[Pointer, ...]
 
 
@@ -79,6 +79,8 @@ class Strip(NamedTuple):
     width: Scalar
     last: Scalar
     """Whether the scale is the coarsest."""
+    stored: Scalar
+    """Whether s and d are given for x and y, as at all scales but the finest."""
 
 
 class Origins(NamedTuple):
@@ -175,7 +177,7 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
             # Where squares about a constant decide what is flat, C2 being 0, every block has the same constant.
             with code.when((count > 0) & ((h == 0) | (work.constants.eps_cs == 0))):
                 rows_in = code.min(strip.height - p, ROWS + layout.halo)
-                means = near_means(code, *images, rows_in, count, work.constants.scale)
+                means = near_means(code, *images, rows_in, count, work.constants.scale, strip.stored)
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
             block = Block(p, at, h, own, rows, count, images, (shifts[0].get(), shifts[1].get()))
@@ -212,20 +214,20 @@ def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) ->
 
 
 def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
-    """Read the block's pixels, count those that equal their neighbour, and write the next scale's."""
+    """Read the block's pixels, count those that equal their neighbour, and write the next scale's s and d."""
     layout, strip, tile, origins, sums = work.layout, work.strip, work.memory.tile, work.origins, work.sums
     rows_in = code.min(strip.height - block.row, ROWS + layout.halo)
-    fetch(code, layout, *block.images, rows_in, block.columns, work.constants.scale, block.shifts, tile)
+    fetch(code, layout, *block.images, rows_in, block.columns, work.constants.scale, block.shifts, tile, strip.stored)
     if code.element == FLOAT32:
         with code.when(block.own & (block.columns > 1)):
             for k, number in enumerate(count_repeats(code, layout, tile, block.rows, block.columns)):
                 sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
     with code.when(block.own & ~strip.last):
-        added = block.shifts[0] + (origins.x - origins.next_x), block.shifts[1] + (origins.y - origins.next_y)
+        by_x, by_y = block.shifts[0] + (origins.x - origins.next_x), block.shifts[1] + (origins.y - origins.next_y)
         width = (strip.width + 1) // 2
         place = block.row // 2 * width + block.column // 2
         targets = work.targets.coarse[0] + place, work.targets.coarse[1] + place
-        downsample(code, layout, tile, targets, width, block.rows, block.columns, added)
+        downsample(code, layout, tile, targets, width, block.rows, block.columns, (by_x + by_y, by_x - by_y))
 
 
 def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:

@@ -21,7 +21,7 @@ from .functions import (
     wait_until,
 )  # fmt: skip
 from .layout import SHEET_SIZE, Layout
-from .pixels import Image, origin
+from .pixels import Image, origins_of
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
@@ -92,7 +92,7 @@ def _take_strip(
     coarse = (n * call.pyramid_size + shape.offset + shape.height * shape.width - full) * size
     fine = (n * call.gradient_size + shape.offset) * size
     targets = Targets(
-        tuple(code.pointer(each + coarse, code.element) for each in (call.pyramid_x, call.pyramid_y)),
+        tuple(code.pointer(each + coarse, code.element) for each in (call.pyramid_s, call.pyramid_d)),
         tuple(code.pointer(each + fine, code.element) for each in (call.gradient_x, call.gradient_y)),
     )
     image, channel = n // call.n_channels, n % call.n_channels
@@ -100,10 +100,12 @@ def _take_strip(
     y = _plane(code, source, call.y, image * call.y_image + channel * call.y_channel, call.y_column, call.y_row)
     origins = [code.variable(0.0), code.variable(0.0)]
     with code.when(call.n_levels > 1):
-        for variable, pixels in zip(origins, (x, y), strict=True):
-            variable.set(origin(code, pixels, finest.height, finest.width, constants.scale))
+        for variable, near in zip(
+            origins, origins_of(code, x, y, finest.height, finest.width, constants.scale), strict=True
+        ):
+            variable.set(near)
     origin_x, origin_y = (variable.get() for variable in origins)
-    strip = Strip(task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1)
+    strip = Strip(task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0)
     zero, one = code.real(0), code.integer(1)
     with code.branch(level == 0) as (finer, coarser):
         with finer:
@@ -114,7 +116,7 @@ def _take_strip(
             place = n * call.n_levels + (level - 1) + STATE.scales
             wait_until(code, lambda: atomic_load(state, place) >= n_strips)
             at = n * call.pyramid_size + shape.offset - full
-            x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_x, call.pyramid_y))
+            x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_s, call.pyramid_d))
             given = Origins(origin_x, origin_y, origin_x, origin_y)
             constants = constants._replace(scale=code.real(1))
             sweep_strip(code, Work(layout, options, x, y, given, strip, targets, memory, sheet, constants))
