@@ -17,6 +17,14 @@ pytest.importorskip("numba", reason="numba is not installed: python -m pip insta
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8)
 
 
+@pytest.fixture(autouse=True)
+def _float32_at_every_size(monkeypatch):
+    """Small planes would be computed in float64, and the float32 kernels tested on large ones alone."""
+    from msssim.backends.numba import api
+
+    monkeypatch.setattr(api, "_SMALL_PLANE", 0)
+
+
 def _range(dtype):
     return 255.0 if dtype == torch.uint8 else 1.0
 
