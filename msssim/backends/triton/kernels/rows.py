@@ -123,7 +123,7 @@ def sweep_rows(
     gradient_row_x = x - (HALO + 1) * x_h
     gradient_row_y = y - (HALO + 1) * y_h
     pixels_x, pixels_y = load_pixels(x + x_at, y + y_at, images.x_w, images.y_w, row, height, inside, READ)
-    if GUARD_ZERO_DIV[1]:  # rounding is told from contrast by squares about one constant
+    if GUARD_ZERO_DIV[1]:  # rounding is distinguished from contrast by squares about one constant
         bases = Bases(zeros, zeros, zeros, zeros, zeros, zeros)
     else:
         bases = first_bases(images, row, column, size, scale, scaling.subtract, HALO)
