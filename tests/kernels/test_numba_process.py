@@ -14,6 +14,7 @@ import time
 
 import pytest
 import torch
+from marks import full
 from torch.utils.data import DataLoader, Dataset
 
 import msssim
@@ -75,7 +76,7 @@ METHODS = pytest.mark.parametrize(
 
 
 @METHODS
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [2, *full(1)])
 def test_in_the_workers_of_a_data_loader_after_use_in_the_parent(method, threads):
     expected = torch.stack([_values(_images(number)) for number in range(6)])
     assert torch.equal(_loaded(method, threads), expected)
@@ -106,7 +107,7 @@ def interrupts():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("milliseconds", [1, 10, 35])
+@pytest.mark.parametrize("milliseconds", [10, *full(1, 35)])
 def test_backend_works_after_an_interrupt(milliseconds, two_threads, interrupts):
     expected = _values(_images(0))
     x, y = _images(1, 720, 1280)
@@ -242,6 +243,7 @@ caching._CacheLocator.ensure_cache_path = refuse
     assert "kept in" not in done.stderr
 
 
+@pytest.mark.full
 def test_full_disk_while_caching_is_logged(tmp_path):
     done = _run(
         CALL.format("""
@@ -255,12 +257,13 @@ caching.IndexDataCacheFile.save = fill
     assert "compiled code is not kept" in done.stderr and "No space left on device" in done.stderr
 
 
+@pytest.mark.full
 def test_cache_folder_that_cannot_be_created_is_no_error(tmp_path):
     (tmp_path / "file").touch()
     _run(CALL.format(""), NUMBA_CACHE_DIR=str(tmp_path / "file" / "folder"))
 
 
-@pytest.mark.parametrize("win_size", (3, 5, 7, 15, 17, 19, 25, 31))  # code of its own is made for each
+@pytest.mark.parametrize("win_size", [5, *full(3, 7, 15, 17, 19, 25, 31)])  # code of its own is made for each
 def test_every_odd_window_in_value_and_gradient(win_size):
     x, y = _images(win_size, 70, 83, torch.float64)
     results = []

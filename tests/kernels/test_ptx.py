@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from marks import full
 
 pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET") == "1":
@@ -56,7 +57,7 @@ def counted(out):
     tl.atomic_add(out, 1)
 
 
-@pytest.fixture(params=[75, 80, 90, 100])
+@pytest.fixture(params=[90, *full(75, 80, 100)])
 def run(request):
     """A function that compiles a kernel for a GPU and executes it."""
     with driver.compiling_for(request.param):
@@ -72,7 +73,7 @@ def _numbers(*shape, dtype=torch.float32):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *full(2, 3)])
 def test_threads_read_what_others_wrote_before_a_barrier(run, seed):
     x, lines, out = _numbers(SIZE), torch.full((SIZE,), 7.0), torch.empty(SIZE)
     assert run(neighbours, (1, 1), x, lines, out, seed=seed, BARRIER=True, SIZE=SIZE) == 0

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from marks import full
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, grad_and_value, hessian, jacrev, jvp, vmap
 
@@ -23,7 +24,12 @@ INDICES = {
         for normalize, method in MODES
     },
 }
-each_index = pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
+# Each mode and each method once; the other combinations run with what is slow.
+USUAL = ("ssim", "msssim None product", "msssim relu product", "msssim simple wtd_sum", "msssim covariance product")
+each_index = pytest.mark.parametrize(
+    "index",
+    [pytest.param(index, id=name, marks=() if name in USUAL else pytest.mark.full) for name, index in INDICES.items()],
+)
 
 
 @pytest.fixture
@@ -210,7 +216,7 @@ COMPILED = {
 
 @pytest.mark.since_torch(2, 12)  # before it torch.compile follows no torch.autograd.Function under torch.func
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
-@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+@pytest.mark.parametrize("compiler", ["aot_eager", *full("eager")])
 @pytest.mark.parametrize("name", COMPILED)
 def test_nested_transforms_compiled(name, compiler, pair, backend):
     x, y = pair(1, 1, 8, 9)

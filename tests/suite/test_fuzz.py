@@ -98,6 +98,7 @@ def test_command_finds_prints_and_reports_a_planted_error(planted, tmp_path, cap
     assert counts["over budget"].sum() > 0
 
 
+@pytest.mark.full
 def test_number_of_processes_changes_nothing(tmp_path):
     for jobs in ("1", "2"):
         command.main(["--fuzz", "60", "--backend", "torch", "--jobs", jobs, "--out", str(tmp_path / jobs)])

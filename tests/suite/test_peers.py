@@ -190,10 +190,12 @@ def test_torchmetrics_by_default_guesses_the_range(planes):
 
 
 def _migration_table():
-    """Return the README's table of equivalent calls: (theirs, ours)."""
-    text = (Path(datasets.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    """Return the table of equivalent calls in docs/switching.md: (theirs, ours)."""
+    text = (Path(datasets.__file__).parents[1] / "docs/switching.md").read_text(encoding="utf-8")
     table = text.partition("| instead of | write |\n|---|---|\n")[2].partition("\n\n")[0]
-    return re.findall(r"^\| `(.+)` \| `(.+)` \|$", table, re.MULTILINE)
+    found = re.findall(r"^\| `(.+)` \| `(.+)` \|$", table, re.MULTILINE)
+    assert len(found) > 5
+    return found
 
 
 @pytest.mark.filterwarnings("ignore")  # warnings of the peers
