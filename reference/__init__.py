@@ -1,5 +1,6 @@
-"""Independent oracles: what the values should be, from sources that share no code with the library.
+"""Independent references, which share no code with the library.
 
-``wang`` is Wang's algorithm in NumPy, ``oracles`` other people's implementations behind one signature, ``golden`` the
-figures that Wang's own MATLAB code returned. ``peers`` are implementations that people use, each with its convention.
+``wang`` is Wang's algorithm in NumPy, ``oracles`` are other implementations with one signature, ``golden`` has the
+values that Wang's MATLAB code returned, ``longdouble`` is a reference for rounding errors. ``peers`` are implementations
+to compare with, each with its convention.
 """

@@ -1,14 +1,14 @@
-"""What Wang's own MATLAB code returned for the pairs of ``datasets.load("golden")``.
+"""Values that Wang's MATLAB code returned for the pairs of ``datasets.load("golden")``.
 
-How they were made: Wang's own ssim_index.m, msssim.m and ssim_index_new.m, unmodified, in GNU Octave 7.3 with its image
-package 2.14. The gradients are finite differences of the same programs, with respect to the second (distorted) image.
+They are from the unmodified ssim_index.m, msssim.m and ssim_index_new.m in GNU Octave 7.3 with the image package 2.14.
+Gradients are finite differences of the same programs, with respect to the second (distorted) image.
 """
 
 import csv
 import functools
 import itertools
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "golden"
 
 
 class GoldenValues(NamedTuple):
-    """Values of one pair; a mean cs below zero makes the product complex."""
+    """Values of one pair. A negative mean cs makes the product complex."""
 
     ssim_index: float
     msssim_product: complex
@@ -38,14 +38,8 @@ class GoldenGradients(NamedTuple):
 
 
 @functools.cache
-def values():
-    """The values of every pair.
-
-    Returns
-    -------
-    dict of str to GoldenValues
-        By pair name, image-HEIGHTxWIDTH-recipe, as "camera-512x512-brighter".
-    """
+def values() -> dict[str, GoldenValues]:
+    """Return the values by pair name, image-HEIGHTxWIDTH-recipe, for example "camera-512x512-brighter"."""
     return {
         _name(row): GoldenValues(
             float(row["ssim_index"]),
@@ -59,16 +53,10 @@ def values():
 
 
 @functools.cache
-def gradients():
-    """The derivatives at some pixels of some pairs.
+def gradients() -> dict[str, GoldenGradients]:
+    """Return the derivatives at some pixels of some pairs, by pair name as in :func:`values`."""
 
-    Returns
-    -------
-    dict of str to GoldenGradients
-        By pair name, as in :func:`values`.
-    """
-
-    def column(rows, key, dtype):
+    def column(rows: list[dict[str, str]], key: str, dtype: Any) -> np.ndarray:
         return np.array([row[key] for row in rows]).astype(dtype)
 
     pairs = {name: list(rows) for name, rows in itertools.groupby(_rows("wang_octave_gradients.csv"), _name)}
@@ -84,10 +72,10 @@ def gradients():
     }
 
 
-def _name(row):
+def _name(row: dict[str, str]) -> str:
     return f"{row['image']}-{row['height']}x{row['width']}-{row['recipe']}"
 
 
-def _rows(file):
+def _rows(file: str) -> list[dict[str, str]]:
     with open(FOLDER / file, newline="") as table:
         return list(csv.DictReader(table))

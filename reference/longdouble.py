@@ -1,9 +1,8 @@
 """SSIM and MS-SSIM with both gradients in NumPy's long double: the reference for rounding errors.
 
 Every moment is central: the variance of a window is the weighted mean of squared distances from its own mean, so that
-nothing cancels. Signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
-method. Where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), this reference says
-nothing:
+nothing cancels. It covers signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
+method. It is useless where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), see
 `available()`.
 
 References
@@ -32,12 +31,12 @@ from .moments import (
     halved,
     moments,
     second_moment,
-    spread,
+    upsample_gradient,
     window,
 )
 from .wang import WEIGHTS
 
-# Below this the derivative of x^w is that at this x, as the library documents it: x^w has an infinite one at 0.
+# Below this x the derivative of x^w is the one at this x, as in the library: at 0 it would be infinite.
 POW_EPS = 1e-16
 
 
@@ -73,7 +72,7 @@ class Result(NamedTuple):
 
 
 def available() -> bool:
-    """Whether long double has more digits than float64 here."""
+    """Return whether long double has more digits than float64 on this machine."""
     return EPS < 1e-18
 
 
@@ -87,24 +86,24 @@ def msssim(
     rounding: float | None = None,
     round_once: type[np.floating[Any]] | None = None,
 ) -> Result:
-    """MS-SSIM of planes, with one weight SSIM.
+    """Compute MS-SSIM of planes; with one weight it is SSIM.
 
     Parameters
     ----------
     x, y : array_like, shape (..., H, W), or with as many last axes as `axes` says
-        The planes; all leading axes become one.
+        The planes; the leading axes are flattened.
     options : Options
         The options of the call.
     mask : array_like, optional
         The weight of each pixel, of the shape of `x`, at least 0.
     axes : int, default 2
-        How many axes a plane has.
+        The number of axes of a plane.
     rounding : float, optional
-        The unit roundoff of the implementation under test: how near to zero, in terms of the window's second moments,
-        a product is whose sign that implementation may not know. For the slack, which is 0 without it.
+        The unit roundoff of the tested implementation. Relative to the second moments of the window, a product this
+        close to zero may have either sign there. It determines the slack, which is 0 by default.
     round_once : {np.float32, np.float64}, optional
-        Round the central moments, the maps and the means to this dtype, once each: what no implementation that keeps
-        these numbers in it can avoid.
+        Round the central moments, the maps and the means to this dtype, once each: the rounding error that no
+        implementation with these numbers in this dtype can avoid.
     """
     x, y = (np.asarray(image, LD) for image in (x, y))
     shape = (-1, *x.shape[x.ndim - axes :])
@@ -133,7 +132,7 @@ def msssim(
         if level == levels - 1:
             gradients = own
         else:
-            gradients = [spread(each, scale) + mine for each, mine in zip(gradients, own, strict=True)]
+            gradients = [upsample_gradient(each, scale) + mine for each, mine in zip(gradients, own, strict=True)]
     unit = LD(options.data_range)
     gradients = [each / unit for each in gradients]
     if round_once is not None:
@@ -142,7 +141,7 @@ def msssim(
 
 
 def pool(terms: Array, options: Options) -> tuple[Array, Array]:
-    """(value, its derivative to each term) from terms (P, levels)."""
+    """Return (value, its derivative in each term) from terms (P, levels)."""
     weights = np.asarray(options.weights, LD)
     factor = np.ones_like(terms)
     if options.normalize == "simple":
@@ -160,7 +159,7 @@ def pool(terms: Array, options: Options) -> tuple[Array, Array]:
 
 
 class Map(NamedTuple):
-    """The mean of a map, and the gradients of that mean."""
+    """Return the mean of a map, and the gradients of the mean."""
 
     mean: Array
     gradients: tuple[Array, Array]
@@ -216,7 +215,7 @@ def _similarity(
     last: bool,
     rounding: float | None,
 ) -> tuple[Array, Moments, Moments]:
-    """The map of cs, or of l cs at the last scale; its derivatives to the moments; how far these are unsure."""
+    """Return the map of cs, or of l cs at the last scale, its derivatives in the moments, and their slack."""
     c1, c2 = LD(options.K1) ** 2, LD(options.K2) ** 2
     clamp = options.normalize == "covariance"
     zero, one = np.zeros_like(m.mu_x), np.ones_like(m.mu_x)
@@ -268,7 +267,7 @@ def _similarity(
 
 
 def _rounded(values: Array, dtype: type[np.floating[Any]]) -> Array:
-    """Rounded once to the digits of the dtype, whatever the magnitude."""
+    """Round once to the digits of the dtype, without its limits of magnitude."""
     mantissa, exponent = np.frexp(values)
     with np.errstate(invalid="ignore"):
         return np.ldexp(mantissa.astype(dtype).astype(LD), exponent)

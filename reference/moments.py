@@ -32,7 +32,7 @@ class Moments(NamedTuple):
 
 
 def moments(scale: Scale, taps: Sequence[Array]) -> Moments:
-    """The weighted central moments, one axis after the other by the law of total variance."""
+    """Return the weighted central moments, one axis after the other by the law of total variance."""
     mu_x, mu_y = scale.x, scale.y
     weight = np.ones_like(mu_x) if scale.weight is None else scale.weight
     variances = sigma_xy = np.zeros_like(mu_x)
@@ -49,14 +49,14 @@ def moments(scale: Scale, taps: Sequence[Array]) -> Moments:
 
 
 def _from_mean(values: Array, shares: Array) -> tuple[Array, Array]:
-    """(the distances from the mean, the mean), exact where all values are equal."""
+    """Return (the distances from the mean, the mean), exact if all values are equal."""
     middle = values[..., values.shape[-1] // 2, None]
     mean = middle + (shares * (values - middle)).sum(-1, keepdims=True)
     return values - mean, mean[..., 0]
 
 
 def second_moment(scale: Scale, taps: Sequence[Array], *, about_zero: bool = False) -> Array:
-    """E[x^2] + E[y^2] in each window, about zero or about the mean of each plane."""
+    """Return E[x^2] + E[y^2] of each window, about zero or about the mean of each plane."""
     spatial = tuple(range(1, scale.x.ndim))
     x, y = scale.x, scale.y
     if not about_zero:
@@ -67,14 +67,14 @@ def second_moment(scale: Scale, taps: Sequence[Array], *, about_zero: bool = Fal
 
 
 def correlate(values: Array, taps: Sequence[Array]) -> Array:
-    """The weighted sum at every position where the window lies inside."""
+    """Return the weighted sum at every position where the window is inside."""
     for axis, tap in enumerate(taps, 1):
         values = _along(values, _band(tap.tobytes(), values.shape[axis]), axis)
     return values
 
 
 def adjoint(values: Array, taps: Sequence[Array]) -> Array:
-    """The adjoint of `correlate`: what each pixel has of every window that holds it."""
+    """Apply the adjoint of `correlate`: sum for each pixel over the windows that contain it."""
     for axis, tap in enumerate(taps, 1):
         values = _along(values, _band(tap.tobytes(), values.shape[axis] + len(tap) - 1).T, axis)
     return values
@@ -86,7 +86,7 @@ def _along(values: Array, matrix: Array, axis: int) -> Array:
 
 @functools.lru_cache(maxsize=256)
 def _band(taps: bytes, size: int) -> Array:
-    """The filter along an axis of so many pixels, as a matrix (pixels, windows)."""
+    """Return the filter along an axis of `size` pixels as a matrix (pixels, windows)."""
     tap = np.frombuffer(taps, LD)
     matrix = np.zeros((size, size - len(tap) + 1), LD)
     for start in range(matrix.shape[1]):
@@ -101,7 +101,7 @@ def central(image: Array, mean: Array, values: Array, taps: Sequence[Array]) -> 
 
 
 def absolute(image: Array, mean: Array, values: Array, taps: Sequence[Array]) -> Array:
-    """The same with absolute distances; `values` is not negative and mostly zero."""
+    """Do the same with absolute distances; `values` is not negative and mostly zero."""
     result = np.zeros_like(image)
     window_of_all = functools.reduce(np.multiply.outer, taps)
     for place in np.argwhere(values):
@@ -112,7 +112,7 @@ def absolute(image: Array, mean: Array, values: Array, taps: Sequence[Array]) ->
 
 @functools.lru_cache(maxsize=64)
 def window(axes: int, win_size: int | tuple[int, ...], sigma: float | tuple[float, ...]) -> tuple[Array, ...]:
-    """The Gaussian taps of each axis, sum 1."""
+    """Return the Gaussian taps of each axis, with sum 1."""
     sizes = win_size if isinstance(win_size, tuple) else (win_size,) * axes
     sigmas = sigma if isinstance(sigma, tuple) else (sigma,) * axes
     taps = []
@@ -123,7 +123,7 @@ def window(axes: int, win_size: int | tuple[int, ...], sigma: float | tuple[floa
 
 
 def halved(scale: Scale) -> Scale:
-    """The weighted mean of 2 pixels along every axis, on an odd side of those that exist."""
+    """Average 2 pixels along every axis; at the end of an odd side, the pixels that exist."""
     if scale.weight is None:
         count = _blocks(np.ones_like(scale.x))
         return Scale(_blocks(scale.x) / count, _blocks(scale.y) / count, None)
@@ -134,7 +134,7 @@ def halved(scale: Scale) -> Scale:
 
 
 def _blocks(values: Array) -> Array:
-    """The sums of 2 pixels along every axis."""
+    """Return the sums of 2 pixels along every axis."""
     for axis in range(1, values.ndim):
         odd = [(0, values.shape[axis] % 2 if k == axis else 0) for k in range(values.ndim)]
         values = np.pad(values, odd)
@@ -143,8 +143,8 @@ def _blocks(values: Array) -> Array:
     return values
 
 
-def spread(gradient: Array, scale: Scale) -> Array:
-    """The adjoint of `halved`: what a pixel has of the gradient of the mean that it is in."""
+def upsample_gradient(gradient: Array, scale: Scale) -> Array:
+    """Apply the adjoint of `halved`: distribute the gradient of each mean to its pixels."""
     weight = np.ones_like(scale.x) if scale.weight is None else scale.weight
     total = _blocks(weight)
     gradient = gradient / np.where(total > 0, total, 1)

@@ -1,4 +1,4 @@
-"""Other people's SSIM and MS-SSIM behind one signature: ``(img1, img2, data_range) -> float``.
+"""Other implementations of SSIM and MS-SSIM with one signature: ``(img1, img2, data_range) -> float``.
 
 Images are planes (H, W) or colour (H, W, C), whose channels are compared one by one and averaged. Nothing is imported
 before it is used.
@@ -8,12 +8,15 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def skimage_ssim(img1, img2, data_range):
-    """scikit-image's ``structural_similarity`` in float64, with the settings that make it Wang's ssim_index.m."""
+def skimage_ssim(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
+    """Compute scikit-image's ``structural_similarity`` in float64, with the settings of Wang's ssim_index.m."""
     structural_similarity = _optional("skimage.metrics", "scikit-image").structural_similarity
     x, y = (np.asarray(image, dtype=np.float64) for image in (img1, img2))
     value = structural_similarity(
@@ -28,18 +31,18 @@ def skimage_ssim(img1, img2, data_range):
     return float(value)
 
 
-def tf_ssim(img1, img2, data_range):
-    """``tf.image.ssim``, which computes in float32: within 5e-5 of Wang's ssim_index.m on the golden pairs.
+def tf_ssim(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
+    """Compute ``tf.image.ssim``, in float32: within 5e-5 of Wang's ssim_index.m on the golden pairs.
 
-    Its moments are about zero, so that bright flat areas lose more: 1e-3 on photographs.
+    Its moments are about zero, so the error is larger in bright flat areas: 1e-3 on photographs.
     """
     return _with_tensorflow("ssim", img1, img2, data_range)
 
 
-def tf_msssim(img1, img2, data_range):
-    """``tf.image.ssim_multiscale``, which computes in float32: within 2e-5 of Wang's msssim.m on the golden pairs.
+def tf_msssim(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
+    """Compute ``tf.image.ssim_multiscale``, in float32: within 2e-5 of Wang's msssim.m on the golden pairs.
 
-    It takes max(mean cs, 0) at each scale, and so gives 0 where the original's value is complex.
+    It uses max(mean cs, 0) at each scale, and returns 0 if the value of the original is complex.
     """
     return _with_tensorflow("ssim_multiscale", img1, img2, data_range)
 
@@ -47,7 +50,7 @@ def tf_msssim(img1, img2, data_range):
 ORACLES = {function.__name__: function for function in (skimage_ssim, tf_ssim, tf_msssim)}
 
 
-def _with_tensorflow(function, img1, img2, data_range):
+def _with_tensorflow(function: str, img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
     tf = tensorflow()
     x, y = (np.asarray(image, dtype=np.float32) for image in (img1, img2))
     x, y = (image[..., None] if image.ndim == 2 else image for image in (x, y))
@@ -55,22 +58,22 @@ def _with_tensorflow(function, img1, img2, data_range):
         return float(getattr(tf.image, function)(tf.constant(x), tf.constant(y), max_val=float(data_range)))
 
 
-def tensorflow():
-    """The module, started without what it prints as it starts."""
+def tensorflow() -> Any:
+    """Import and start TensorFlow without its messages."""
     if "tensorflow" in sys.modules:
         return _optional("tensorflow", "tensorflow-cpu")
     with contextlib.suppress(ImportError):
-        # Each of the two brings an LLVM, and the process ends where Triton's is the second: PyTorch may load it yet.
+        # Both contain LLVM, and the process crashes if Triton's is loaded second, which PyTorch may do later.
         importlib.import_module("triton")
     with _silent_start():
         tf = _optional("tensorflow", "tensorflow-cpu")
-        tf.constant(0)  # the first tensor starts the runtime, which has something to say too
+        tf.constant(0)  # the first tensor starts the runtime, which prints messages too
     return tf
 
 
 @contextlib.contextmanager
-def _silent_start():
-    """Drop what TensorFlow's C++ prints as it starts: some of it heeds no setting, nor Python's sys.stderr."""
+def _silent_start() -> Iterator[None]:
+    """Drop what TensorFlow's C++ code prints at start: some of it ignores settings and Python's sys.stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -83,7 +86,7 @@ def _silent_start():
         os.close(nowhere)
 
 
-def _optional(module, package):
+def _optional(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""SSIM and MS-SSIM in plain NumPy float64, written from the papers and made to be read beside them, not to be fast.
+"""SSIM and MS-SSIM in NumPy float64, written from the papers to be read beside them, not to be fast.
 
-Gray planes (H, W) of one shape, as the original takes. It follows Wang's ssim_index.m, ssim.m and msssim.m where the
-papers leave something open: borders, odd sizes, zero denominators.
+Images are gray planes (H, W) of the same shape, as in the original. Where the papers leave something open, it
+follows Wang's ssim_index.m, ssim.m and msssim.m: borders, odd sizes, zero denominators.
 
 References
 ----------
@@ -12,22 +12,33 @@ References
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def ssim_index(img1, img2, *, data_range=255, win_size=11, sigma=1.5, K1=0.01, K2=0.03):
-    """Mean SSIM and its map at the full size, as ssim_index.m.
+def ssim_index(
+    img1: ArrayLike,
+    img2: ArrayLike,
+    *,
+    data_range: float = 255,
+    win_size: int = 11,
+    sigma: float = 1.5,
+    K1: float = 0.01,
+    K2: float = 0.03,
+) -> tuple[float, np.ndarray]:
+    """Compute mean SSIM and its map without downsampling, like ssim_index.m.
 
     Parameters
     ----------
     img1, img2 : array_like, shape (H, W)
-        The planes, of one shape.
+        The planes, of the same shape.
     data_range : float, default 255
-        The distance between the least and the largest value that the planes can have.
+        The difference between the largest and the smallest value that the planes can have.
     win_size, sigma : int and float, default 11 and 1.5
         Side and standard deviation of the Gaussian window in pixels.
     K1, K2 : float, default 0.01 and 0.03
@@ -43,22 +54,32 @@ def ssim_index(img1, img2, *, data_range=255, win_size=11, sigma=1.5, K1=0.01, K
     return float(ssim_map.mean()), ssim_map
 
 
-def ssim(img1, img2, *, data_range=255):
-    """Mean SSIM of the planes reduced to about 256 pixels on the shorter side, as ssim.m and most published figures."""
+def ssim(img1: ArrayLike, img2: ArrayLike, *, data_range: float = 255) -> float:
+    """Compute mean SSIM after downsampling to about 256 pixels on the shorter side, like ssim.m and most papers."""
     x, y = _planes(img1, img2, 1)
     factor = max(1, math.floor(min(x.shape) / 256 + 0.5))  # MATLAB rounds halves up
     return ssim_index(downsample(x, factor), downsample(y, factor), data_range=data_range)[0]
 
 
-def msssim_terms(img1, img2, *, levels=5, data_range=255, win_size=11, sigma=1.5, K1=0.01, K2=0.03):
-    """Mean cs and mean SSIM (l times cs) at each of `levels` scales, finest first.
+def msssim_terms(
+    img1: ArrayLike,
+    img2: ArrayLike,
+    *,
+    levels: int = 5,
+    data_range: float = 255,
+    win_size: int = 11,
+    sigma: float = 1.5,
+    K1: float = 0.01,
+    K2: float = 0.03,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute mean cs and mean SSIM (l times cs) of each scale, finest first.
 
     Parameters
     ----------
     img1, img2 : array_like, shape (H, W)
-        The planes, of one shape, at least ``win_size * 2 ** (levels - 1)`` pixels on the shorter side.
+        The planes, of the same shape, at least ``win_size * 2 ** (levels - 1)`` pixels on the shorter side.
     levels : int, default 5
-        How many scales.
+        The number of scales.
     data_range, win_size, sigma, K1, K2
         As in :func:`ssim_index`.
 
@@ -76,15 +97,26 @@ def msssim_terms(img1, img2, *, levels=5, data_range=255, win_size=11, sigma=1.5
     return cs, ssim
 
 
-def msssim(img1, img2, *, data_range=255, weights=WEIGHTS, method="product", win_size=11, sigma=1.5, K1=0.01, K2=0.03):
-    """MS-SSIM, as msssim.m.
+def msssim(
+    img1: ArrayLike,
+    img2: ArrayLike,
+    *,
+    data_range: float = 255,
+    weights: Sequence[float] = WEIGHTS,
+    method: str = "product",
+    win_size: int = 11,
+    sigma: float = 1.5,
+    K1: float = 0.01,
+    K2: float = 0.03,
+) -> float | complex:
+    """Compute MS-SSIM, like msssim.m.
 
     Parameters
     ----------
     img1, img2 : array_like, shape (H, W)
-        The planes, of one shape.
+        The planes, of the same shape.
     weights : sequence of float
-        The exponent (product) or share (wtd_sum, where they are made to sum to 1) of each scale, finest first.
+        The exponent of each scale, finest first; for wtd_sum its weight, after normalization to the sum 1.
     method : {"product", "wtd_sum"}
         Whether the scales are multiplied or added.
     data_range, win_size, sigma, K1, K2
@@ -93,24 +125,24 @@ def msssim(img1, img2, *, data_range=255, weights=WEIGHTS, method="product", win
     Returns
     -------
     float or complex
-        complex where the mean cs of a scale is negative and its exponent no whole number.
+        complex if the mean cs of a scale is negative and its exponent is not an integer.
     """
     if method not in ("product", "wtd_sum"):
         raise ValueError(f"method must be 'product' or 'wtd_sum', got {method!r}")
-    weights = np.asarray(weights, dtype=np.float64)
+    exponents = np.asarray(weights, dtype=np.float64)
     terms, ssim = msssim_terms(
-        img1, img2, levels=len(weights), data_range=data_range, win_size=win_size, sigma=sigma, K1=K1, K2=K2
+        img1, img2, levels=len(exponents), data_range=data_range, win_size=win_size, sigma=sigma, K1=K1, K2=K2
     )
     terms[-1] = ssim[-1]  # luminance counts at the coarsest scale only
     if method == "wtd_sum":
-        return float((terms * weights / weights.sum()).sum())
-    if np.any((terms < 0) & (weights != np.round(weights))):
-        return complex((terms.astype(np.complex128) ** weights).prod())
-    return float((terms**weights).prod())
+        return float((terms * exponents / exponents.sum()).sum())
+    if np.any((terms < 0) & (exponents != np.round(exponents))):
+        return complex((terms.astype(np.complex128) ** exponents).prod())
+    return float((terms**exponents).prod())
 
 
-def downsample(plane, factor):
-    """The mean over factor × factor pixels at every factor-th pixel, borders mirrored: the size is ceil(n / factor).
+def downsample(plane: np.ndarray, factor: int) -> np.ndarray:
+    """Average factor × factor pixels at every factor-th pixel, with mirrored borders; the size is ceil(n / factor).
 
     This is ``imfilter(plane, ones(f) / f^2, 'symmetric')`` and then ``(1:f:end, 1:f:end)``; the centre of an even
     window is the pixel before its middle.
@@ -120,32 +152,32 @@ def downsample(plane, factor):
     return sliding_window_view(padded, (factor, factor))[::factor, ::factor].mean((-2, -1))
 
 
-def rgb2gray(image):
-    """The gray uint8 plane of an image (H, W, 3) in 0..255, as MATLAB's rgb2gray on uint8; a plane stays what it is."""
+def rgb2gray(image: ArrayLike) -> np.ndarray:
+    """Return the gray uint8 plane of an image (H, W, 3) in 0..255, like MATLAB's rgb2gray; a plane is not changed."""
     image = np.asarray(image)
     if image.ndim == 3:
         image = np.floor(image @ np.array([0.298936021293775, 0.587043074451121, 0.114020904255103]) + 0.5)
     return image.astype(np.uint8)
 
 
-def _planes(img1, img2, least):
+def _planes(img1: ArrayLike, img2: ArrayLike, least: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(img1, dtype=np.float64), np.asarray(img2, dtype=np.float64)
     if x.ndim != 2 or x.shape != y.shape:
-        raise ValueError(f"img1 and img2 must be two planes (H, W) of one shape, got {x.shape} and {y.shape}")
+        raise ValueError(f"img1 and img2 must be two planes (H, W) of the same shape, got {x.shape} and {y.shape}")
     if min(x.shape) < least:
         raise ValueError(f"img1 and img2 must be at least {least} pixels on the shorter side, got {x.shape}")
     return x, y
 
 
-def gaussian_taps(win_size, sigma):
-    """The window along one axis; the window itself is the outer product of it with itself, and sums to 1."""
+def gaussian_taps(win_size: int, sigma: float) -> np.ndarray:
+    """Return the window along one axis, with sum 1; the window of a plane is its outer product with itself."""
     distance = np.arange(win_size) - (win_size - 1) / 2
-    taps = np.exp(-(distance**2) / (2 * sigma**2))
+    taps: np.ndarray = np.exp(-(distance**2) / (2 * sigma**2))
     return taps / taps.sum()
 
 
-def _maps(x, y, taps, c1, c2):
-    """The maps of l times cs and of cs, at every position where the window lies inside the planes."""
+def _maps(x: np.ndarray, y: np.ndarray, taps: np.ndarray, c1: float, c2: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps of l times cs and of cs, at every position where the window is inside of the planes."""
     mu_x, mu_y = weighted_mean(x, taps), weighted_mean(y, taps)
     variances = weighted_mean(x * x, taps) - mu_x**2 + weighted_mean(y * y, taps) - mu_y**2
     covariance = weighted_mean(x * y, taps) - mu_x * mu_y
@@ -153,8 +185,8 @@ def _maps(x, y, taps, c1, c2):
     cs_above, cs_below = 2 * covariance + c2, variances + c2
     if c1 > 0 and c2 > 0:
         return l_above * cs_above / (l_below * cs_below), cs_above / cs_below
-    # Without constants a denominator can be zero: l alone counts where only that of cs is, and 1 where that of l is.
-    # The test is exact as in the original, so that a flat area counts as flat only where its variance did not round.
+    # Without constants a denominator can be zero: the value is l if only that of cs is, and 1 if that of l is.
+    # As in the original the comparison is exact: an area counts as flat only if its computed variance is exactly 0.
     ssim_map, cs_map = np.ones_like(mu_x), np.ones_like(mu_x)
     both, structured, luminous = l_below * cs_below > 0, cs_below > 0, (l_below != 0) & (cs_below == 0)
     ssim_map[both] = (l_above * cs_above)[both] / (l_below * cs_below)[both]
@@ -163,7 +195,8 @@ def _maps(x, y, taps, c1, c2):
     return ssim_map, cs_map
 
 
-def weighted_mean(plane, taps):
+def weighted_mean(plane: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Filter a plane along both axes, at the positions inside of it."""
     for axis in (0, 1):
         plane = sliding_window_view(plane, len(taps), axis=axis) @ taps
     return plane
