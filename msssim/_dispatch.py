@@ -1,90 +1,101 @@
-"""What a call may skip or remember while PyTorch runs operations at once, and must not where it follows them."""
+"""What PyTorch is doing around a call: running eagerly, compiling, tracing or transforming.
+
+A call may take shortcuts and use caches only where PyTorch runs each operation at once. No public function of PyTorch
+says whether a transform or a dispatch mode is active, hence the private ones below. What they buy: a forward and
+backward pass of 64 × 64 pixels takes half the time that it takes through the dispatcher (see ``ops.index``), and
+``import msssim`` does not import torch._dynamo, which would take longer than all the rest.
+"""
 
 import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch.autograd import forward_ad
 
-_VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
+P = ParamSpec("P")
+R = TypeVar("R")
 
-# From here on torch.compile follows a function of autograd under torch.func.
-_TRANSFORMS_COMPILED = _VERSION >= (2, 12)
+# Earlier versions of torch.compile cannot trace an autograd function below a torch.func transform.
+# TODO: remove when PyTorch >= 2.12 is the floor.
+_COMPILES_TRANSFORMS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 12)
 
 
-def asked_when_compiled(function):
-    """A function without tensors that torch.compile calls when it comes to it, and takes the answer for good."""
-    if _VERSION < (2, 6):  # which cannot, and is told None
-        return lambda *arguments: None if torch.compiler.is_compiling() else function(*arguments)
-    function._dynamo_marked_constant = True  # torch.compiler.assume_constant_result() would import the compiler
+def constant_under_dynamo(function: Callable[P, R]) -> Callable[P, R]:
+    """Let torch.compile call a function without tensors while it traces, and keep the result as a constant."""
+    # As torch.compiler.assume_constant_result(), which imports torch._dynamo.
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
 
 
-def transformed():
-    """Whether torch.func or forward-mode differentiation works on the tensors."""
-    return not torch.compiler.is_compiling() and _transforming()
+def in_functorch_transform() -> bool:
+    """Whether a torch.func transform or forward-mode differentiation is active, outside of torch.compile."""
+    return not torch.compiler.is_compiling() and _transform_is_active()
 
 
-def transformed_and_compiled():
-    """Whether torch.compile looks at a transform of torch.func, where it could follow plain PyTorch instead."""
-    return _TRANSFORMS_COMPILED and torch.compiler.is_compiling() and _transforming_when_compiled()
+def compiling_functorch_transform() -> bool:
+    """Whether torch.compile is tracing below a torch.func transform, and could trace plain PyTorch there."""
+    return _COMPILES_TRANSFORMS and torch.compiler.is_compiling() and _transform_is_active_under_dynamo()
 
 
-@asked_when_compiled
-def _transforming_when_compiled():
-    return _transforming()
+@constant_under_dynamo
+def _transform_is_active_under_dynamo() -> bool:
+    return _transform_is_active()
 
 
-def _transforming():
-    return torch._C._are_functorch_transforms_active() or forward_mode()
+def _transform_is_active() -> bool:
+    return torch._C._are_functorch_transforms_active() or in_forward_mode()
 
 
-def forward_mode():
+def in_forward_mode() -> bool:
     """Whether tensors may have tangents."""
     return forward_ad._current_level >= 0
 
 
-def apply(function, *arguments):
-    """What a function of autograd gives, in forward mode with its tangent: as jvp(), but by the name of tangent().
+def apply(function: type[torch.autograd.Function], *args: Any) -> Any:
+    """Call an autograd function; in forward mode its static method ``tangent`` is the ``jvp``.
 
-    torch.compile follows no function with a jvp(), so that there is one where it is wanted alone; and what it makes of
-    nested derivatives of a function of autograd is wrong, so that there is none.
+    torch.compile cannot trace a function that has a ``jvp``, so there is one only in forward mode. It also computes
+    wrong nested derivatives of autograd functions below a transform: there it traces ``forward`` itself.
     """
-    if transformed_and_compiled():
-        return function.forward(*arguments)
-    if not torch.compiler.is_compiling() and forward_mode():
+    if compiling_functorch_transform():
+        return function.forward(*args)
+    if not torch.compiler.is_compiling() and in_forward_mode():
         function = _with_jvp(function)
-    return function.apply(*arguments)
+    return function.apply(*args)
 
 
 @functools.cache
-def _with_jvp(function):
+def _with_jvp(function: Any) -> type[torch.autograd.Function]:
     return type(function.__name__, (function,), {"jvp": staticmethod(function.tangent)})
 
 
-def at_once():
-    """Whether an operation does its work now and nobody else sees it: no compiler, no transform, no dispatch mode."""
-    return not torch.compiler.is_compiling() and unobserved()
+def is_plain_eager() -> bool:
+    """Whether each operation runs at once and nothing observes it: no compiler, transform, mode or tracing."""
+    return not torch.compiler.is_compiling() and no_active_modes()
 
 
-def unobserved():
-    """Whether there is no transform, no dispatch mode and no torch.jit.trace(), whatever a compiler does."""
-    return not (torch._C._len_torch_dispatch_stack() or torch._C._is_tracing() or _transforming())
+def no_active_modes() -> bool:
+    """Whether there is no transform, dispatch mode or torch.jit.trace(); torch.compile may be tracing."""
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined] # documented, but not in __all__
+    return not (torch._C._len_torch_dispatch_stack() or tracing or _transform_is_active())
 
 
-def remembered(function):
-    """A function of options alone whose results are kept; not its errors, and not for what has no hash.
+def cached_when_eager(function: Callable[P, R]) -> Callable[P, R]:
+    """Cache the results, not the errors, of a function of options; torch.compile traces the function itself.
 
-    The types of the options tell them apart too: 1, 1.0 and True are equal, and not all of them are a data_range.
+    Options of different types are kept apart: 1, 1.0 and True are equal, but only two of them are a valid data_range.
+    Unhashable options are not cached.
     """
-    results = functools.lru_cache(maxsize=64, typed=True)(function)
+    cached = functools.lru_cache(maxsize=64, typed=True)(function)
 
     @functools.wraps(function)
-    def remembering(*options):
-        if not torch.compiler.is_compiling():  # which looks through caches, with a warning
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.compiler.is_compiling():  # torch.compile ignores the cache, with a warning
             try:
-                return results(*options)
-            except TypeError:  # what has no hash; an error of the function's own comes again
+                return cached(*args, **kwargs)  # type: ignore[arg-type] # unhashable ones raise TypeError
+            except TypeError:  # an error of the function itself is raised again below
                 pass
-        return function(*options)
+        return function(*args, **kwargs)
 
-    return remembering
+    return wrapper

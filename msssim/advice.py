@@ -1,32 +1,34 @@
-"""Warnings about calls that compute a number, and probably not the one that is meant.
+"""Warnings about calls that return a number, but probably not the one that the caller means.
 
 Their texts hold no pixel values, so that Python's default filter shows each of them once for a line of code.
 """
 
 import sys
 import warnings
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from . import _dispatch
 
-# How to move the last axis to where channels are, by the number of axes.
+# How to move channels from the last axis to where they belong, by the number of axes.
 PERMUTE = {3: "permute(2, 0, 1)", 4: "permute(0, 3, 1, 2)"}
 
-# Pixels of an image that are looked at, along a diagonal of its first plane: enough for gross errors, and microseconds.
+# The number of pixels to read, along a diagonal of the first plane: enough for gross errors, in microseconds.
 _SAMPLES = 32
 
-# A data_range from here on is that of integers, and pixels within [-1, 1] are not.
-_RANGE_OF_INTEGERS = 100
+# A data_range of at least this is that of integer images: pixels within [-1, 1] contradict it.
+_INTEGER_RANGE = 100
 
-# Where one image is in [0, 1], the other has another range if it has no negative values and one above this.
+# If one image is in [0, 1], the other has a different range if it has no negative value and one above this.
 _FAR_ABOVE_ONE = 16
 
 
-def about_range(img1, img2, data_range, given):
-    """Warn where samples of the images plainly contradict data_range. Only on a CPU: a GPU would have to wait.
+def warn_if_out_of_range(img1: Tensor, img2: Tensor, data_range: float, given: bool) -> None:
+    """Warn if samples of the images clearly contradict data_range. On a CPU only: a GPU would have to synchronize.
 
-    A warning is given where
+    There is a warning if
 
     - both floating-point images span more than 1.5 data_range;
     - one floating-point image has all samples in [0, 1], not all of them 0 or 1, and the other no negative sample and
@@ -35,17 +37,16 @@ def about_range(img1, img2, data_range, given):
     - an integer image spans more than 1.5 times a data_range that was given;
     - uint16 images without a data_range have all samples at or below 4095, and one above 16.
 
-    A dark image in the right range meets none of the conditions, with the exception of the last: there data_range=65535
-    says that it is meant.
+    A dark image in the right range meets none of these conditions but the last: pass data_range=65535 there.
 
     Parameters
     ----------
     img1, img2 : Tensor
         The images.
     data_range : float
-        The range that is used.
+        The range that the call uses.
     given : bool
-        Whether it was passed, not implied by the dtype.
+        Whether the caller passed it; otherwise the dtype implies it.
     """
     if img1.device.type != "cpu" or torch.compiler.is_compiling():
         return
@@ -54,7 +55,7 @@ def about_range(img1, img2, data_range, given):
         return
     try:
         samples = _samples(img1), _samples(img2)
-    except (RuntimeError, AssertionError):  # of torch.func.vmap, or fake: it has no values to look at
+    except (RuntimeError, AssertionError):  # a tensor of torch.func.vmap, or a fake one: it has no values
         return
     check = _floating if floating else _integers if given else _uint16
     text = check(*samples, data_range)
@@ -62,88 +63,88 @@ def about_range(img1, img2, data_range, given):
         _warn(f"data_range is {data_range:g}{'' if given else f', that of {img1.dtype}'}, but {text}")
 
 
-def _floating(samples1, samples2, data_range):
+def _floating(samples1: list[float], samples2: list[float], data_range: float) -> str | None:
     low1, high1, low2, high2 = min(samples1), max(samples1), min(samples2), max(samples2)
-    most = 1.5 * data_range
-    if high1 - low1 > most and high2 - low2 > most:
+    limit = 1.5 * data_range
+    if high1 - low1 > limit and high2 - low2 > limit:
         return (
-            "the images span more than that; pass the range they have, such as data_range=255, or 2 for images in "
-            "[-1, 1]"
+            "the images span more than that; pass their own range, such as data_range=255, or 2 for images in [-1, 1]"
         )
     if high1 > _FAR_ABOVE_ONE or high2 > _FAR_ABOVE_ONE:
         name, small = ("img1", samples1) if high1 <= 1 else ("img2", samples2)
-        if low1 >= 0 and low2 >= 0 and (high1 <= 1 or high2 <= 1) and not _whole(small):
-            return f"{name} holds values in [0, 1] and the other image values far above; divide that one, as by 255"
-    elif data_range >= _RANGE_OF_INTEGERS and low1 >= -1 and low2 >= -1 and high1 <= 1 and high2 <= 1:
-        whole = _whole(samples1) and _whole(samples2)
+        if low1 >= 0 and low2 >= 0 and (high1 <= 1 or high2 <= 1) and not _all_integers(small):
+            return f"{name} holds values in [0, 1] and the other image values far above 1; divide the other by 255"
+    elif data_range >= _INTEGER_RANGE and low1 >= -1 and low2 >= -1 and high1 <= 1 and high2 <= 1:
+        integers = _all_integers(samples1) and _all_integers(samples2)
         text = "the images hold values in [-1, 1]; pass data_range=1 for images in [0, 1], 2 for images in [-1, 1]"
-        return None if whole else text
+        return None if integers else text
     return None
 
 
-def _whole(samples):
+def _all_integers(samples: list[float]) -> bool:
     return all(value == int(value) for value in samples)
 
 
-def _integers(samples1, samples2, data_range):
+def _integers(samples1: list[float], samples2: list[float], data_range: float) -> str | None:
     if max(max(samples) - min(samples) for samples in (samples1, samples2)) > 1.5 * data_range:
         return "the integer images span more than that; leave it out for uint8 (255) and uint16 (65535)"
     return None
 
 
-def _uint16(samples1, samples2, data_range):
+def _uint16(samples1: list[float], samples2: list[float], data_range: float) -> str | None:
     if _FAR_ABOVE_ONE < max(max(samples1), max(samples2)) <= 4095:
         return (
-            "no sampled value is above 4095; pass data_range=4095 for 12-bit images, or data_range=65535 if they are "
-            "only dark"
+            "no sampled value is above 4095; pass data_range=4095 for 12-bit images, or data_range=65535 for dark "
+            "16-bit images"
         )
     return None
 
 
-def _samples(image):
+def _samples(image: Tensor) -> list[float]:
     height, width = image.shape[-2:]
     down, right = image.stride()[-2:]
     count = min(_SAMPLES, height, width)
     step = height // count * down + width // count * right
     if image.requires_grad:
         image = image.detach()
-    return image.as_strided((count,), (step,), image.storage_offset()).tolist()
+    samples: list[float] = image.as_strided((count,), (step,), image.storage_offset()).tolist()
+    return samples
 
 
-def about_nan(value, terms):
-    """Warn where MS-SSIM is NaN because of a negative scale. Only on a CPU in eager mode: nothing waits there."""
-    if value.device.type != "cpu" or not _dispatch.at_once():
+def warn_if_nan(value: Tensor, terms: Tensor) -> None:
+    """Warn if MS-SSIM is NaN because of a negative term. In eager mode on a CPU only: nothing synchronizes there."""
+    if value.device.type != "cpu" or not _dispatch.is_plain_eager():
         return
-    # NaN alone differs from itself.
+    # Only NaN differs from itself.
     if (value.item() == value.item()) if value.dim() == 0 else all(each == each for each in value.tolist()):
         return
     if (terms.detach() < 0).any():
         _warn(
-            "MS-SSIM is NaN, and its gradient too: the mean of cs is negative at a scale, and its power is no real "
-            'number. This is common early in training; pass normalize="covariance" for a loss'
+            "MS-SSIM is NaN, and so is its gradient: the mean of cs is negative at a scale, and its power is not a "
+            'real number. This is common early in training; pass normalize="covariance" for a loss'
         )
 
 
-def channels_last(shape):
-    """Whether the last axis looks like that of channels: at most 4 long, and the two before it much longer."""
+def channels_last(shape: Sequence[int]) -> bool:
+    """Whether the last axis is probably the channels: at most 4 long, and the two before it much longer."""
     return len(shape) in PERMUTE and shape[-1] <= 4 and min(shape[-3:-1]) >= 4 * shape[-1]
 
 
-def about_layout(shape):
-    """Warn where images seem to have their channels last, and the window fits all the same."""
+def warn_if_channels_last(shape: Sequence[int]) -> None:
+    """Warn if the channels are probably last; only windows of at most 4 pixels fit such images."""
     if channels_last(shape) and not torch.compiler.is_compiling():
         _warn(
             f"img1 of shape {tuple(shape)} is {shape[-1]} pixels wide; if these are channels, they come before height "
-            f"and width: pass img1.{PERMUTE[len(shape)]}, and img2 alike"
+            f"and width: pass img1.{PERMUTE[len(shape)]}, and img2 likewise"
         )
 
 
-def _warn(text):
-    warnings.warn(text, UserWarning, stacklevel=_level_of_caller())
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=_caller_stacklevel())
 
 
-def _level_of_caller():
-    """The stacklevel of the first line outside the library and torch, whose frames a module is called through."""
+def _caller_stacklevel() -> int:
+    """The stacklevel of the first line outside this library and torch."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith((f"{__package__}.", "torch.")):
         frame, level = frame.f_back, level + 1

@@ -1,27 +1,33 @@
-"""Every error that bad input gets: it names the argument, what it must be and what it is."""
+"""The checks of all arguments. An error names the argument, what it must be and what it is."""
 
 import numbers
 import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 
 from . import _dispatch, advice, backends, multiscale, window
+from ._types import Downsample, Reduction, Small
 
-REDUCTIONS = ("mean", "none")
-SMALL = ("raise", "fewer")
-DOWNSAMPLE = (None, "auto")
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "none")
+SMALL: tuple[Small, ...] = ("raise", "fewer")
+DOWNSAMPLE: tuple[Downsample, ...] = (None, "auto")
 
-# Wide of any image, and narrow enough that float32 holds C1 and C2 in units of data_range².
-_LEAST, _LARGEST, _LARGEST_K = 1e-50, 1e50, 1000
-# So that float32 holds the gradient, which grows with the weight, through the smallest denominators.
-_LARGEST_WEIGHT = 1e10
-_MOST = sys.float_info.max  # by a name of its own: early versions of torch.compile do not look into `sys`
-_POSITIVE = f"a positive number ({_LEAST:g} to {_LARGEST:g})"
-_NOT_NEGATIVE = f"a number from 0 to {_LARGEST_K}"
+Numbers: TypeAlias = tuple[float | None, int, float, float, float]
+"""data_range, win_size, sigma, K1 and K2 as Python's own numbers."""
+
+# Beyond the range of any image; float32 still holds C1 and C2 in units of data_range².
+_MIN_NUMBER, _MAX_NUMBER, _MAX_K = 1e-50, 1e50, 1000
+# The gradient grows with the weight; with this one float32 still holds it at the smallest denominators.
+_MAX_WEIGHT = 1e10
+_POSITIVE = f"a positive number ({_MIN_NUMBER:g} to {_MAX_NUMBER:g})"
+_NOT_NEGATIVE = f"a number from 0 to {_MAX_K}"
 
 
-def images(img1, img2):
-    """That the two are real tensors of one shape and device, and of one dtype or floating point both."""
+def images(img1: Tensor, img2: Tensor) -> None:
+    """Check the layout, shape, device and dtype of the images."""
     for name, image in (("img1", img1), ("img2", img2)):
         if not isinstance(image, torch.Tensor):
             kind = f"{type(image).__module__}.{type(image).__name__}"
@@ -46,8 +52,8 @@ def images(img1, img2):
         raise ValueError(f"img1 and img2 must be on the same device, got {img1.device} and {img2.device}")
 
 
-def _dtypes(dtype1, dtype2):
-    """That two different dtypes can be compared: an integer and a floating-point image have different ranges."""
+def _dtypes(dtype1: torch.dtype, dtype2: torch.dtype) -> None:
+    """Check two different dtypes: integer and floating-point images have different ranges."""
     if dtype1.is_floating_point and dtype2.is_floating_point:
         return
     hint = "convert one to the dtype and range of the other"
@@ -58,11 +64,13 @@ def _dtypes(dtype1, dtype2):
             hint = f"pass {name}.float()"
         elif width:
             hint = f"their ranges differ: pass {name} / {width:g} if the other image is in [0, 1]"
-    raise TypeError(f"img1 and img2 must have one dtype or be floating point both, got {dtype1} and {dtype2}; {hint}")
+    raise TypeError(
+        f"img1 and img2 must have the same dtype or both be floating point, got {dtype1} and {dtype2}; {hint}"
+    )
 
 
-def _advice_to_convert(image):
-    """How to make a tensor of a NumPy array or a PIL image."""
+def _advice_to_convert(image: Any) -> str:
+    """How to make a tensor from a NumPy array or a PIL image."""
     module, shape = type(image).__module__.partition(".")[0], getattr(image, "shape", None)
     if module == "PIL":
         source, shape = "numpy.array(a)", (*image.size, len(image.getbands()))
@@ -75,25 +83,25 @@ def _advice_to_convert(image):
     return f"; pass torch.from_numpy({source}){permute}"
 
 
-def _advice_on_shapes(shape1, shape2):
+def _advice_on_shapes(shape1: torch.Size, shape2: torch.Size) -> str:
     for name, last, first in (("img1", shape1, shape2), ("img2", shape2, shape1)):
         moved = (*last[:-3], *last[-1:], *last[-3:-1])
         if len(last) in advice.PERMUTE and moved == tuple(first) and last[-1] <= 4:
             return f"channels come before height and width: pass {name}.{advice.PERMUTE[len(last)]}"
-    return "nothing is broadcast: expand() one to the shape of the other if that is meant"
+    return "images are not broadcast: expand() one to the shape of the other if that is what you mean"
 
 
-def window_fits(win_size, shape, levels=1, small="raise"):
-    """That the coarsest scale holds the window, by the rule of msssim.m: min(H, W) / 2^(levels - 1) ≥ win_size."""
+def window_fits(win_size: int, shape: Sequence[int], levels: int = 1, small: Small = "raise") -> None:
+    """Check that the window fits the coarsest scale, as in msssim.m: min(H, W) / 2^(levels - 1) >= win_size."""
     height, width = shape[-2:]
     if min(height, width) >= win_size * 2 ** (levels - 1):
-        if win_size <= 4:  # no larger window fits in an axis of channels
-            advice.about_layout(shape)
+        if win_size <= 4:  # a larger window does not fit an axis of channels
+            advice.warn_if_channels_last(shape)
         return
     fitting = fitting_levels(win_size, height, width)
     levels = 1 if small == "fewer" else levels
     if advice.channels_last(shape):
-        hint = f"channels come before height and width: pass img1.{advice.PERMUTE[len(shape)]}, and img2 alike"
+        hint = f"channels come before height and width: pass img1.{advice.PERMUTE[len(shape)]}, and img2 likewise"
     elif fitting:
         hint = f'pass small="fewer" to use the {fitting} scales that fit, as for training crops'
     else:
@@ -106,134 +114,145 @@ def window_fits(win_size, shape, levels=1, small="raise"):
     )
 
 
-def fitting_levels(win_size, height, width):
-    """How many scales hold the window (0 when not even the first does)."""
+def fitting_levels(win_size: int, height: int, width: int) -> int:
+    """The number of scales that the window fits."""
     return max(0, (min(height, width) // win_size).bit_length())
 
 
-def one_of(name, value, allowed):
-    """That an option has one of its values."""
-    # 1 == True and 0 == False, and an array has no truth: only a string is compared by value.
+def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Check that an option has one of its values."""
+    # Only strings are compared by value: 1 == True, and the comparison with an array has no truth value.
     if not (value in allowed if isinstance(value, str) else any(value is each for each in allowed)):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
 
 
-def ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend):
-    """The options of ssim(), whatever the images; gives the first five, as numbers of Python's."""
-    numbers = _ssim_values(*_scalars(data_range, win_size, sigma, K1, K2), downsample, reduction)
+def ssim_options(
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, downsample: Any, reduction: Any, backend: Any
+) -> Numbers:
+    """Check the options of ssim() that do not depend on the images; returns the first five as numbers."""
+    checked = _ssim_values(*_scalars(data_range, win_size, sigma, K1, K2), downsample, reduction)
     _backend(backend)
-    return numbers
+    return checked
 
 
-def msssim_options(data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend):
-    """The options of msssim(), whatever the images; gives the weights, and the numbers that ssim_options() gives."""
-    kinds = tuple(map(type, weights)) if type(weights) is tuple else ()  # True is no weight, and equal to one that is
+def msssim_options(
+    data_range: Any, normalize: Any, weights: Any, method: Any, win_size: Any, sigma: Any, K1: Any, K2: Any,
+    small: Any, reduction: Any, backend: Any,
+) -> tuple[tuple[float, ...], Numbers]:  # fmt: skip
+    """Check the options of msssim() that do not depend on the images; returns the weights and the five numbers."""
+    types = tuple(map(type, weights)) if type(weights) is tuple else ()  # for the cache: (True,) == (1,)
     scalars = _scalars(data_range, win_size, sigma, K1, K2)
-    known = _msssim_values(*scalars, normalize, weights, kinds, method, small, reduction)
+    checked = _msssim_values(*scalars, normalize, weights, types, method, small, reduction)
     _backend(backend)
-    return known
+    return checked
 
 
-@_dispatch.remembered
-def _ssim_values(data_range, win_size, sigma, K1, K2, downsample, reduction):
-    numbers = _window(data_range, win_size, sigma, K1, K2)
+@_dispatch.cached_when_eager
+def _ssim_values(
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, downsample: Any, reduction: Any
+) -> Numbers:
+    checked = _window(data_range, win_size, sigma, K1, K2)
     one_of("downsample", downsample, DOWNSAMPLE)
     one_of("reduction", reduction, REDUCTIONS)
-    return numbers
+    return checked
 
 
-@_dispatch.remembered
-def _msssim_values(data_range, win_size, sigma, K1, K2, normalize, weights, kinds, method, small, reduction):
-    numbers = _window(data_range, win_size, sigma, K1, K2)
+@_dispatch.cached_when_eager
+def _msssim_values(
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, normalize: Any, weights: Any,
+    types: tuple[type, ...], method: Any, small: Any, reduction: Any,
+) -> tuple[tuple[float, ...], Numbers]:  # fmt: skip
+    checked = _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    return _weights_known(weights), numbers
+    return _as_floats(weights), checked
 
 
-def _weights_known(weights):
-    """The weights as a tuple of floats, from a tuple, a list, an array or a tensor."""
+def _as_floats(weights: Any) -> tuple[float, ...]:
+    """The weights as a tuple of floats, from a tuple, list, array or tensor."""
     if getattr(weights, "requires_grad", False):
-        raise ValueError("weights must be numbers, since no gradient reaches them, got requires_grad=True")
+        raise ValueError("weights must be numbers: they get no gradient, got requires_grad=True")
     values = weights.tolist() if hasattr(weights, "tolist") else weights
     if not (
         isinstance(values, (tuple, list))
         and values
-        and all(_number(each) and 0 < each <= _LARGEST_WEIGHT for each in values)
+        and all(_is_number(each) and 0 < each <= _MAX_WEIGHT for each in values)
     ):
         raise ValueError(
-            f"weights must be one positive number for each scale, at most {_LARGEST_WEIGHT:g}, got {weights!r}"
+            f"weights must be one positive number for each scale, at most {_MAX_WEIGHT:g}, got {weights!r}"
         )
     return tuple(float(each) for each in values)
 
 
-def range_known(data_range, dtype):
-    """The data_range to use: the one given, or the one that the dtype implies."""
+def resolve_data_range(data_range: float | None, dtype: torch.dtype) -> float:
+    """The data_range to use: the given one, or the one that the dtype implies."""
     data_range = window.range_of_dtype(dtype) if data_range is None else data_range
     if data_range is None:
-        raise ValueError(f"data_range must be given for images of {dtype}, whose range is not a convention, got None")
+        raise ValueError(f"data_range must be given for images of {dtype}, which has no conventional range, got None")
     return float(data_range)
 
 
-def _backend(name):
+def _backend(name: Any) -> None:
     if name == "auto":
         return
     one_of("backend", name, ("auto", *backends.BACKENDS))
     command = backends.missing(name)
     if command:
-        raise ImportError(f'backend="{name}" needs a package that is missing: {command}')
+        raise ImportError(f'backend="{name}" needs a package that is not installed: {command}')
 
 
-def _window(data_range, win_size, sigma, K1, K2):
-    """The five as numbers of Python's: those of NumPy overflow and wrap around where these do not."""
+def _window(data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any) -> Numbers:
+    """The five options as Python's own numbers; those of NumPy could overflow later."""
     if data_range is not None:
-        data_range = _between("data_range", data_range, _LEAST, _LARGEST, _POSITIVE + " or None")
-    sigma = _between("sigma", sigma, _LEAST, _LARGEST, _POSITIVE)
+        data_range = _between("data_range", data_range, _MIN_NUMBER, _MAX_NUMBER, _POSITIVE + " or None")
+    sigma = _between("sigma", sigma, _MIN_NUMBER, _MAX_NUMBER, _POSITIVE)
     if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
         raise ValueError(f"win_size must be an odd integer >= 3, got {win_size!r}")
-    K1, K2 = (_between(name, value, 0, _LARGEST_K, _NOT_NEGATIVE) for name, value in (("K1", K1), ("K2", K2)))
-    return data_range, win_size if type(win_size) is int else int(win_size), sigma, K1, K2
+    K1, K2 = (_between(name, value, 0, _MAX_K, _NOT_NEGATIVE) for name, value in (("K1", K1), ("K2", K2)))
+    size: Any = win_size
+    return data_range, size if type(size) is int else int(size), sigma, K1, K2
 
 
-def _between(name, value, least, most, wanted):
-    number = value if type(value) in (float, int) or not _number(value) else float(value)
-    if not (_number(number) and least <= number <= most):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}{_advice_on_range(name, value)}")
+def _between(name: str, value: Any, minimum: float, maximum: float, description: str) -> Any:
+    number = value if type(value) in (float, int) or not _is_number(value) else float(value)
+    if not (_is_number(number) and minimum <= number <= maximum):
+        raise ValueError(f"{name} must be {description}, got {value!r}{_advice_on_range(name, value)}")
     return number
 
 
-def _advice_on_range(name, value):
-    """The width to pass where data_range is given as (least, largest), as in scikit-image and others."""
+def _advice_on_range(name: str, value: Any) -> str:
+    """The number to pass instead of a data_range of (minimum, maximum)."""
     pair = name == "data_range" and isinstance(value, (tuple, list)) and len(value) == 2
-    return f"; pass its width, {value[1] - value[0]:g}" if pair and all(map(_number, value)) else ""
+    return f"; pass its width, {value[1] - value[0]:g}" if pair and all(map(_is_number, value)) else ""
 
 
-def _scalars(data_range, win_size, sigma, K1, K2):
-    """The five without tensors and arrays, before they reach a cache: these may change under the same name."""
+def _scalars(data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """The five options without tensors and arrays, which may change later and so cannot be cached."""
     values = data_range, win_size, sigma, K1, K2
     for value in values:
         if type(value) not in (float, int) and hasattr(value, "item"):
             names = "data_range", "win_size", "sigma", "K1", "K2"
-            return [_scalar(*each) for each in zip(names, values, strict=True)]
+            return tuple(_scalar(*each) for each in zip(names, values, strict=True))
     return values
 
 
-def _scalar(name, value):
-    """The number in a tensor or array of one element, without its gradient; whatever else as it is."""
+def _scalar(name: str, value: Any) -> Any:
+    """The number in a tensor or array of one element; other values unchanged."""
     if not hasattr(value, "item"):
         return value
-    elements = value.numel() if isinstance(value, torch.Tensor) else getattr(value, "size", 1)
+    elements = value.numel() if isinstance(value, Tensor) else getattr(value, "size", 1)
     if elements != 1:
         kind = f"{type(value).__module__}.{type(value).__name__}"
         raise ValueError(f"{name} must be one number, got a {kind} of {elements}")
-    return (value.detach() if isinstance(value, torch.Tensor) else value).item()
+    return (value.detach() if isinstance(value, Tensor) else value).item()
 
 
-def _number(value):
-    # The types first: an abstract class takes ten times as long to ask.
+def _is_number(value: Any) -> bool:
+    # The concrete types first: isinstance() with an abstract class takes ten times as long.
     if type(value) not in (float, int):
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return False
         value = float(value)
-    return abs(value) <= _MOST
+    return bool(abs(value) <= sys.float_info.max)

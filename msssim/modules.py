@@ -1,28 +1,50 @@
-"""ssim() and msssim() as modules that keep their options."""
+"""ssim() and msssim() as modules. Their options are attributes."""
 
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
 
 from . import checks, functional
+from ._types import Backend, Downsample, Method, Normalize, Reduction, Scalar, Small, SupportsItem, Weights
 from .multiscale import WEIGHTS
 
 
-class _Index(nn.Module):
-    """What the two modules share: options that are checked when they are given and shown when printed."""
+class _Metric(nn.Module):
+    """A module whose options are attributes, checked when they are set."""
 
-    def __init__(self, options):
+    _names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
-        self.options = {name: value for name, value in options.items() if name not in ("self", "__class__")}
+        for name, value in self._checked({name: options[name] for name in self._names}).items():
+            super().__setattr__(name, value)
 
-    def keep_numbers(self, data_range, win_size, sigma, K1, K2):
-        """Keep the numbers that were checked: a tensor or an array given for one is read once."""
-        self.options |= dict(data_range=data_range, win_size=win_size, sigma=sigma, K1=K1, K2=K2)
+    @staticmethod
+    def _checked(options: dict[str, Any]) -> dict[str, Any]:
+        """The options, with tensors and arrays converted to numbers; raises the errors of the function."""
+        raise NotImplementedError
 
-    def extra_repr(self):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._names:
+            value = self._checked({**self.options, name: value})[name]
+        super().__setattr__(name, value)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The current options by name."""
+        return {name: getattr(self, name) for name in self._names}
+
+    def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
+    if TYPE_CHECKING:
 
-class SSIM(_Index):
-    """:func:`msssim.ssim` as a module; the options are those of the function.
+        def __call__(self, img1: Tensor, img2: Tensor) -> Any:
+            """Tensor, or a pair of tensors as of the function; nn.Module would accept any arguments."""
+
+
+class SSIM(_Metric):
+    """:func:`msssim.ssim` as a module; its options are attributes, which can be changed later.
 
     Examples
     --------
@@ -33,28 +55,36 @@ class SSIM(_Index):
     tensor(1.)
     """
 
+    _names = ("data_range", "win_size", "sigma", "K1", "K2", "downsample", "full", "reduction", "backend")
+
     def __init__(
         self,
         *,
-        data_range=None,
-        win_size=11,
-        sigma=1.5,
-        K1=0.01,
-        K2=0.03,
-        downsample=None,
-        full=False,
-        reduction="mean",
-        backend="auto",
-    ):
+        data_range: Scalar | None = None,
+        win_size: int | SupportsItem = 11,
+        sigma: Scalar = 1.5,
+        K1: Scalar = 0.01,
+        K2: Scalar = 0.03,
+        downsample: Downsample = None,
+        full: bool = False,
+        reduction: Reduction = "mean",
+        backend: Backend = "auto",
+    ) -> None:
         super().__init__(locals())
-        self.keep_numbers(*checks.ssim_options(data_range, win_size, sigma, K1, K2, downsample, reduction, backend))
 
-    def forward(self, img1, img2):
-        return functional.ssim(img1, img2, **self.options)
+    @staticmethod
+    def _checked(options: dict[str, Any]) -> dict[str, Any]:
+        names = "data_range", "win_size", "sigma", "K1", "K2"
+        numbers = checks.ssim_options(**{name: value for name, value in options.items() if name != "full"})
+        return options | dict(zip(names, numbers, strict=True))
+
+    def forward(self, img1: Tensor, img2: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        result: Tensor | tuple[Tensor, Tensor] = functional.ssim(img1, img2, **self.options)
+        return result
 
 
-class MSSSIM(_Index):
-    """:func:`msssim.msssim` as a module; the options are those of the function.
+class MSSSIM(_Metric):
+    """:func:`msssim.msssim` as a module; its options are attributes, which can be changed later.
 
     The index grows with similarity: a loss is ``1 - criterion(output, target)``, best with ``normalize="covariance"``.
 
@@ -69,27 +99,35 @@ class MSSSIM(_Index):
     True
     """
 
+    _names = (
+        "data_range", "normalize", "weights", "method", "win_size", "sigma", "K1", "K2", "scales", "small", "reduction",
+        "backend",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
-        data_range=None,
-        normalize=None,
-        weights=WEIGHTS,
-        method="product",
-        win_size=11,
-        sigma=1.5,
-        K1=0.01,
-        K2=0.03,
-        scales=False,
-        small="raise",
-        reduction="mean",
-        backend="auto",
-    ):
+        data_range: Scalar | None = None,
+        normalize: Normalize | bool = None,
+        weights: Weights = WEIGHTS,
+        method: Method = "product",
+        win_size: int | SupportsItem = 11,
+        sigma: Scalar = 1.5,
+        K1: Scalar = 0.01,
+        K2: Scalar = 0.03,
+        scales: bool = False,
+        small: Small = "raise",
+        reduction: Reduction = "mean",
+        backend: Backend = "auto",
+    ) -> None:
         super().__init__(locals())
-        _, numbers = checks.msssim_options(
-            data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
-        )
-        self.keep_numbers(*numbers)
 
-    def forward(self, img1, img2):
-        return functional.msssim(img1, img2, **self.options)
+    @staticmethod
+    def _checked(options: dict[str, Any]) -> dict[str, Any]:
+        names = "data_range", "win_size", "sigma", "K1", "K2"
+        weights, numbers = checks.msssim_options(**{name: value for name, value in options.items() if name != "scales"})
+        return options | dict(zip(names, numbers, strict=True)) | {"weights": weights}
+
+    def forward(self, img1: Tensor, img2: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        result: Tensor | tuple[Tensor, Tensor] = functional.msssim(img1, img2, **self.options)
+        return result

@@ -1,85 +1,82 @@
-"""The multi-scale arithmetic: from the terms of each scale to one index a plane, and from these to the value.
+"""The MS-SSIM mathematics: from the terms of each scale to the index of each plane, and to the value.
 
-What it is, for every backend. Where PyTorch's dozen operations would take longer than the images do, the fused backends
-have pool() and its derivative as a kernel; the tests hold it to this one.
+The definition for every backend. The fused backends compute :func:`pool` and its derivative in a kernel of their own,
+as a dozen operations of PyTorch would take longer than a small image; the tests compare them with this one.
 """
 
 import functools
-import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from . import _dispatch
+from ._types import Method, Normalize
 
-# Wang, Simoncelli and Bovik (2003), fitted to human judgements; they sum to 1.0001 and are used as published.
+# Wang, Simoncelli and Bovik (2003), from a psychophysical experiment; they sum to 1.0001 and are used as published.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
-NORMALIZE = (None, "relu", "simple", "covariance")
-METHODS = ("product", "wtd_sum")
+NORMALIZE: tuple[Normalize, ...] = (None, "relu", "simple", "covariance")
+METHODS: tuple[Method, ...] = ("product", "wtd_sum")
 
-
-def _steep():
-    """Below this the derivative of x^w, w x^w / x, is divided by this.
-
-    float32 has to carry it back through the smallest denominators. (A function, since torch.compile of some versions
-    takes a number outside of one for a symbol.)
-    """
-    return 1e-16
+# The derivative of x^w is w x^w / max(x, POW_EPS): float32 can still multiply it by that of the smallest denominator.
+POW_EPS = 1e-16
 
 
 class Pooling(NamedTuple):
-    """What is done with the terms of all planes."""
+    """How the terms of all planes become the value."""
 
-    weights: tuple
-    normalize: str | None
-    method: str
-    together: bool
-    """One value for all images, or one for each."""
+    weights: tuple[float, ...]
+    normalize: Normalize
+    method: Method
+    reduce_batch: bool
+    """Whether there is one value for all images, or one for each."""
     dtype: torch.dtype
     """Of the value."""
-    steep: float = _steep()
+    pow_eps: float = POW_EPS
 
     @property
-    def shares(self):
-        """The weights as the method takes them."""
-        return shares(self.weights, self.method)
+    def normalized_weights(self) -> tuple[float, ...]:
+        """The weights as the method uses them."""
+        return normalized_weights(self.weights, self.method)
 
 
-def of_terms(pooling):
-    """(how many scales there are, whether it is inside the terms that something is done about negative ones)."""
-    # No properties of the tuple, which early versions of torch.compile do not know.
+def terms_options(pooling: Pooling) -> tuple[int, bool]:
+    """(number of scales, whether negative covariances are clamped): what the terms depend on."""
     return len(pooling.weights), pooling.normalize == "covariance"
 
 
-def index(pyramid_means, img1, img2, pooling, **problem):
-    """(value, terms) from what computes the terms."""
-    levels, rectify = of_terms(pooling)
-    terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **problem)
+def index(
+    pyramid_means: Callable[..., Tensor], img1: Tensor, img2: Tensor, pooling: Pooling, **kernel_params: object
+) -> tuple[Tensor, Tensor]:
+    """(value, terms), with a backend's function for the terms."""
+    levels, rectify = terms_options(pooling)
+    terms = pyramid_means(img1, img2, levels=levels, rectify=rectify, **kernel_params)
     return pool(terms, pooling), terms
 
 
-def pool(terms, pooling):
+def pool(terms: Tensor, pooling: Pooling) -> Tensor:
     """The value, () or (N,), from terms of shape (N, C, levels)."""
     planes = combine(terms, pooling.weights, pooling.normalize, pooling.method)
-    value = planes.mean() if pooling.together else planes.mean(-1)
-    # Their own methods are dispatched in half the time of to().
+    value = planes.mean() if pooling.reduce_batch else planes.mean(-1)
+    # float() and double() are dispatched in half the time of to().
     return value.float() if pooling.dtype == torch.float32 else value.double()
 
 
-def combine(terms, weights, normalize, method):
+def combine(terms: Tensor, weights: tuple[float, ...], normalize: Normalize, method: Method) -> Tensor:
     """The index of each plane from its terms.
 
     Parameters
     ----------
     terms : Tensor, shape (N, C, levels)
         mean(cs) of each scale but the last, mean(l cs) of the last.
-    weights : sequence of float
-        The exponent (product) or share (wtd_sum) of each scale, finest first.
+    weights : tuple of float
+        The exponent (product) or weight (wtd_sum) of each scale, finest first.
     normalize : {None, "relu", "simple", "covariance"}
         What is done to negative terms. "covariance" was done inside cs already and leaves nothing to do here.
     method : {"product", "wtd_sum"}
-        prod(terms ** weights), or sum(terms * weights) with weights made to sum to 1.
+        prod(terms ** weights), or sum(terms * weights) with weights normalized to sum to 1.
 
     Returns
     -------
@@ -89,47 +86,47 @@ def combine(terms, weights, normalize, method):
         terms = terms.relu()
     elif normalize == "simple":
         terms = ((terms + 1) / 2).relu()  # cs = -1 in exact arithmetic may round to just below
-    row = _row(shares(weights, method), terms)
+    row = _as_row(normalized_weights(weights, method), terms)
     if method == "wtd_sum":
         total = (terms * row).sum(-1)
-        return total - (total.detach() - 1).clamp(min=0)  # shares may sum to 1 + eps; the gradient is kept
+        return total - (total.detach() - 1).clamp(min=0)  # the weights may sum to 1 + eps; the gradient is kept
     return _product(terms, row)
 
 
-def shares(weights, method):
-    """The weights as the method takes them: those of a sum sum to 1."""
+def normalized_weights(weights: tuple[float, ...], method: Method) -> tuple[float, ...]:
+    """The weights as the method uses them: those of a sum are normalized to sum to 1."""
     total = sum(weights) if method == "wtd_sum" else 1
     return tuple(weight / total for weight in weights)
 
 
-def _product(terms, weights):
-    """prod(terms ** weights), NaN where the power of a negative term is, with a derivative that no term makes infinite.
+def _product(terms: Tensor, weights: Tensor) -> Tensor:
+    """prod(terms ** weights), NaN for the power of a negative term, with a finite derivative at zero.
 
-    A term at zero makes the whole derivative zero; autograd would make NaN of an infinite one.
+    A term of zero makes the whole derivative zero; autograd would compute 0 · inf = NaN.
     """
-    near = terms.abs() < _steep()
-    here = terms.detach()
-    flat = here.pow(weights) * (1 + weights * (terms - here) / _steep())
-    powers = torch.where(near, flat, terms.masked_fill(near, 1.0).pow(weights))
-    return math.prod(powers.unbind(-1))  # the derivative of Tensor.prod() waits for the device
+    near_zero = terms.abs() < POW_EPS
+    value = terms.detach()
+    linear = value.pow(weights) * (1 + weights * (terms - value) / POW_EPS)
+    powers = torch.where(near_zero, linear, terms.masked_fill(near_zero, 1.0).pow(weights))
+    return functools.reduce(torch.mul, powers.unbind(-1))  # the backward of Tensor.prod() synchronizes with a GPU
 
 
-def fewer(weights, levels):
-    """`weights` if the images are large enough for all of them, else the first `levels`, made to sum to 1."""
+def truncate_weights(weights: tuple[float, ...], levels: int) -> tuple[float, ...]:
+    """`weights` if the images are large enough for all of them, else the first `levels`, normalized to sum to 1."""
     if levels == 0 or levels >= len(weights):
-        return weights  # too small for a single scale: an error, not a shorter list
+        return weights  # images too small for one scale are an error that the caller raises
     total = sum(weights[:levels])
     return tuple(weight / total for weight in weights[:levels])
 
 
-def _row(weights, terms):
-    """`weights` as a tensor like `terms`, made once: every copy to a device waits for it."""
-    if not _dispatch.at_once():  # what is made now may be no tensor that a later call can use
+def _as_row(weights: tuple[float, ...], terms: Tensor) -> Tensor:
+    """`weights` as a tensor like `terms`, cached: every copy to a GPU synchronizes."""
+    if not _dispatch.is_plain_eager():  # a tensor made now may be a fake or a wrapper
         return torch.tensor(weights, dtype=terms.dtype, device=terms.device)
-    return _kept_row(weights, terms.dtype, terms.device)
+    return _cached_row(weights, terms.dtype, terms.device)
 
 
 @functools.lru_cache(maxsize=64)
-def _kept_row(weights, dtype, device):
-    with torch.inference_mode(False):  # an inference tensor, cached, could not take part in training later
+def _cached_row(weights: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # a cached inference tensor could not be used in training later
         return torch.tensor(weights, dtype=dtype, device=device)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from . import backends
+from ._types import Backend
 from .functional import msssim
 
 
@@ -14,36 +15,36 @@ def warm_up(
     win_sizes: Iterable[int] = (11,),
     gradients: Iterable[int] = (0, 1),
     device: str | torch.device = "cpu",
-    backend: str = "auto",
+    backend: Backend = "auto",
 ) -> list[str]:
     """Compile the kernels that later calls use, or load them from the cache on disk.
 
-    Meant for the build of a container and for the time before worker processes are forked. Numba keeps what it has
-    compiled in ``NUMBA_CACHE_DIR`` (by default beside the library, or in the user's cache folder where that cannot be
-    written to), for CPUs like this one.
+    For building a container, or before worker processes are forked. Numba caches the compiled code in
+    ``NUMBA_CACHE_DIR`` (by default beside the library, or in the user's cache folder if that is not writable), for CPUs
+    like this one.
 
     Parameters
     ----------
     dtypes : iterable of torch.dtype, default (torch.float32,)
         Dtypes of the images.
     win_sizes : iterable of int, default (11,)
-        Sides of the window.
+        Window sizes.
     gradients : iterable of {0, 1, 2}, default (0, 1)
-        How many of the two images need a gradient. Only 0 applies to dtypes that are not floating point.
+        How many of the two images require a gradient; integer dtypes are compiled for 0 only.
     device : str or torch.device, default "cpu"
-        Where the images will be. On a GPU, other image sizes may still compile variants of their own.
+        The device of the images. On a GPU, other image sizes may still need to compile variants.
     backend : str, default "auto"
-        As for :func:`msssim.msssim`.
+        As in :func:`msssim.msssim`.
 
     Returns
     -------
     list of str
-        What was prepared, a line for each kind of call.
+        One line for each kind of call.
 
     Raises
     ------
     ValueError
-        For an entry of `gradients` that is not 0, 1 or 2, or what :func:`msssim.msssim` refuses.
+        If an entry of `gradients` is not 0, 1 or 2, or :func:`msssim.msssim` raises it.
 
     Examples
     --------
@@ -64,10 +65,10 @@ def warm_up(
     ]
 
 
-def _prepare(dtype: torch.dtype, win_size: int, gradients: int, device: torch.device, backend: str) -> str:
-    """Make one call of a kind, and on the CPU kernels one in float64: planes that float32 would spoil are computed so.
+def _prepare(dtype: torch.dtype, win_size: int, gradients: int, device: torch.device, backend: Backend) -> str:
+    """Make one call; with the CPU kernels also one in float64, which computes planes too inaccurate for float32.
 
-    Such planes are flat, or of two-level graphics, and come up when nobody expects a compilation.
+    Such planes are flat or two-level graphics, and may first occur late in a program.
     """
     started = time.perf_counter()
     name = backends.chosen_name(backend, torch.empty((1, 1, win_size, win_size), dtype=dtype, device=device), win_size)
@@ -77,8 +78,8 @@ def _prepare(dtype: torch.dtype, win_size: int, gradients: int, device: torch.de
     return f"{str(dtype).removeprefix('torch.')}, win_size={win_size}, {gradients} gradients: {name}, {took}"
 
 
-def _call(dtype: torch.dtype, win_size: int, gradients: int, device: torch.device, backend: str) -> None:
-    side = 16 * win_size  # as small as five scales allow
+def _call(dtype: torch.dtype, win_size: int, gradients: int, device: torch.device, backend: Backend) -> None:
+    side = 16 * win_size  # the smallest for five scales
     images = [torch.zeros((1, 1, side, side), dtype=dtype, device=device) for _ in range(2)]
     for image in images[:gradients]:
         image.requires_grad_()

@@ -1,32 +1,47 @@
-"""The numbers a comparison starts from: Gaussian taps, C1 and C2, the range that a dtype implies, the working unit."""
+"""The numbers a call starts from: Gaussian taps, C1 and C2, and what a dtype implies."""
 
 import math
+from typing import TypeAlias, TypedDict
 
 import torch
+from torch import Tensor
 
-# A dtype says what its values can mean; the data never do: a range guessed from the pixels changes from image to
-# image, and the index with it.
-_RANGE_OF_DTYPE = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
-
-# No image within its range has a pixel, or a sum or difference of two, beyond this many units. Where others have, the
-# constant that backends take from all pixels is that of those that have not, lest one value of no meaning takes the
-# precision of all.
-FARTHEST = 4.0
-
-# In units of data_range²: see float32_suffices().
-_LEAST_C1, _LEAST_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
-# Sum of the squared weights of one axis, one over the number of pixels that it is a mean of: 0.19 for sigma 1.5.
-_LARGEST_SQUARES = 0.3
-
-# Of a unit: float32 still has the reciprocals.
-_LEAST_EXPONENT, _LARGEST_EXPONENT = -120, 120
-
-# Of float64, and of what float32 does not hold.
-_WIDE = {torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64}
+Constant: TypeAlias = float | Tensor
+"""A number, or a scalar float64 tensor where torch.compile traces for any number."""
 
 
-def gaussian_taps(win_size, sigma):
-    """The Gaussian window of one axis, sum 1, as Python floats; SSIM's window is its outer product with itself."""
+class KernelParams(TypedDict):
+    """The parameters that every backend takes beside the images."""
+
+    taps: tuple[float, ...]
+    c1: Constant
+    c2: Constant
+    unit: Constant
+
+
+# Only the dtype decides. A range guessed from the pixels would change from image to image, and the index with it.
+_DTYPE_RANGES = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
+
+# In units of range_pow2(). Images within their range have no larger pixel, nor sum or difference of two. Backends
+# subtract a typical value of each plane before they square; it is computed from the pixels below this limit, so that
+# one meaningless value (such as -9999 for "no data") does not cost all others their precision.
+OUTLIER_LIMIT = 4.0
+
+# In units of data_range²: a quarter of the default constants.
+_MIN_C1, _MIN_C2 = 0.25 * 0.01**2, 0.25 * 0.03**2
+
+# The sum of the squared taps: one over the number of pixels that the window effectively averages. 0.19 for sigma 1.5.
+_MAX_SQUARES = 0.3
+
+# Exponents of range_pow2(): its reciprocal must be a float32.
+_MIN_EXPONENT, _MAX_EXPONENT = -120, 120
+
+# float64 itself, and integers that float32 does not hold exactly.
+_FLOAT64_DTYPES = {torch.float64, torch.int32, torch.int64, torch.uint32, torch.uint64}
+
+
+def gaussian_taps(win_size: int, sigma: float) -> tuple[float, ...]:
+    """The Gaussian window of one axis, sum 1; the window of SSIM is its outer product with itself."""
     offsets = [(k - win_size // 2) / sigma for k in range(win_size)]
     # A product, not a power: under torch.compile sigma may be a symbol, and negative symbols have no powers.
     weights = [math.exp(-0.5 * (offset * offset)) for offset in offsets]
@@ -34,80 +49,81 @@ def gaussian_taps(win_size, sigma):
     return tuple(weight / total for weight in weights)
 
 
-def constants(K1, K2, data_range):
+def constants(K1: float, K2: float, data_range: float) -> tuple[float, float]:
     """C1 = (K1 L)² and C2 = (K2 L)², which keep the denominators of l and cs away from zero."""
     return (K1 * data_range) ** 2, (K2 * data_range) ** 2
 
 
-def constants_and_unit(K1, K2, data_range):
-    """C1, C2 and the unit of data_range, as numbers, or as scalar tensors where torch.compile traces for any number.
+def constants_and_unit(K1: float, K2: float, data_range: float) -> tuple[Constant, Constant, Constant]:
+    """C1, C2 and range_pow2(data_range), as scalar tensors where torch.compile traces for any number.
 
-    One graph then serves all values. What is exactly zero stays the number 0.
+    One graph then serves all values. A constant that is exactly zero stays the number 0.
     """
-    if torch.compiler.is_compiling() and _symbolic(K1, K2, data_range):
+    if torch.compiler.is_compiling() and _is_symbolic(K1, K2, data_range):
         c1, c2 = (0.0 if c == 0 else _as_tensor(c) for c in constants(K1, K2, data_range))
-        return c1, c2, _unit_as_tensor(_as_tensor(data_range))
-    return *constants(K1, K2, data_range), unit_of_range(data_range)
+        return c1, c2, _range_pow2_of_tensor(_as_tensor(data_range))
+    return *constants(K1, K2, data_range), range_pow2(data_range)
 
 
-def float32_suffices(taps, c1, c2, unit):
-    """Whether float32 holds the error budgets: with constants of a quarter of the defaults, and a window that averages.
+def float32_suffices(taps: tuple[float, ...], c1: Constant, c2: Constant, unit: Constant) -> bool:
+    """Whether float32 stays within the error budgets; the constants must be numbers.
 
-    Small constants do not hide what rounding leaves of a variance that is nearly zero, and in a mean of few pixels
-    rounding errors do not cancel. Asked of numbers alone.
+    Constants below a quarter of the defaults do not hide what rounding leaves of a variance that is nearly zero, and in
+    a mean of few pixels rounding errors do not cancel.
     """
-    return c1 >= _LEAST_C1 * unit**2 and c2 >= _LEAST_C2 * unit**2 and sum(tap * tap for tap in taps) < _LARGEST_SQUARES
+    large = c1 >= _MIN_C1 * unit**2 and c2 >= _MIN_C2 * unit**2
+    return bool(large and sum(tap * tap for tap in taps) < _MAX_SQUARES)
 
 
-def is_zero(constant):
-    """Whether C1 or C2 is zero as given; a tensor of constants_and_unit() is not."""
-    return not isinstance(constant, torch.Tensor) and constant == 0
+def is_zero(constant: Constant) -> bool:
+    """Whether C1 or C2 was given as zero; a tensor of constants_and_unit() was not."""
+    return not isinstance(constant, Tensor) and constant == 0
 
 
-def _symbolic(*values):
+def _is_symbolic(*values: float) -> bool:
     """Whether torch.compile traces for every value of one of these numbers."""
     try:
         from torch.fx.experimental.symbolic_shapes import has_static_value
-    except ImportError:  # TODO: PyTorch 2.6 and earlier; scalar tensors are right for static numbers too
+    except ImportError:  # TODO: remove when PyTorch >= 2.7 is the floor. Tensors are right for static numbers too
         return True
     return not all([has_static_value(value) for value in values])
 
 
-def _as_tensor(number):
+def _as_tensor(number: float) -> Tensor:
     # A sum, since torch.compile keeps a number symbolic only in arithmetic with tensors. For a float argument of an
     # operator, for torch.tensor() and for torch.full() it recompiles for each value.
     return torch.zeros((), dtype=torch.float64, device="cpu") + number
 
 
-def _unit_as_tensor(data_range):
-    # As unit_of_range(). The quotient is exact, and so a power of two.
+def _range_pow2_of_tensor(data_range: Tensor) -> Tensor:
+    # As range_pow2(). The quotient is exact: a power of two.
     unit = data_range / (2 * torch.frexp(data_range).mantissa)
-    return unit.clamp(2.0**_LEAST_EXPONENT, 2.0**_LARGEST_EXPONENT)
+    return unit.clamp(2.0**_MIN_EXPONENT, 2.0**_MAX_EXPONENT)
 
 
-def range_of_dtype(dtype):
-    """The data_range that a dtype implies, or None where it implies none (integers that are not image formats)."""
-    return 1.0 if dtype.is_floating_point else _RANGE_OF_DTYPE.get(dtype)
+def range_of_dtype(dtype: torch.dtype) -> float | None:
+    """The data_range that a dtype implies, or None for integers that are not image formats."""
+    return 1.0 if dtype.is_floating_point else _DTYPE_RANGES.get(dtype)
 
 
-def dtype_of_computation(dtype):
-    """float64 for float64 and 32- and 64-bit integers, float32 for every other dtype."""
-    return torch.float64 if dtype in _WIDE else torch.float32
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the arithmetic: float64 for float64 and 32- and 64-bit integers, float32 for every other."""
+    return torch.float64 if dtype in _FLOAT64_DTYPES else torch.float32
 
 
-def unit_of_range(data_range):
-    """The power of two at or below data_range.
+def range_pow2(data_range: float) -> float:
+    """The power of two at or below data_range: the unit that backends work in.
 
-    Backends divide the images by it before they square anything, so that no data_range overflows or underflows.
-    Being a power of two it rounds nothing.
+    They divide the images by it before they square, so that no data_range overflows or underflows. A power of two
+    rounds nothing.
     """
     exponent = math.frexp(data_range)[1] - 1
-    return 2.0 ** min(max(exponent, _LEAST_EXPONENT), _LARGEST_EXPONENT)
+    return 2.0 ** min(max(exponent, _MIN_EXPONENT), _MAX_EXPONENT)
 
 
-def gradient_scale(unit):
-    """The power of two that gradients are multiplied by where they are kept: 1, but for a unit next to nothing.
+def gradient_scale(unit: float) -> float:
+    """The power of two by which stored gradients are multiplied: 1, but for a unit below 2^-60.
 
-    In such units a mean over many positions may be a number of float32 where the sum is none.
+    In such units the gradient of a mean over many positions may be a float32 number where that of the sum overflows.
     """
     return min(1.0, unit * 2.0**60)

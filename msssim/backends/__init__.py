@@ -1,4 +1,4 @@
-"""The backends and the choice between them. No kernel is imported here: its package is, when it first computes."""
+"""The table of backends and the choice between them. A kernel is imported when it is first used, not here."""
 
 import functools
 import importlib.metadata
@@ -6,40 +6,50 @@ import importlib.util
 import logging
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from .. import _dispatch, multiscale
-from . import forking, ops, torch_backend
-from .torch_backend import in_wider_dtype
+from .._types import Backend, BackendName
+from ..window import KernelParams
+from . import forking, fused, ops, torch_backend
+from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
+from .torch_backend import to_wider_dtype
 
-__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "in_wider_dtype", "index", "missing"]
+if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
+    from types import ModuleType
+
+    from typing_extensions import Unpack
+
+__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "index", "missing", "ssim_map", "to_wider_dtype"]
 
 _log = logging.getLogger(__name__)
 
-BACKENDS = ("triton", "numba", "torch")
+BACKENDS: tuple[BackendName, ...] = ("triton", "numba", "torch")
 
-# Where the fused backends compute: the type of the device, and what people call it.
+# The device that a fused backend runs on: its type, and its name in messages.
 _DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
 
-# What installs the package that a backend needs.
+# The command that installs the package of a backend.
 INSTALL = {
     "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
     "numba": "python -m pip install msssim[fast]",
 }
 
 
-def _usable(name):
-    """Whether the package of a backend is there; nothing is imported to find out."""
+def _is_installed(name: str) -> bool:
+    """Whether the package of a backend can be found; it is not imported."""
     try:
-        there = importlib.util.find_spec(name) is not None
-    except ImportError:  # an import hook may refuse a package outright
+        found = importlib.util.find_spec(name) is not None
+    except ImportError:  # an import hook may refuse a package
         return False
-    return there and (name != "triton" or (_new_enough_triton() and _c_compiler()))
+    return found and (name != "triton" or (_new_enough_triton() and _has_c_compiler()))
 
 
-def _new_enough_triton():
-    """Whether it is 3.4 or later, whose kernels know tuples; a version that nobody tells is taken to be."""
+def _new_enough_triton() -> bool:
+    """Whether Triton supports tuples in kernels (3.4 and later, or unknown)."""
     for distribution in ("triton", "pytorch-triton", "pytorch-triton-rocm"):
         try:
             major, minor = importlib.metadata.version(distribution).split(".")[:2]
@@ -49,19 +59,15 @@ def _new_enough_triton():
     return True
 
 
-def _c_compiler():
-    """Whether Triton finds the compiler that it makes its launchers with."""
+def _has_c_compiler() -> bool:
+    """Whether there is a compiler for Triton's launchers."""
     return bool(os.environ.get("CC")) or any(shutil.which(compiler) for compiler in ("gcc", "clang"))
 
 
-_AVAILABLE = tuple(name for name in BACKENDS if _usable(name))
-
-# What the fused backends compute; the rest is the plain backend's.
-_FUSED_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8, torch.bool)
-_FUSED_WINDOW = 31
+_AVAILABLE: tuple[BackendName, ...] = tuple(name for name in BACKENDS if _is_installed(name))
 
 
-def available_backends():
+def available_backends() -> tuple[BackendName, ...]:
     """The backends that can be used here, the first choice of ``backend="auto"`` first.
 
     Returns
@@ -77,46 +83,61 @@ def available_backends():
     return tuple(name for name in _AVAILABLE if name != "triton" or torch.cuda.is_available())
 
 
-def missing(name):
-    """The command that installs what a backend needs, or None where nothing is missing."""
-    return None if name in ("auto", *_AVAILABLE) else INSTALL[name]
+def missing(name: Backend) -> str | None:
+    """The command that installs what a backend needs, or None if nothing is missing."""
+    return None if name == "auto" or name in _AVAILABLE else INSTALL[name]
 
 
-def index(name, img1, img2, win_size, pooling, **problem):
-    """(value, terms): the terms as from pyramid_means() of the backend, and what multiscale.pool() makes of them."""
+def index(
+    name: Backend,
+    img1: Tensor,
+    img2: Tensor,
+    win_size: int,
+    pooling: multiscale.Pooling,
+    **params: "Unpack[KernelParams]",
+) -> tuple[Tensor, Tensor]:
+    """(value, terms), computed by the backend that choose() returns."""
     backend = choose(name, img1, win_size)
     if backend is ops:
-        return ops.index(img1, img2, pooling, **problem)
-    return multiscale.index(backend.pyramid_means, img1, img2, pooling, **problem)
+        return fused.index(img1, img2, pooling, **params)
+    return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
 
 
-def chosen_name(name, image, win_size):
+def ssim_map(
+    name: Backend, img1: Tensor, img2: Tensor, win_size: int, **params: "Unpack[KernelParams]"
+) -> tuple[Tensor, Tensor]:
+    """(mean l cs of each plane, map of l cs), computed by the backend that choose() returns."""
+    means, l_cs = choose(name, img1, win_size, maps=True).ssim_map(img1, img2, **params)
+    return means, l_cs
+
+
+def chosen_name(name: Backend, image: Tensor, win_size: int) -> str:
     """The name of the backend that computes a call without maps."""
     fused = {device: fused for fused, (device, _) in _DEVICES.items()}
     return fused[image.device.type] if choose(name, image, win_size) is ops else "torch"
 
 
-def choose(name, image, win_size, maps=False):
-    """What computes a call: it has pyramid_means(), and ssim_map() where `maps` asks for it.
+def choose(name: Backend, image: Tensor, win_size: int, maps: bool = False) -> "ModuleType":
+    """The module that computes a call: ops or torch_backend.
 
-    A backend asked for by its name that does not cover the call is an error; "auto" then takes the plain one, and so it
-    does where a package is there but does not run. A backend that MSSSIM_BACKEND names stands for "auto": calls that it
-    does not cover are the plain one's, but it has to run.
+    A backend that the call names must support it, otherwise there is an error. "auto" uses plain PyTorch for what the
+    kernels do not support, and where a package is installed but does not work. MSSSIM_BACKEND changes which backend
+    "auto" tries first; that one must work.
     """
     preferred = _preferred() if name == "auto" else name
-    wanted = preferred or ("triton" if image.device.type == "cuda" else "numba")
-    if wanted not in _AVAILABLE or wanted == "torch":
+    fused = preferred or ("triton" if image.device.type == "cuda" else "numba")
+    if fused not in _AVAILABLE or fused == "torch":
         return torch_backend
-    obstacle = _obstacle(wanted, image, win_size, maps)
-    if obstacle is None and (preferred or not _fails(wanted, image.device)):
+    reason = _unsupported_reason(fused, image, win_size, maps)
+    if reason is None and (preferred or not _fails(fused, image.device)):
         return ops
     if name == "auto":
         return torch_backend
-    raise ValueError(f'backend="{name}" does not cover the call: it {obstacle}; pass backend="auto" or "torch"')
+    raise ValueError(f'backend="{name}" does not support the call: it {reason}; pass backend="auto" or "torch"')
 
 
-@_dispatch.asked_when_compiled
-def _preferred():
+@_dispatch.constant_under_dynamo
+def _preferred() -> str | None:
     """The backend that the environment variable MSSSIM_BACKEND names for "auto", or None."""
     name = os.environ.get("MSSSIM_BACKEND")
     if not name or name == "auto":
@@ -126,52 +147,52 @@ def _preferred():
         raise ValueError(f"MSSSIM_BACKEND must be one of {names}, got {name!r}")
     command = missing(name)
     if command:
-        raise ImportError(f"MSSSIM_BACKEND={name} needs a package that is missing: {command}")
+        raise ImportError(f"MSSSIM_BACKEND={name} needs a package that is not installed: {command}")
     return name
 
 
-@_dispatch.asked_when_compiled
-def _fails(name, device):
-    """Whether a fused backend is known not to compute on a device, which is not tried where it cannot be."""
+@_dispatch.constant_under_dynamo
+def _fails(name: str, device: torch.device) -> bool:
+    """Whether a fused backend is known not to work on a device. It is not probed where that is impossible."""
     if forking.unusable():
-        return _said_unusable()
+        return _warn_once_after_fork()
     capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return not capturing and _dispatch.unobserved() and not _tried(name, device)
+    return not capturing and _dispatch.no_active_modes() and not _probe_backend(name, device)
 
 
 @functools.cache
-def _said_unusable():
-    _log.warning('backend="auto" takes plain PyTorch: this process was forked while another thread compiled kernels')
+def _warn_once_after_fork() -> bool:
+    _log.warning('backend="auto" uses plain PyTorch: this process was forked while another thread compiled kernels')
     return True
 
 
 @functools.lru_cache(maxsize=64)
-def _tried(name, device):
-    """Whether its smallest kernel runs, which is found out once.
+def _probe_backend(name: str, device: torch.device) -> bool:
+    """Whether the smallest kernel of a backend runs; probed once.
 
-    A package may be there and of no use: Numba beside a NumPy that it does not know, Triton without Python's headers
-    or on a GPU that it makes no code for. Who asked for no backend need not suffer from it.
+    An installed package may not work: Numba with a NumPy that it does not support, Triton without Python's headers or
+    on a GPU that it does not support. backend="auto" must work all the same.
     """
     try:
         ops.run_smallest_kernel(device)
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever such a package raises
+    except Exception as error:  # such packages raise errors of any type
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        _log.warning('backend="auto" takes plain PyTorch on %s: %s fails there with "%s"', device, name, reason)
+        _log.warning('backend="auto" uses plain PyTorch on %s: %s fails there with "%s"', device, name, reason)
         return False
     return True
 
 
-def _obstacle(name, image, win_size, maps):
-    """Why a fused backend does not cover a call, or None where it does."""
+def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool) -> str | None:
+    """Why a fused backend does not support a call, or None."""
     device, place = _DEVICES[name]
     if image.device.type != device:
-        return f"computes on {place}, got images on {image.device}"
-    if image.dtype not in _FUSED_DTYPES:
-        return f"takes images of {', '.join(map(str, _FUSED_DTYPES))}, got {image.dtype}"
-    if win_size > _FUSED_WINDOW:
-        return f"takes windows up to win_size={_FUSED_WINDOW}, got {win_size}"
+        return f"runs on {place}, got images on {image.device}"
+    if image.dtype not in FUSED_DTYPES:
+        return f"takes images of {', '.join(map(str, FUSED_DTYPES))}, got {image.dtype}"
+    if win_size > MAX_FUSED_WIN_SIZE:
+        return f"takes windows up to win_size={MAX_FUSED_WIN_SIZE}, got {win_size}"
     if maps:
         return "computes no maps, got full=True"
     return None

@@ -1,7 +1,7 @@
-"""A lock for what must not be under way when the process forks: importing and compiling kernels.
+"""A lock for what must not be in progress when the process forks: importing and compiling kernels.
 
-A child has only the thread that forked. Locks that its parent's other threads held stay locked in it: those of Python's
-imports, Numba's compiler and LLVM. So a fork waits until no kernel is being compiled.
+The child of a fork has only the thread that forked. A lock that another thread of the parent held stays locked in the
+child: those of Python's imports, of Numba's compiler and of LLVM. So a fork waits until no kernel is being compiled.
 """
 
 import logging
@@ -10,11 +10,11 @@ import threading
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 120.0
-"""Seconds that a fork waits for."""
+FORK_TIMEOUT = 120.0
+"""Seconds that a fork waits for a compilation."""
 
 _lock = threading.RLock()
-_state = threading.local()  # whether the thread that forks has the lock
+_state = threading.local()  # whether the thread that forks holds the lock
 _unusable = False
 
 
@@ -24,12 +24,12 @@ def lock() -> threading.RLock:
 
 
 def unusable() -> bool:
-    """Whether kernels cannot be compiled in this process, as it was forked in the middle of a compilation."""
+    """Whether kernels cannot be compiled in this process, because it was forked during a compilation."""
     return _unusable
 
 
 def require_usable() -> None:
-    """Raise an error where compiling would wait for a thread that does not exist."""
+    """Raise an error if compiling would wait for a thread that does not exist."""
     if _unusable:
         raise RuntimeError(
             "this process was forked while another thread compiled kernels, so it cannot compile any: "
@@ -38,9 +38,11 @@ def require_usable() -> None:
 
 
 def _before() -> None:
-    _state.held = _lock.acquire(timeout=PATIENCE)
+    _state.held = _lock.acquire(timeout=FORK_TIMEOUT)
     if not _state.held:
-        _log.warning("a kernel is still being compiled after %.0f s: the forked process can compile none", PATIENCE)
+        _log.warning(
+            "a kernel is still being compiled after %.0f s: the forked process cannot compile any", FORK_TIMEOUT
+        )
 
 
 def _in_parent() -> None:

@@ -118,7 +118,7 @@ def test_on_a_device_that_is_not_the_current_one(images):
 
 @pytest.mark.filterwarnings("ignore")  # of torch.compile's own modules
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_torch_compile_without_a_break(images, dynamic):
+def test_torch_compile_without_a_graph_break(images, dynamic):
     torch._dynamo.reset()
     x, y = images
     compiled = torch.compile(lambda x, y, scale: _index(x * scale, y, data_range=2.0), fullgraph=True, dynamic=dynamic)

@@ -76,7 +76,7 @@ def test_child_of_a_fork_that_timed_out_raises_an_error():
     done = _run("""
 import os, signal, threading, torch, msssim
 from msssim.backends import forking
-forking.PATIENCE = 0.1
+forking.FORK_TIMEOUT = 0.1
 x = torch.linspace(0, 1, 40 * 50).view(1, 1, 40, 50)
 taken, finished = threading.Event(), threading.Event()
 
@@ -103,8 +103,8 @@ finished.set()
 thread.join()
 """)
     assert not done.returncode, done.stderr
-    assert "the forked process can compile none" in done.stderr
-    assert 'backend="auto" takes plain PyTorch' in done.stderr
+    assert "the forked process cannot compile any" in done.stderr
+    assert 'backend="auto" uses plain PyTorch' in done.stderr
 
 
 def _kernel(cache_path, compile):

@@ -34,8 +34,8 @@ def pool(request):
         yield pool
 
 
-def _pooling(weights=(0.3, 0.7), normalize=None, method="product", together=True, dtype=torch.float64):
-    return multiscale.Pooling(weights, normalize, method, together, dtype)
+def _pooling(weights=(0.3, 0.7), normalize=None, method="product", reduce_batch=True, dtype=torch.float64):
+    return multiscale.Pooling(weights, normalize, method, reduce_batch, dtype)
 
 
 def _terms(*shape):
@@ -45,12 +45,12 @@ def _terms(*shape):
     return terms
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("reduce_batch", [True, False])
 @pytest.mark.parametrize("method", multiscale.METHODS)
 @pytest.mark.parametrize("normalize", multiscale.NORMALIZE)
 @pytest.mark.parametrize("weights", [(0.3, 0.7), (1.0, 2.0), (0.5,)], ids=str)
-def test_matches_multiscale_pool_and_its_derivative(pool, weights, normalize, method, together):
-    pooling = _pooling(weights, normalize, method, together)
+def test_matches_multiscale_pool_and_its_derivative(pool, weights, normalize, method, reduce_batch):
+    pooling = _pooling(weights, normalize, method, reduce_batch)
     for terms in (_terms(3, 12, len(weights)), torch.full((2, 1, len(weights)), 0.9, dtype=torch.float64)):
         terms.requires_grad_()
         expected = multiscale.pool(terms, pooling)

@@ -1,4 +1,4 @@
-"""Warnings about calls that compute a number, and probably not the one that is meant."""
+"""Warnings about calls that return a number, but probably not the one that the caller means."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ CALLS = pytest.mark.parametrize("call", [msssim.ssim, lambda *a, **k: msssim.SSI
 
 
 def _warning(call, *images, **options):
-    """The one warning that a call gives, or None; it names this file."""
+    """The text of the one warning that a call gives at a line of this file, or None."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call(*images, **options)
@@ -34,7 +34,7 @@ def _as(image, dtype, bits):
 
 # imgcomp-cvpr#1 and image-similarity-measures#28: numbers that look plausible, of images and a range that do not match.
 @CALLS
-def test_ranges_that_do_not_match_get_a_warning(pair, call):
+def test_a_range_that_contradicts_the_images_gives_a_warning(pair, call):
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)
     assert "img2 holds values in [0, 1]" in _warning(call, 255 * x, y)
     assert "img1 holds values in [0, 1]" in _warning(call, x, 255 * y, data_range=255)
@@ -45,7 +45,7 @@ def test_ranges_that_do_not_match_get_a_warning(pair, call):
 
 
 @CALLS
-def test_ranges_that_match_get_none(pair, call):
+def test_plausible_ranges_give_no_warning(pair, call):
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)
     black = torch.zeros_like(x)
     for images, options in [
@@ -53,13 +53,16 @@ def test_ranges_that_match_get_none(pair, call):
         ((black, y), {}),
         ((black, black), dict(data_range=255)),
         ((black, 255 * y), dict(data_range=255)),
-        ((x.round(), 255 * y), dict(data_range=255)),  # nearly black, in whole numbers
+        ((x.round(), 255 * y), dict(data_range=255)),  # nearly black, integers
         ((255 * x / 16, 255 * y / 16), dict(data_range=255)),
         ((x > 0.5, y > 0.5), {}),
         ((_as(x, torch.uint8, 1), _as(y, torch.uint8, 1)), dict(data_range=1)),  # masks
         ((_as(x, torch.uint8, 4), _as(y, torch.uint8, 4)), {}),
         ((_as(x, torch.uint16, 16), _as(y, torch.uint16, 16)), {}),
-        ((_as(x, torch.uint16, 12), _as(y, torch.uint16, 12)), dict(data_range=65535)),  # dark, as the caller says
+        (
+            (_as(x, torch.uint16, 12), _as(y, torch.uint16, 12)),
+            dict(data_range=65535),
+        ),  # dark; the caller passes the range
         ((_as(x, torch.uint16, 12), _as(y, torch.uint16, 12)), dict(data_range=4095)),
         ((_as(x, torch.uint16, 4), _as(y, torch.uint16, 4)), {}),
         ((x.fill_(float("nan")), y), {}),
@@ -67,11 +70,11 @@ def test_ranges_that_match_get_none(pair, call):
         assert _warning(call, *images, **options) is None, (options, images)
 
 
-def test_a_warning_is_shown_once_for_a_line_of_code():
-    """By Python's own filter, which is why no text has pixel values."""
+def test_a_warning_is_shown_once_per_line_of_code():
+    """By Python's default filter: so the texts have no pixel values."""
     code = (
         "import torch, msssim\nimage = torch.rand(1, 1, 32, 32)\n"
-        "msssim.ssim(image, image)  # imports kernels, which resets what Python has shown\n"
+        "msssim.ssim(image, image)  # importing kernels resets the warnings that Python has shown\n"
         "for i in range(1, 5):\n    msssim.ssim(i * 50 * image, i * 50 * image.flip(-1))\n"
     )
     root = pathlib.Path(msssim.__file__).parents[1]
@@ -80,7 +83,7 @@ def test_a_warning_is_shown_once_for_a_line_of_code():
 
 
 def _false_alarms(images):
-    """The descriptions of dark images in the right range that get a warning, at 1/16 exposure."""
+    """The dark images in the right range, at 1/16 exposure, for which there is a warning."""
     found = []
     for name, image in images:
         dark = torch.from_numpy(np.asarray(image, np.float32)) / 255 / 16
@@ -99,12 +102,12 @@ def _false_alarms(images):
 
 
 @pytest.mark.parametrize("name", ["camera", "coins", "page", "text"])
-def test_a_dark_picture_in_the_right_range_gets_no_warning(name):
+def test_a_dark_picture_in_the_right_range_gives_no_warning(name):
     picture = getattr(pytest.importorskip("skimage.data"), name)()
     assert _false_alarms([(name, picture)]) == []
 
 
-def test_dark_photographs_of_kodak_get_no_warning():
+def test_dark_kodak_photographs_give_no_warning():
     folder = pathlib.Path(os.environ.get("MSSSIM_DATA", "")) / "kodak"
     files = sorted(folder.glob("kodim*.png"))
     if not files:
@@ -113,7 +116,7 @@ def test_dark_photographs_of_kodak_get_no_warning():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
-def test_a_nan_that_training_would_meet_gets_a_warning(pair, backend, reduction):
+def test_a_nan_with_a_gradient_gives_a_warning(pair, backend, reduction):
     x, _ = pair(2, 1, 44, 45, dtype=torch.float32)
     options = dict(weights=(0.4, 0.6), backend=backend, reduction=reduction)
     criterion = msssim.MSSSIM(**options)
@@ -122,7 +125,7 @@ def test_a_nan_that_training_would_meet_gets_a_warning(pair, backend, reduction)
     assert _warning(msssim.msssim, x, (1 - x).requires_grad_(), **options) == text
 
 
-def test_no_warning_for_a_nan_that_no_training_meets(pair, backend):
+def test_a_nan_without_a_gradient_gives_no_warning(pair, backend):
     x, y = pair(1, 1, 44, 45, dtype=torch.float32)
     options = dict(weights=(0.4, 0.6), backend=backend)
     for images, more in [

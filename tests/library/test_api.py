@@ -29,7 +29,7 @@ def options_of(function):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options_are_keyword_only_with_the_agreed_names_and_defaults(name):
+def test_options_are_keyword_only_with_fixed_names_and_defaults(name):
     function, module = getattr(msssim, name), getattr(msssim, name.upper())
     positional = [
         p.name
@@ -59,7 +59,7 @@ def test_public_names():
     assert (pathlib.Path(msssim.__file__).parent / "py.typed").exists()
 
 
-def test_available_backends_end_with_the_plain_one():
+def test_the_last_available_backend_is_plain_pytorch():
     assert isinstance(msssim.available_backends(), tuple)
     assert msssim.available_backends()[-1] == "torch"
 
@@ -99,7 +99,7 @@ def test_example_of_the_original_readme():
         ("msssim", dict(small="fewer", win_size=31, data_range=2.0)),
     ],
 )
-def test_module_is_the_function(name, options, pair):
+def test_module_equals_the_function(name, options, pair):
     x, y = pair(2, 2, 180, 177, dtype=torch.float32)
     of_function = getattr(msssim, name)(x, y, **options)
     of_module = getattr(msssim, name.upper())(**options)(x, y)
@@ -119,6 +119,54 @@ def test_module_is_stateless_and_can_be_copied_pickled_and_printed(module, pair)
     for option, value in module.options.items():
         assert f"{option}={value!r}" in repr(module)
     assert repr(module).startswith(type(module).__name__ + "(")
+
+
+@pytest.mark.parametrize(
+    "name, value, same_as",
+    [
+        ("normalize", "relu", {}), ("weights", [0.5, 0.5], {}), ("method", "wtd_sum", {}), ("win_size", 5, {}),
+        ("data_range", torch.tensor(2.0), dict(data_range=2.0)), ("K1", 0.1, {}), ("K2", 0.1, {}), ("sigma", 0.7, {}),
+        ("scales", True, {}), ("reduction", "none", {}), ("backend", "torch", {}), ("small", "fewer", {}),
+    ],
+)  # fmt: skip
+def test_an_option_of_a_module_can_be_changed(pair, name, value, same_as):
+    x, y = pair(2, 1, 180, 177, noise=1.0)
+    module = msssim.MSSSIM(normalize="covariance")
+    before = module(x, y)
+    setattr(module, name, value)
+    expected = msssim.msssim(x, y, **{"normalize": "covariance", name: value, **same_as})
+    torch.testing.assert_close(module(x, y), expected, rtol=0, atol=0)
+    assert name in ("backend", "small") or not torch.is_tensor(expected) or not torch.equal(expected, before)
+    assert f"{name}={getattr(module, name)!r}" in repr(module)
+    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        torch.testing.assert_close(twin(x, y), expected, rtol=0, atol=0)
+    assert not module.state_dict() and not torch.is_tensor(getattr(module, name))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("normalize", "reluu"), ("win_size", 4), ("weights", ()), ("data_range", 0), ("backend", "gpu"), ("method", None)],
+)
+def test_a_changed_option_is_checked_as_by_the_constructor(name, value):
+    module = msssim.MSSSIM()
+    old = getattr(module, name)
+    with pytest.raises(ValueError) as by_constructor:
+        msssim.MSSSIM(**{name: value})
+    with pytest.raises(ValueError) as by_attribute:
+        setattr(module, name, value)
+    assert str(by_attribute.value) == str(by_constructor.value) and getattr(module, name) == old
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+def test_a_compiled_module_follows_its_options(pair):
+    torch._dynamo.reset()
+    x, y = pair(1, 1, 44, 45, noise=1.0)
+    module = msssim.MSSSIM(weights=(0.4, 0.6), normalize="covariance", backend="torch")
+    compiled = torch.compile(module, backend="eager", fullgraph=True)
+    for name, value in (("normalize", "simple"), ("data_range", 2.0), ("win_size", 5)):
+        torch.testing.assert_close(compiled(x, y), module(x, y))
+        setattr(module, name, value)
+    torch.testing.assert_close(compiled(x, y), module(x, y))
 
 
 def test_module_in_a_sequence_leaves_the_state_of_a_model_alone():

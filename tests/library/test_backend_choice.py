@@ -1,4 +1,4 @@
-"""Which backend computes a call, where a GPU and Triton are there or not."""
+"""Which backend computes a call, with and without a GPU and Triton."""
 
 import os
 import pathlib
@@ -21,17 +21,17 @@ def _image(device="cuda", dtype=torch.float32):
 
 @pytest.fixture
 def smallest(monkeypatch):
-    """What runs in the place of the smallest kernel; starts without what was tried."""
+    """Replaces the smallest kernel, with an empty cache of probed backends."""
     place = types.SimpleNamespace(kernel=lambda device: None)
     monkeypatch.setattr(ops, "run_smallest_kernel", lambda device: place.kernel(device))
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    backends._tried.cache_clear()
+    backends._probe_backend.cache_clear()
     yield place
-    backends._tried.cache_clear()
+    backends._probe_backend.cache_clear()
 
 
 @pytest.mark.usefixtures("smallest")
-def test_auto_takes_the_kernel_for_a_gpu_and_leaves_to_the_plain_backend_what_it_lacks(monkeypatch):
+def test_auto_uses_the_gpu_kernel_where_it_supports_the_call(monkeypatch):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
     assert backends.choose("auto", _image(), 11) is backends.ops
     assert backends.choose("triton", _image(), 31) is backends.ops
@@ -43,7 +43,7 @@ def test_auto_takes_the_kernel_for_a_gpu_and_leaves_to_the_plain_backend_what_it
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
-def test_auto_takes_the_plain_backend_where_a_package_is_there_but_does_not_run(monkeypatch, caplog, smallest, device):
+def test_auto_uses_plain_pytorch_where_an_installed_package_does_not_work(monkeypatch, caplog, smallest, device):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
     tries = []
 
@@ -52,7 +52,7 @@ def test_auto_takes_the_plain_backend_where_a_package_is_there_but_does_not_run(
         raise error
 
     smallest.kernel, error = broken, torch.cuda.OutOfMemoryError("a tensor too many")
-    with pytest.raises(torch.cuda.OutOfMemoryError):  # which says nothing of the package
+    with pytest.raises(torch.cuda.OutOfMemoryError):  # which does not mean that the package is broken
         backends.choose("auto", _image(device), 11)
     error = ImportError("Numba needs NumPy 2.2 or less.\nGot 9.9.")
     for _ in range(3):
@@ -62,10 +62,10 @@ def test_auto_takes_the_plain_backend_where_a_package_is_there_but_does_not_run(
     name = {"cuda": "triton", "cpu": "numba"}[device]
     assert record.levelname == "WARNING" and f"{name} fails there" in record.message
     assert "Numba needs NumPy 2.2 or less." in record.message and device in record.message
-    assert backends.choose(name, _image(device), 11) is ops  # who asks for it has its error
+    assert backends.choose(name, _image(device), 11) is ops  # a named backend raises its own error
 
 
-def test_nothing_is_tried_while_a_graph_is_captured_or_others_look_on(monkeypatch, smallest):
+def test_no_backend_is_probed_during_graph_capture_or_in_a_mode(monkeypatch, smallest):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "torch"))
     del smallest.kernel
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
@@ -76,15 +76,12 @@ def test_nothing_is_tried_while_a_graph_is_captured_or_others_look_on(monkeypatc
     assert backends.choose("auto", _image(), 11) is torch_backend
 
 
-compiled = pytest.param(
-    "torch.compile(msssim.msssim, fullgraph=True, backend='aot_eager')",
-    marks=pytest.mark.since_torch(2, 6),
-)
+COMPILED = "torch.compile(msssim.msssim, fullgraph=True, backend='aot_eager')"
 
 
-@pytest.mark.parametrize("way", ["msssim.msssim", compiled], ids=["eager", "compiled"])
-def test_numba_that_cannot_be_imported_is_no_obstacle(tmp_path, way):
-    """In a process of its own, whose Numba refuses to be imported as it does beside too new a NumPy."""
+@pytest.mark.parametrize("way", ["msssim.msssim", COMPILED], ids=["eager", "compiled"])
+def test_auto_works_where_numba_cannot_be_imported(tmp_path, way):
+    """In a new process, whose Numba raises at import, as with a NumPy that it does not support."""
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.2 or less. Got NumPy 9.9.')")
     code = (
         "import torch, msssim; x = torch.rand(1, 1, 22, 25, requires_grad=True); y = 0.9 * x.detach();"
@@ -100,19 +97,19 @@ def test_numba_that_cannot_be_imported_is_no_obstacle(tmp_path, way):
 @pytest.mark.parametrize(
     "image, win_size, maps, words",
     [
-        (_image("cpu"), 11, False, "it computes on a GPU, got images on cpu"),
+        (_image("cpu"), 11, False, "it runs on a GPU, got images on cpu"),
         (_image(), 33, False, "win_size=31, got 33"),
         (_image(), 11, True, "got full=True"),
         (_image(dtype=torch.int32), 11, False, "got torch.int32"),
     ],
 )
-def test_what_the_kernel_lacks_is_an_error_when_it_is_asked_for(monkeypatch, image, win_size, maps, words):
+def test_a_named_backend_that_does_not_support_the_call_is_an_error(monkeypatch, image, win_size, maps, words):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "torch"))
     with pytest.raises(ValueError, match=words):
         backends.choose("triton", image, win_size, maps)
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch, pair):
+def test_the_error_for_a_missing_package_has_the_install_command(monkeypatch, pair):
     monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
     x, y = pair(1, 1, 16, 16)
     with pytest.raises(ImportError, match=r'python -m pip install "triton>=3\.4"'):
@@ -120,13 +117,13 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
 
 
 @pytest.mark.parametrize("version, fits", [("3.3.1", False), ("3.4.0", True), ("4.0.0+git1", True)])
-def test_the_version_that_kernels_need(monkeypatch, version, fits):
+def test_the_triton_version_that_kernels_need(monkeypatch, version, fits):
     monkeypatch.setattr("importlib.metadata.version", lambda distribution: version)
     assert backends._new_enough_triton() is fits
 
 
 @pytest.mark.usefixtures("smallest")
-def test_the_environment_variable_overrides_auto_at_every_choice(monkeypatch):
+def test_the_environment_variable_overrides_auto_at_each_call(monkeypatch):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
     for value, expected in (("torch", torch_backend), ("triton", ops), ("auto", ops), ("", ops)):
         monkeypatch.setenv("MSSSIM_BACKEND", value)
@@ -139,7 +136,7 @@ def test_the_environment_variable_overrides_auto_at_every_choice(monkeypatch):
     assert backends.choose("auto", _image("cpu"), 11) is ops
 
 
-def test_the_backend_that_the_environment_names_has_to_run(monkeypatch, smallest):
+def test_the_backend_of_the_environment_variable_must_work(monkeypatch, smallest):
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
 
     def broken(device):
@@ -148,10 +145,10 @@ def test_the_backend_that_the_environment_names_has_to_run(monkeypatch, smallest
     smallest.kernel = broken
     assert backends.choose("auto", _image("cpu"), 11) is torch_backend
     monkeypatch.setenv("MSSSIM_BACKEND", "numba")
-    assert backends.choose("auto", _image("cpu"), 11) is ops  # whose error then says why
+    assert backends.choose("auto", _image("cpu"), 11) is ops  # its error then says why
 
 
-def test_an_environment_variable_that_names_no_backend_is_a_clear_error(monkeypatch, pair):
+def test_an_invalid_environment_variable_is_a_clear_error(monkeypatch, pair):
     x, y = pair(1, 1, 16, 16)
     monkeypatch.setenv("MSSSIM_BACKEND", "cuda")
     with pytest.raises(ValueError, match=r"MSSSIM_BACKEND must be one of 'auto', .*'torch', got 'cuda'"):
@@ -162,8 +159,7 @@ def test_an_environment_variable_that_names_no_backend_is_a_clear_error(monkeypa
         msssim.ssim(x, y)
 
 
-@pytest.mark.since_torch(2, 6)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 def test_the_environment_variable_is_read_when_a_function_is_compiled(monkeypatch, pair):
     pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
     x, y = pair(1, 1, 16, 16)

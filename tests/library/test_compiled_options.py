@@ -1,4 +1,4 @@
-"""torch.compile with numbers that change from call to call: two graphs serve them all, with the values of eager."""
+"""torch.compile with numbers that change from call to call: two graphs serve all, with the values of eager mode."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ import msssim
 from msssim import window
 
 pytestmark = [
-    pytest.mark.since_torch(2, 7),  # the first whose torch.compile says which numbers are symbolic
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # of torch.compile's own modules
+    pytest.mark.since_torch(2, 7),  # earlier versions do not say which numbers are symbolic
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # from modules of torch.compile
 ]
 
 VALUES = {
@@ -29,7 +29,7 @@ def _value_and_gradient(index, x, y, number):
 
 # pytorch#149405 (a recompilation for each float) and torchmetrics#1780 (SSIM compiled with a data_range of its own).
 @pytest.mark.parametrize("option", ["data_range", "K1", *full("K2")])
-def test_twelve_values_of_a_number_make_at_most_two_graphs(pair, backend, option):
+def test_twelve_values_of_a_number_compile_at_most_two_graphs(pair, backend, option):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     index = lambda x, y, number: msssim.ssim(x, y, backend=backend, **{option: number})  # noqa: E731
@@ -44,14 +44,14 @@ def test_twelve_values_of_a_number_make_at_most_two_graphs(pair, backend, option
     assert counter.frame_count <= 2
 
 
-# Beyond 2^±120 the unit is limited; 2^-k and the numbers beside it are where a logarithm would round to the other side.
+# Beyond 2^±120 the unit is clamped; near 2^-k a logarithm could round to the wrong side.
 @pytest.mark.parametrize("data_range", [1e-50, 0.5, 0.25 - 2**-54, 0.25, 1.0, 255.0, 65535.0, 2.0**100 * 1.99, 1e50])
-def test_the_unit_that_a_graph_computes_is_that_of_eager_mode(data_range):
+def test_range_pow2_in_a_graph_equals_eager_mode(data_range):
     tensor = torch.tensor(data_range, dtype=torch.float64)
-    assert window._unit_as_tensor(tensor).item() == window.unit_of_range(data_range)
+    assert window._range_pow2_of_tensor(tensor).item() == window.range_pow2(data_range)
 
 
-def test_a_constant_of_zero_stays_zero_in_a_graph_for_every_range(pair, backend):
+def test_a_zero_constant_stays_zero_in_a_dynamic_graph(pair, backend):
     torch._dynamo.reset()
     index = lambda x, y, data_range: msssim.ssim(x, y, backend=backend, K1=0, K2=0, data_range=data_range)  # noqa: E731
     compiled = torch.compile(index, fullgraph=True, backend="aot_eager")

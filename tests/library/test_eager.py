@@ -1,4 +1,4 @@
-"""What is skipped or remembered when a call runs at once changes no result and no error."""
+"""The shortcuts and caches of plain eager mode change no result and no error."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from msssim import _dispatch, multiscale
 WEIGHTS = (0.3, 0.7)
 
 
-def test_options_that_are_equal_but_not_alike_are_told_apart(pair):
+def test_equal_options_of_different_types_are_cached_separately(pair):
     x, y = pair(1, 1, 44, 44)
     assert msssim.msssim(x, y, data_range=1, weights=(1,)) == msssim.msssim(x, y, data_range=1.0, weights=(1.0,))
     for wrong in (dict(data_range=True), dict(weights=(True,)), dict(normalize=1), dict(win_size=11.0)):
@@ -21,10 +21,10 @@ def test_options_that_are_equal_but_not_alike_are_told_apart(pair):
             msssim.msssim(x, y, **{"weights": (1,), **wrong})
 
 
-def test_what_has_no_hash_is_no_obstacle_and_errors_are_not_kept():
+def test_unhashable_options_work_and_errors_are_not_cached():
     calls = []
 
-    @_dispatch.remembered
+    @_dispatch.cached_when_eager
     def twice(value):
         calls.append(value)
         if value == 0:
@@ -38,9 +38,9 @@ def test_what_has_no_hash_is_no_obstacle_and_errors_are_not_kept():
             twice(0)
 
 
-def test_what_is_kept_is_of_no_use_only_to_the_call_that_made_it(pair, backend):
-    """Tensors made in a mode, in inference or under a transform must not reach a later call."""
-    shares = (0.25, 0.5, 0.25)  # of this test alone, lest another has them kept already
+def test_cached_tensors_work_in_later_calls(pair, backend):
+    """Tensors made in a mode, in inference mode or in a transform must not reach a later call."""
+    shares = (0.25, 0.5, 0.25)  # used in no other test, so not cached yet
     x, y = pair(1, 1, 50, 60)
     call = lambda a, b: msssim.msssim(a, b, weights=shares, normalize="relu", backend=backend)  # noqa: E731
     with FakeTensorMode() as mode:
@@ -74,8 +74,9 @@ def test_a_dispatch_mode_sees_the_operator(pair):
     assert log.names.count("msssim.pyramid_gradient.default") == 1
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # make_dual() itself uses it
-def test_backward_refuses_a_tangent_and_never_drops_it(pair):
+# make_dual() itself uses torch.jit.script, which PyTorch deprecates: as a FutureWarning since 2.14.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning", "ignore:.torch.jit.script:FutureWarning")
+def test_backward_raises_for_a_tangent(pair):
     pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
     x, y = pair(1, 1, 50, 60)
     value = msssim.ssim(x.requires_grad_(), y, backend="numba")
@@ -83,14 +84,16 @@ def test_backward_refuses_a_tangent_and_never_drops_it(pair):
         torch.autograd.grad(value, x, forward_ad.make_dual(torch.ones_like(value), torch.ones_like(value)))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.torch.jit:DeprecationWarning", "ignore:.torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning"
+)
 def test_traced_for_any_size(pair, backend):
     index = torch.jit.trace(lambda a, b: msssim.msssim(a, b, weights=WEIGHTS, backend=backend), pair(1, 1, 50, 60))
     x, y = pair(2, 3, 47, 65)
     assert torch.equal(index(x, y), msssim.msssim(x, y, weights=WEIGHTS, backend=backend))
 
 
-def test_an_image_made_in_inference_mode_is_a_target(pair, backend):
+def test_an_inference_tensor_can_be_a_target(pair, backend):
     x, y = pair(1, 1, 50, 60)
     expected = torch.func.grad(msssim.ssim)(x, y)
     with torch.inference_mode():
@@ -99,7 +102,7 @@ def test_an_image_made_in_inference_mode_is_a_target(pair, backend):
     torch.testing.assert_close(x.grad, expected)
 
 
-def test_the_product_and_its_derivatives_of_both_orders():
+def test_first_and_second_derivative_of_the_product():
     terms = torch.tensor([[[0.9, 0.5], [0.3, -0.2]]], dtype=torch.float64, requires_grad=True)
     whole = (1.0, 2.0)  # with whole exponents a negative term has a power
     index = lambda t: multiscale.combine(t, whole, None, "product")  # noqa: E731 - read better beside its use
@@ -119,10 +122,10 @@ def test_the_product_near_zero():
     torch.testing.assert_close(along[0, :2], (slope * (terms + 1)).sum(-1)[0, :2])
 
 
-def test_the_default_device_is_not_that_of_the_images(pair, backend):
+def test_the_default_device_is_ignored(pair, backend):
     x, y = pair(1, 1, 50, 60)
     results = []
-    for place in ("cpu", "meta"):  # where there is no memory at all
+    for place in ("cpu", "meta"):  # which has no memory
         image = x.clone().requires_grad_()
         with torch.device(place):
             value = msssim.msssim(image, y, weights=(0.35, 0.65), backend=backend)

@@ -1,4 +1,4 @@
-"""Bad input gets one clear error: it names the argument, what it must be and what it is."""
+"""Wrong arguments raise a clear error: it names the argument, what it must be and what it is."""
 
 import re
 
@@ -125,7 +125,7 @@ def test_images(error, argument, got, name, images, must, options):
     assert_clear(raised, argument, got, must)
 
 
-# Numbered, for workers that share the tests must call them the same, and some values show their address.
+# Numbered: the repr of some values has an address, and the workers of pytest-xdist need the same names.
 @pytest.mark.parametrize(
     "error, argument, got, name, images, must, options",
     OPTIONS,
@@ -135,12 +135,12 @@ def test_options(error, argument, got, name, images, must, options):
     with pytest.raises(error) as raised:
         getattr(msssim, name)(*images, **options)
     assert_clear(raised, argument, got, must)
-    with pytest.raises(error) as raised:  # a module says so when it is made, not when it is first used
+    with pytest.raises(error) as raised:  # a module raises it in the constructor
         getattr(msssim, name.upper())(**options)
     assert_clear(raised, argument, got, must)
 
 
-def test_a_weight_that_only_equals_one_is_refused_after_that_one():
+def test_true_is_no_weight_even_after_a_call_with_one():
     msssim.msssim(IMAGE, IMAGE, weights=(1.0,))
     with pytest.raises(ValueError, match=r"^weights must .* got \(True,\)$"):
         msssim.msssim(IMAGE, IMAGE, weights=(True,))
@@ -157,14 +157,14 @@ def test_a_weight_that_only_equals_one_is_refused_after_that_one():
         dict(K1=torch.tensor(0.01, dtype=torch.bfloat16)), dict(K2=np.array([0.03])),
     ],
 )  # fmt: skip
-def test_numbers_in_tensors_and_arrays_are_what_they_say(options):
+def test_numbers_in_tensors_and_arrays(options):
     (name, value), target = next(iter(options.items())), 0.1 + IMAGE / 2
     usual = {**options, name: int(value) if name == "win_size" else float(value.item())}
     for index in (msssim.ssim, msssim.msssim):
         assert torch.equal(index(IMAGE, target, **options), index(IMAGE, target, **usual))
 
 
-def test_weights_that_ask_for_a_gradient_are_refused():
+def test_weights_that_require_a_gradient_are_refused():
     with pytest.raises(ValueError, match=r"^weights must .* got requires_grad=True$"):
         msssim.msssim(IMAGE, IMAGE, weights=torch.ones(2, requires_grad=True))
 
@@ -180,22 +180,22 @@ def test_options_are_not_positional(name):
 # scikit-image PR#5395: images whose channels are last, compared along the wrong axes. NAFNet#177: data_range as a pair.
 @pytest.mark.parametrize("win_size", [5, 7, 11, 31])
 @pytest.mark.parametrize("shape, permute", [((64, 70, 3), "(2, 0, 1)"), ((2, 64, 70, 4), "(0, 3, 1, 2)")])
-def test_channels_that_are_last_are_named_whatever_the_window(win_size, shape, permute):
+def test_the_error_for_channels_last_has_the_permutation(win_size, shape, permute):
     image = torch.rand(shape)
     for call in (msssim.ssim, msssim.msssim):
-        with pytest.raises(ValueError, match=re.escape(f"pass img1.permute{permute}, and img2 alike")):
+        with pytest.raises(ValueError, match=re.escape(f"pass img1.permute{permute}, and img2 likewise")):
             call(image, image, win_size=win_size)
 
 
-def test_channels_that_are_last_and_hold_the_window_get_a_warning():
+def test_channels_last_with_a_tiny_window_gives_a_warning():
     image = torch.rand(64, 70, 3)
     with pytest.warns(UserWarning, match=re.escape("pass img1.permute(2, 0, 1)")):
         msssim.ssim(image, image, win_size=3)
     narrow = image.permute(2, 0, 1)[..., :3]
-    msssim.ssim(narrow, narrow, win_size=3)  # any warning is an error here
+    msssim.ssim(narrow, narrow, win_size=3)  # any warning is an error
 
 
-def test_channels_last_in_one_image_alone():
+def test_the_error_for_channels_last_in_one_image():
     first, last = torch.rand(3, 64, 70), torch.rand(64, 70, 3)
     with pytest.raises(ValueError, match=re.escape("pass img2.permute(2, 0, 1)")):
         msssim.ssim(first, last)
@@ -211,11 +211,11 @@ def test_channels_last_in_one_image_alone():
         ((2, 64, 70, 3), "torch.from_numpy(a).permute(0, 3, 1, 2)"),
     ],
 )  # fmt: skip
-def test_the_error_for_a_numpy_array_says_how_to_make_a_tensor(shape, advice):
+def test_the_error_for_a_numpy_array_has_the_conversion(shape, advice):
     array = np.random.default_rng(0).random(shape)
     with pytest.raises(TypeError, match=re.escape(f"pass {advice}") + "$"):
         msssim.ssim(array, array)
-    value = msssim.ssim(*[eval(advice, {"torch": torch, "a": array})] * 2)  # the advice as it stands
+    value = msssim.ssim(*[eval(advice, {"torch": torch, "a": array})] * 2)  # evaluates the advice itself
     assert value == 1
 
 
@@ -223,7 +223,7 @@ def test_the_error_for_a_numpy_array_says_how_to_make_a_tensor(shape, advice):
     "mode, advice",
     [("RGB", "torch.from_numpy(numpy.array(a)).permute(2, 0, 1)"), ("L", "torch.from_numpy(numpy.array(a))")],
 )
-def test_the_error_for_a_pil_image_says_how_to_make_a_tensor(mode, advice):
+def test_the_error_for_a_pil_image_has_the_conversion(mode, advice):
     image = pytest.importorskip("PIL.Image").new(mode, (70, 64), 3 if mode == "L" else (1, 2, 3))
     with pytest.raises(TypeError, match=re.escape(f"pass {advice}") + "$"):
         msssim.ssim(image, image)
@@ -231,7 +231,7 @@ def test_the_error_for_a_pil_image_says_how_to_make_a_tensor(mode, advice):
 
 
 @pytest.mark.parametrize("win_size, least", [(11, 176), (7, 112)])
-def test_fewer_scales_are_offered_where_they_help_and_named_with_the_size_that_they_need(win_size, least):
+def test_the_error_for_small_images_suggests_what_helps(win_size, least):
     crop = torch.rand(1, 3, 100, 104)
     with pytest.raises(
         ValueError, match=rf'at least {least} pixels .* pass small="fewer" to use the 4 scales that fit'

@@ -1,4 +1,4 @@
-"""Derivatives: right, of every order, in both images, and under PyTorch's transformations of functions."""
+"""Derivatives of every order, of both images, and under torch.func and torch.compile."""
 
 import functools
 import itertools
@@ -24,7 +24,7 @@ INDICES = {
         for normalize, method in MODES
     },
 }
-# Each mode and each method once; the other combinations run with what is slow.
+# Each mode and each method once; the other combinations run with the slow tests.
 USUAL = ("ssim", "msssim None product", "msssim relu product", "msssim simple wtd_sum", "msssim covariance product")
 each_index = pytest.mark.parametrize(
     "index",
@@ -34,7 +34,7 @@ each_index = pytest.mark.parametrize(
 
 @pytest.fixture
 def two(pair):
-    """A function: a pair of which both ask for their gradient."""
+    """A function that returns a pair of images that require a gradient."""
     return lambda *shape, **options: tuple(image.requires_grad_() for image in pair(*shape, **options))
 
 
@@ -51,8 +51,8 @@ def test_second_derivative(index, two, backend):
     assert gradgradcheck(each, two(1, 1, 6, 7), fast_mode=True)
 
 
-def test_derivatives_at_windows_that_are_anti_correlated(two, backend):
-    """Where "covariance" rectifies, its derivative is that of the rectified index, and not zero."""
+def test_derivatives_at_anticorrelated_windows(two, backend):
+    """Where "covariance" clamps, the derivative is that of the clamped index, and not zero."""
     x, y = two(1, 1, 6, 8, noise=1.0)
     for method in ("product", "wtd_sum"):
         index = functools.partial(msssim.msssim, normalize="covariance", method=method, backend=backend, **TWO)
@@ -78,7 +78,7 @@ def test_gradient_of_default_msssim_against_finite_differences(two, backend):
 
 
 @each_index
-def test_gradient_only_where_asked(index, pair, backend):
+def test_gradient_only_where_required(index, pair, backend):
     index = functools.partial(index, backend=backend)
     x, y = pair(1, 2, 24, 23)
     assert not index(x, y).requires_grad
@@ -97,7 +97,7 @@ def test_gradient_only_where_asked(index, pair, backend):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
-def test_gradients_come_in_the_dtype_of_the_images(dtype, normalize, two, backend):
+def test_gradients_have_the_dtype_of_the_images(dtype, normalize, two, backend):
     x, y = two(2, 2, 45, 50, dtype=dtype)
     options = dict(normalize=normalize, weights=(0.4, 0.6), backend=backend)
     narrow = torch.autograd.grad(msssim.msssim(x, y, **options), (x, y))
@@ -105,7 +105,7 @@ def test_gradients_come_in_the_dtype_of_the_images(dtype, normalize, two, backen
     exact = torch.autograd.grad(msssim.msssim(*exact_images, **options), exact_images)
     for ours, true in zip(narrow, exact, strict=True):
         assert ours.dtype == dtype
-        # float32 computes; the rounding to a narrower dtype is the last step (float16 has no small numbers)
+        # the arithmetic is float32; rounding to the narrower dtype comes last (float16 has no small numbers)
         budget = 5e-5 * true.abs().max() + torch.finfo(dtype).eps * true.abs() + torch.finfo(dtype).smallest_normal / 2
         assert ((ours.double() - true).abs() <= budget).all()
 
@@ -133,7 +133,7 @@ def test_images_that_depend_on_one_another(pair, backend):
     assert gradcheck(lambda a: index(a, a.flip(-1)), x.requires_grad_(), fast_mode=True)
 
 
-def test_gradient_penalty_trains(two, backend):
+def test_gradient_penalty_is_finite_and_nonzero(two, backend):
     x, y = two(1, 2, 24, 23, dtype=torch.float32)
     for index in INDICES.values():
         (gradient,) = torch.autograd.grad(index(x, y, backend=backend), x, create_graph=True)
@@ -162,8 +162,10 @@ def test_functional_transforms(index, pair, backend):
     assert second.isfinite().all() and second.abs().max() > 0
 
 
-# What forward mode itself uses of torch's.
-forward_mode = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+# PyTorch's forward mode uses torch.jit.script, which PyTorch deprecates: as a FutureWarning since 2.14.
+forward_mode = pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script:DeprecationWarning", "ignore:.torch.jit.script:FutureWarning"
+)
 
 
 @forward_mode
@@ -214,8 +216,8 @@ COMPILED = {
 }
 
 
-@pytest.mark.since_torch(2, 12)  # before it torch.compile follows no torch.autograd.Function under torch.func
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+@pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 @pytest.mark.parametrize("compiler", ["aot_eager", *full("eager")])
 @pytest.mark.parametrize("name", COMPILED)
 def test_nested_transforms_compiled(name, compiler, pair, backend):
@@ -229,12 +231,13 @@ def test_nested_transforms_compiled(name, compiler, pair, backend):
     torch.testing.assert_close(torch.compile(wanted, fullgraph=True, backend=compiler)(x), wanted(x))
 
 
-# torch's compiler calls functions that torch itself has deprecated; which ones changes with its version.
-compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Skipping serialization:UserWarning")
+# torch.compile calls functions that PyTorch deprecates; which ones depends on the version.
+compiles = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:Skipping serialization:UserWarning"
+)
 
 
 @compiles
-@pytest.mark.since_torch(2, 6)
 def test_compiles_for_any_size_without_a_graph_break(pair, backend):
     index = functools.partial(INDICES["msssim covariance wtd_sum"], backend=backend)
     torch._dynamo.reset()
@@ -243,8 +246,8 @@ def test_compiles_for_any_size_without_a_graph_break(pair, backend):
 
 
 @compiles
-def test_compiled_once_for_options_that_change(pair):
-    """A number that changes from call to call becomes a symbol: the second such call is where it shows."""
+def test_compiled_with_options_that_change(pair):
+    """A number that changes from call to call becomes a symbol at the second call."""
     torch._dynamo.reset()
     compiled = torch.compile(msssim.ssim, fullgraph=True, backend="aot_eager")
     x, y = pair(1, 1, 12, 13)
@@ -253,12 +256,11 @@ def test_compiled_once_for_options_that_change(pair):
 
 
 @compiles
-@pytest.mark.since_torch(2, 6)
 @pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile's own code for the CPU needs a C++ compiler, g++"
 )
 def test_module_compiled_to_machine_code(pair, backend):
-    """Of odd sizes at both scales, whose border PyTorch's compiler is known to treat with less care."""
+    """With odd sizes at all scales: Inductor had errors at odd borders."""
     module = msssim.MSSSIM(normalize="covariance", data_range=2.0, weights=(0.2, 0.3, 0.5), win_size=3, backend=backend)
     torch._dynamo.reset()
     assert_compiled(torch.compile(module, fullgraph=True), module, (17,), pair)
@@ -289,7 +291,7 @@ def black_beside_white():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("scale", [1, 255, 3])
 def test_covariance_keeps_the_gradient_of_products_that_are_zero(dtype, scale):
-    """No product is negative, so that "covariance" is as no normalization."""
+    """No product is negative, so "covariance" equals None."""
     x, y = black_beside_white()
     x, y = (x * scale).to(dtype), (y * scale).to(dtype)
     found = gradients_of(x, y, "covariance", data_range=float(scale))

@@ -1,4 +1,4 @@
-"""Two floating-point dtypes, as of a model under autocast and its target: torchmetrics#1453."""
+"""Two floating-point dtypes, such as a model's output under autocast and its target: torchmetrics#1453."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def _value_and_gradients(x, y, **options):
 
 
 @pytest.mark.parametrize("one, other", PAIRS)
-def test_the_wider_dtype_is_computed_in_and_each_gradient_is_of_its_image(pair, backend, one, other):
+def test_the_wider_dtype_is_used_and_each_gradient_has_its_own(pair, backend, one, other):
     x, y = (image.to(dtype) for image, dtype in zip(pair(1, 2, 45, 50), (one, other), strict=True))
     value, of_x, of_y = _value_and_gradients(x, y, backend=backend)
     wide = _computed(one, other)
@@ -59,8 +59,7 @@ def test_a_model_under_autocast_and_its_target(pair, criterion):
     torch.testing.assert_close(loss, 1 - criterion(output.float(), x), rtol=0, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
-@pytest.mark.since_torch(2, 6)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 def test_two_dtypes_in_a_compiled_function(pair, backend):
     torch._dynamo.reset()
     index = lambda x, y: msssim.msssim(x, y, backend=backend, **TWO_SCALES)  # noqa: E731
@@ -93,18 +92,18 @@ def test_two_dtypes_under_transforms_and_in_a_gradient_penalty(pair, backend):
     torch.testing.assert_close(narrow, wide.bfloat16())
 
 
-def test_a_gradient_beyond_float16_is_its_largest_number(pair, backend):
+def test_a_gradient_beyond_float16_is_clamped(pair, backend):
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)
     x = x.half().requires_grad_()
     msssim.msssim(x, y, backend=backend, **TWO_SCALES).mul(1e30).backward()
     assert x.grad.isfinite().all() and x.grad.abs().max() == torch.finfo(torch.float16).max
 
 
-# MONAI PR#4600: data_range as a tensor, often made of the images and with a gradient.
+# MONAI PR#4600: data_range as a tensor, often computed from the images, with a gradient.
 @pytest.mark.parametrize(
     "make", [lambda y: y.max(), lambda y: y.amax(keepdim=True), lambda y: y.detach().numpy().max()]
 )
-def test_the_largest_value_as_data_range_has_no_gradient_of_its_own(pair, backend, make):
+def test_a_tensor_as_data_range_gets_no_gradient(pair, backend, make):
     results = []
     for as_number in (False, True):
         x, y = (image.requires_grad_() for image in pair(1, 1, 45, 50))
@@ -117,7 +116,7 @@ def test_the_largest_value_as_data_range_has_no_gradient_of_its_own(pair, backen
             assert torch.equal(one, other)
 
 
-def test_a_tensor_that_changes_is_read_at_every_call_and_a_module_keeps_what_it_was_given(pair):
+def test_a_tensor_as_data_range_is_read_at_each_call(pair):
     x, y = pair(1, 1, 45, 50)
     data_range = torch.tensor(1.0)
     criterion = msssim.SSIM(data_range=data_range)
@@ -127,9 +126,8 @@ def test_a_tensor_that_changes_is_read_at_every_call_and_a_module_keeps_what_it_
     assert criterion(x, y) == one and "data_range=1.0" in repr(criterion)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
-@pytest.mark.since_torch(2, 6)
-def test_a_tensor_as_data_range_breaks_a_compiled_graph_and_no_more(pair):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+def test_a_tensor_as_data_range_only_breaks_a_compiled_graph(pair):
     torch._dynamo.reset()
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)
     compiled = torch.compile(lambda a, b: msssim.ssim(a, b, data_range=b.max()), backend="aot_eager")

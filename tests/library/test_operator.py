@@ -22,16 +22,16 @@ def _options(levels=2):
     return window.gaussian_taps(11, 1.5), c1, c2, 1.0, levels, False
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck itself of torch 2.14 looks at
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck() of PyTorch 2.14 reads
 @pytest.mark.parametrize("needs", [(False, False), (True, False), (True, True)])
 def test_opcheck_of_the_means(pair, needs):
     images = [image.requires_grad_(need) for image, need in zip(pair(2, 1, 23, 26), needs, strict=True)]
     torch.library.opcheck(torch.ops.msssim.pyramid_means.default, (*images, *_options(), *needs))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck itself of torch 2.14 looks at
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck() of PyTorch 2.14 reads
 def test_opcheck_of_the_gradient(pair):
-    x, y = pair(1, 1, 12, 13)  # small, for it takes the derivatives of both orders numerically
+    x, y = pair(1, 1, 12, 13)  # small, as it computes both derivatives numerically
     means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(1), True, False)
     upstream = torch.rand_like(means).requires_grad_()
     arguments = (upstream, kept, x.requires_grad_(), y, *_options(1), 0)
@@ -39,8 +39,8 @@ def test_opcheck_of_the_gradient(pair):
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
-def test_torch_compile_without_a_break(pair, dynamic):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+def test_torch_compile_without_a_graph_break(pair, dynamic):
     torch._dynamo.reset()
     compiled = torch.compile(fused, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for width in (60, 65):
@@ -53,9 +53,9 @@ def test_torch_compile_without_a_break(pair, dynamic):
         torch.testing.assert_close(a.grad, b.grad)
 
 
-@pytest.mark.since_torch(2, 12)  # before it torch.compile follows no torch.autograd.Function under torch.func
+@pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 def test_torch_compile_of_a_transform(pair, transform):
     torch._dynamo.reset()
     x, y = pair(2, 3, 50, 49, dtype=torch.float32)
@@ -64,10 +64,10 @@ def test_torch_compile_of_a_transform(pair, transform):
 
 
 @pytest.mark.parametrize("transform", [lambda index: index, torch.func.vmap])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch.compile's own modules
-def test_what_a_compiler_sees_first_tells_nothing_wrong_of_the_backend(pair, transform, caplog):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+def test_compiling_first_does_not_mark_the_backend_as_broken(pair, transform, caplog):
     torch._dynamo.reset()
-    backends._tried.cache_clear()
+    backends._probe_backend.cache_clear()
     x, y = pair(2, 3, 50, 49, dtype=torch.float32)
     auto = _index("auto")
     compiled = torch.compile(lambda x, y: transform(auto)(x, y), fullgraph=True, backend="aot_eager")
@@ -115,7 +115,7 @@ def test_gradcheck_of_both_orders(pair):
     assert torch.autograd.gradgradcheck(index, (x, y))
 
 
-def test_the_third_derivative_is_the_plain_backends(pair):
+def test_the_third_derivative_equals_plain_pytorch(pair):
     results = []
     for backend in ("numba", "torch"):
         x, y = pair(1, 1, 13, 14)
@@ -138,7 +138,7 @@ def test_retain_graph_and_two_backward_calls(pair):
     assert torch.equal(x.grad, 2 * once)
 
 
-def test_a_gradient_that_nobody_announced_is_right_all_the_same(pair):
+def test_a_gradient_that_the_call_did_not_announce(pair):
     x, y = pair(1, 1, 23, 26)
     x.requires_grad_()
     means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(), False, False)
@@ -149,14 +149,14 @@ def test_a_gradient_that_nobody_announced_is_right_all_the_same(pair):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_a_gradient_too_large_for_the_dtype_is_its_largest_number(pair, dtype):
+def test_a_gradient_beyond_the_dtype_is_clamped(pair, dtype):
     x, y = pair(1, 1, 50, 60, dtype=dtype)
     x.requires_grad_()
     fused(x, y).mul(torch.finfo(torch.float32).max).backward()
     assert x.grad.isfinite().all()
 
 
-def test_a_gradient_penalty_where_one_image_is_made_from_the_other(pair):
+def test_a_gradient_penalty_where_one_image_depends_on_the_other(pair):
     results = []
     for index in (fused, plain):
         x, _ = pair(1, 1, 50, 60)
@@ -169,7 +169,7 @@ def test_a_gradient_penalty_where_one_image_is_made_from_the_other(pair):
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (2.0, -1.0)], ids=str)
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_what_comes_from_above_for_the_value_for_the_terms_and_for_both(pair, weights, create_graph):
+def test_upstream_gradients_of_the_value_the_terms_and_both(pair, weights, create_graph):
     results = []
     for index in (fused, plain):
         x, y = (image.requires_grad_() for image in pair(2, 1, 50, 60))
@@ -182,7 +182,7 @@ def test_what_comes_from_above_for_the_value_for_the_terms_and_for_both(pair, we
 
 
 @pytest.mark.parametrize("create_graph", [False, True])
-def test_gradients_of_a_batch_of_directions(pair, create_graph):
+def test_batched_upstream_gradients(pair, create_graph):
     directions = torch.tensor([[1.0, 0.0], [0.5, -2.0], [0.0, 1.0]], dtype=torch.float64)
     results = []
     for index in (fused, plain):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import msssim
 from validation import tolerances
 
-# These images mean to exceed the range; that they are noticed is tested among the values.
+# These images exceed the range on purpose; test_values.py tests the warning.
 pytestmark = pytest.mark.filterwarnings("ignore:data_range is:UserWarning")
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -71,7 +71,7 @@ def nasty_images(dtype, height=12, width=13):
     return {name: image.clamp(-info.max, info.max).to(dtype)[None, None] for name, image in images.items()}
 
 
-# The first are tried by every run, the others with what is slow.
+# The first run always, the others with the slow tests.
 CONSTANTS = [{}, dict(K1=0.0, K2=0.0), dict(K1=1e-9, K2=1e-9)]
 CONSTANTS += [
     pytest.param(constants, marks=pytest.mark.full)
@@ -86,7 +86,7 @@ CONSTANTS += [
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("constants", CONSTANTS, ids=str)
 def test_every_nasty_image_against_every_other(dtype, constants, backend):
-    """As one batch for speed: a plane takes nothing from its neighbours, and one bad value fails the whole."""
+    """In one batch, for speed: planes do not depend on each other, and one bad value fails the test."""
     images = nasty_images(dtype)
     names = list(itertools.product(images, images))
     x, y = (torch.cat([images[pair[which]] for pair in names]) for which in (0, 1))
@@ -106,7 +106,7 @@ def test_every_nasty_image_against_every_other(dtype, constants, backend):
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
-def test_the_usual_weights_and_five_scales(dtype, backend):
+def test_default_weights_and_five_scales(dtype, backend):
     images = nasty_images(dtype, 176, 177)
     for name in ("black", "flat", "noise", "checks", "largest of both signs", "every magnitude", "denormal"):
         x = images[name]
@@ -117,8 +117,8 @@ def test_the_usual_weights_and_five_scales(dtype, backend):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, *DTYPES], ids=str)
 @pytest.mark.parametrize("constants", [dict(K2=0.0), dict(K1=0.0, K2=0.0)], ids=str)
-def test_flat_areas_side_by_side_without_constants(backend, dtype, constants):
-    """Each so wide that windows inside it are next to no other: there cs is 1, and l cs is l."""
+def test_adjacent_flat_areas_with_zero_constants(backend, dtype, constants):
+    """Inside each area, at windows that see no other, cs is 1 and l cs is l."""
     x, y = torch.full((70, 168), 16.0), torch.full((70, 168), 30.0)
     x[:, 30:], y[:, 30:] = 235, 200
     x[:, 130:], y[:, 130:] = 90, 90
@@ -139,8 +139,8 @@ def test_flat_areas_side_by_side_without_constants(backend, dtype, constants):
 
 @pytest.mark.parametrize("data_range", [1e-30, 1e-37, 1e-38])
 @pytest.mark.parametrize("constants", [{}, dict(K1=0.0, K2=0.0)], ids=str)
-def test_gradients_in_a_range_next_to_nothing(backend, data_range, constants):
-    """Where the gradient of a mean over the map is a number of float32, and that of the sum may be none."""
+def test_gradients_with_a_tiny_data_range(backend, data_range, constants):
+    """The gradient of the mean over the map is a float32 number; that of the sum may overflow."""
     noise = torch.rand(2, 1, 1, 45, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x, y = (noise * data_range).float()
     options = dict(weights=(0.3, 0.7), normalize="simple", data_range=data_range, **constants)
@@ -153,7 +153,7 @@ def test_gradients_in_a_range_next_to_nothing(backend, data_range, constants):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_gradient_that_is_too_large_is_the_largest_number(backend, dtype):
+def test_a_gradient_that_is_too_large_is_clamped(backend, dtype):
     x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     limit = torch.finfo(dtype).max
     for scale, largest in ((limit, limit), (float("inf"), None), (float("nan"), None)):
@@ -168,7 +168,7 @@ def test_a_gradient_that_is_too_large_is_the_largest_number(backend, dtype):
 
 @st.composite
 def images(draw, dtype, size):
-    """Few values of any magnitude that the dtype has, in blocks, stripes or scattered."""
+    """Few values of any magnitude of the dtype, in halves, stripes, checks or scattered."""
     info = torch.finfo(dtype)
     special = [0.0, 1.0, -1.0, 0.5, 255.0, info.max, -info.max, info.smallest_normal, info.eps, 1 - info.eps]
     width = info.bits if dtype != torch.bfloat16 else 32
@@ -191,7 +191,7 @@ def images(draw, dtype, size):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_images_at_all(dtype, backend, data):
+def test_random_images(dtype, backend, data):
     size, shares = data.draw(st.sampled_from([(3, [(1.0,), (0.0448,)]), (9, [(0.0448,), (0.1, 0.9), (2.0, 0.01)])]))
     x = data.draw(images(dtype, size))
     y = data.draw(images(dtype, size) | st.sampled_from([x, -x, x / 2, x.flip(-1), torch.zeros_like(x)]))
@@ -215,8 +215,8 @@ def _exact_and_found(index, x, y, backend):
 @pytest.mark.parametrize("value", [-9999.0, 1e6])
 @pytest.mark.parametrize("both", [True, False])
 @pytest.mark.parametrize("row, column", [(0, 0), (99, 96), (41, 23)])
-def test_a_value_of_no_meaning_takes_no_precision_from_others(pair, backend, value, both, row, column):
-    """As where nothing was measured. Windows that see none of it are as exact as without it."""
+def test_an_outlier_does_not_cost_precision_elsewhere(pair, backend, value, both, row, column):
+    """Such as a code for "no data". Windows without it are as accurate as in images without it."""
     x, y = pair(1, 1, 100, 97, dtype=torch.float32)
     x[..., row, column] = value if both else 0.5
     y[..., row, column] = value
@@ -231,7 +231,7 @@ def test_a_value_of_no_meaning_takes_no_precision_from_others(pair, backend, val
 
 
 @pytest.mark.parametrize("rows, columns", [((30, 60), (20, 50)), ((0, 100), (0, 48))])
-def test_an_area_of_no_meaning_in_both_images(pair, backend, rows, columns):
+def test_an_area_of_outliers_in_both_images(pair, backend, rows, columns):
     x, y = pair(1, 1, 100, 97, dtype=torch.float32)
     for image in (x, y):
         image[..., slice(*rows), slice(*columns)] = -9999.0
@@ -240,8 +240,8 @@ def test_an_area_of_no_meaning_in_both_images(pair, backend, rows, columns):
         assert abs(found - exact) < 1e-6
 
 
-def test_terms_too_small_for_their_power(backend):
-    """A term of 1e-45 to the power .0448 has a derivative that float32 does not hold."""
+def test_the_power_of_a_tiny_term(backend):
+    """The derivative of 1e-45 ** .0448 overflows in float32."""
     x = torch.tensor([[-1.9949e-17, 1.3863e16, -1.9949e-17], [1.3863e16, -1.9949e-17, 1.3863e16]])[[0, 1, 0]]
     y = torch.tensor([-1.1921e-07, -3.3895e38, -1.1921e-07]).expand(3, 3)
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
@@ -275,8 +275,8 @@ def test_zero_denominators_follow_the_rule(dtype, backend):
         assert msssim.ssim(a, a, backend=backend, **options).item() == pytest.approx(1, abs=2e-7)
 
 
-def test_no_mean_but_contrast_with_k_zero(backend):
-    """The denominator of l alone is zero: Wang's rule leaves 1, whatever cs is. One window, of mean exactly zero."""
+def test_zero_mean_with_contrast_and_zero_constants(backend):
+    """Only the denominator of l is zero: Wang's rule gives 1 for any cs. One window, of mean exactly zero."""
     x = torch.tensor([[1.0, 0.0, -1.0]], dtype=torch.float64).expand(3, 3)
     for y in (x, -x, 2 * x):
         assert msssim.ssim(x, y, win_size=3, K1=0.0, K2=0.0, data_range=2, backend=backend) == 1
@@ -285,8 +285,8 @@ def test_no_mean_but_contrast_with_k_zero(backend):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_flat_and_textured_parts_with_k_zero(dtype):
-    """Rounding leaves a variance in the flat part that is not exactly zero; it counts as zero, and only it does."""
+def test_flat_and_textured_parts_with_zero_constants(dtype):
+    """Rounding leaves a tiny variance in the flat part; it counts as zero, and no other does."""
     noise = torch.rand(1, 1, 30, 60, generator=torch.Generator().manual_seed(0), dtype=dtype)
     flat = torch.arange(60) < 30
     x = torch.where(flat, 0.7, noise)
@@ -300,7 +300,7 @@ def test_flat_and_textured_parts_with_k_zero(dtype):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_is_not_finite_gives_nan(bad, dtype, backend):
+def test_non_finite_pixels_give_nan(bad, dtype, backend):
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.rand(2, 1, 24, 24, generator=generator).to(dtype) for _ in range(2))
     x[1, 0, 3, 4] = bad
@@ -314,7 +314,7 @@ def test_what_is_not_finite_gives_nan(bad, dtype, backend):
 
 
 def test_maps_and_values_are_at_most_one():
-    """As people meet it: kornelski/dssim#2. The square root of 1 - map is NaN where the map is above 1."""
+    """kornelski/dssim#2: sqrt(1 - map) is NaN where the map is above 1."""
     generator = torch.Generator().manual_seed(0)
     levels = torch.rand(2000, 1, 1, 1, generator=generator)
     x = levels.expand(2000, 1, 11, 11).clone()
@@ -329,12 +329,12 @@ def test_maps_and_values_are_at_most_one():
     exact = y.detach().double().requires_grad_()
     expected = msssim.ssim(x.double(), exact, reduction="none", backend="torch").sum()
     (expected,) = torch.autograd.grad(expected, exact)
-    assert (gradient - expected).abs().max() <= 1e-5  # kept, and no larger than rounding of y makes it
+    assert (gradient - expected).abs().max() <= 1e-5  # there is a gradient, and no larger than rounding of y makes it
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("weights", [(0.1,) * 3, (0.7, 0.1, 0.2), (0.0448, 0.2856, 0.3001)])
-def test_shares_that_round_above_one_give_a_value_of_at_most_one(weights, dtype):
+def test_weights_that_round_above_one_give_a_value_of_at_most_one(weights, dtype):
     x = torch.rand(1, 1, 44, 44, generator=torch.Generator().manual_seed(0), dtype=dtype)
     for method in ("product", "wtd_sum"):
         value = msssim.msssim(x, x, weights=weights, method=method, normalize="simple", backend="torch")

@@ -1,4 +1,4 @@
-"""The numbers, against a second implementation and against what must hold whatever the images."""
+"""Values, against a second implementation and against properties that hold for all images."""
 
 import math
 import warnings
@@ -45,7 +45,7 @@ def test_msssim_of_odd_and_even_sizes(shape, normalize, pair, naive_msssim, back
 @pytest.mark.parametrize("normalize", ["relu", "simple", "covariance"])
 def test_any_weights_and_both_methods(method, weights, normalize, pair, naive_msssim, backend):
     options = dict(weights=weights, method=method, normalize=normalize, win_size=5)
-    for noise in (0.3, 1.0):  # at 1.0 the two have nothing in common, and half of the windows are anti-correlated
+    for noise in (0.3, 1.0):  # 1.0: independent images, half of the windows are anticorrelated
         x, y = pair(2, 2, 43, 57, noise=noise)
         value = msssim.msssim(x, y, reduction="none", backend=backend, **options)
         close(value, naive_msssim(x, y, **options).mean(-1))
@@ -98,7 +98,7 @@ def signed(pair):
 @pytest.mark.parametrize("normalize", [None, "relu", "simple", "covariance"])
 @pytest.mark.parametrize("method", ["product", "wtd_sum"])
 def test_both_gradients(normalize, method, pair, naive_msssim, backend):
-    """The derivative of the second implementation, by autograd, to each image."""
+    """Against autograd through the second implementation, for each image."""
     options = dict(weights=(0.4, 0.6), normalize=normalize, method=method, data_range=2.0, win_size=5)
     images = pair(1, 2, 33, 37, noise=0.5) if normalize is None else signed(pair)
     images = [image.requires_grad_() for image in images]
@@ -109,8 +109,8 @@ def test_both_gradients(normalize, method, pair, naive_msssim, backend):
         torch.testing.assert_close(gradient, right, rtol=0, atol=1e-11 * right.abs().max().item())
 
 
-def test_the_mean_is_added_up_in_float64(pair):
-    """The value is the mean of the map to the last bit; rounding to float32 on the way shows in one of these."""
+def test_the_mean_is_summed_in_float64(pair):
+    """The value equals the mean of the map bit for bit; a float32 sum would differ for one of these seeds."""
     for seed in range(6):
         x, y = pair(1, 1, 61, 67, dtype=torch.float32, seed=seed)
         value, map = msssim.ssim(x, y, full=True)
@@ -118,10 +118,10 @@ def test_the_mean_is_added_up_in_float64(pair):
 
 
 def test_range_of_each_dtype(pair):
-    """What data_range=None stands for."""
+    """The range that data_range=None implies."""
     ranges = {torch.uint8: 255, torch.uint16: 65535, torch.bool: 1, **dict.fromkeys(DTYPES, 1)}
     for dtype, data_range in ranges.items():
-        assert checks.range_known(None, dtype) == data_range
+        assert checks.resolve_data_range(None, dtype) == data_range
         x, y = pair(1, 1, 13, 14, dtype=dtype)
         implied, given = (msssim.ssim(x, y, data_range=each, backend="torch") for each in (None, data_range))
         assert implied == given
@@ -130,7 +130,7 @@ def test_range_of_each_dtype(pair):
 @pytest.mark.filterwarnings("ignore:data_range is:UserWarning")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_images_far_beyond_the_range(dtype, pair, naive, backend):
-    """So large that they are scaled down before they are squared, and C1 and C2 with them."""
+    """So large that backends scale them, and C1 and C2, before they square."""
     x, y = (image * 2.0**50 for image in pair(1, 1, 24, 25, dtype=dtype, noise=0.9))
     for K1, K2 in ((0.01, 0.03), (0.01, 1000), (1000, 0.03)):
         options = dict(K1=K1, K2=K2, data_range=2.0**9)
@@ -139,8 +139,8 @@ def test_images_far_beyond_the_range(dtype, pair, naive, backend):
 
 
 @pytest.mark.parametrize("weights", [(0.3, 0.7), (2.0, 0.5)], ids=str)
-def test_a_product_of_terms_next_to_zero(weights):
-    """The derivative of x^w is right down to 1e-15, finite at 0, and nothing at all of the other terms is lost."""
+def test_a_product_of_terms_near_zero(weights):
+    """The derivative of x^w is right down to 1e-15 and finite at 0; the other terms are not affected."""
     for least in (1e-3, 1e-9, 1e-15):
         terms = torch.tensor([[[least, 0.5]]], dtype=torch.float64, requires_grad=True)
         value = multiscale.combine(terms, weights, "covariance", "product")
@@ -153,7 +153,7 @@ def test_a_product_of_terms_next_to_zero(weights):
 
 
 def test_a_term_just_below_minus_one():
-    """Rounding may put it there; "simple" makes 0 of it, and no NaN of the power."""
+    """Rounding may produce it; "simple" clamps it to 0, so that its power is not NaN."""
     terms = torch.tensor([[[-1 - 1e-15, 0.5]]], dtype=torch.float64)
     assert multiscale.combine(terms, (0.3, 0.7), "simple", "product") == 0
 
@@ -208,7 +208,7 @@ def test_small_images_use_as_many_scales_as_fit(size, levels, pair, backend):
     assert msssim.msssim(x, y, small="fewer", scales=True, backend=backend)[1].shape == (1, 1, levels)
 
 
-def test_images_of_a_batch_and_channels_are_compared_one_by_one(pair, backend):
+def test_images_and_channels_are_compared_separately(pair, backend):
     x, y = pair(3, 2, 45, 50)
     options = dict(weights=WEIGHTS3, backend=backend)
     each = msssim.msssim(x, y, reduction="none", **options)
@@ -219,7 +219,7 @@ def test_images_of_a_batch_and_channels_are_compared_one_by_one(pair, backend):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_what_holds_whatever_the_images(dtype, pair, backend):
+def test_invariances(dtype, pair, backend):
     x, y = pair(2, 2, 45, 50, dtype=dtype)
     tolerance = 1e-12 if dtype == torch.float64 else 3e-6
     for index in (
@@ -305,7 +305,7 @@ def test_expanded_images(pair, backend):
     close(msssim.ssim(column, y, backend=backend), msssim.ssim(column.contiguous(), y, backend=backend), 1e-15)
 
 
-def test_images_are_left_alone(pair, backend):
+def test_images_are_not_modified(pair, backend):
     for dtype in (torch.float64, torch.float32, torch.uint8):
         x, y = pair(2, 3, 45, 50, dtype=dtype)
         before = x.clone(), y.clone()
@@ -317,7 +317,7 @@ def test_images_are_left_alone(pair, backend):
 @pytest.mark.parametrize(
     "call", [msssim.ssim, msssim.msssim, msssim.SSIM(), msssim.MSSSIM()], ids=lambda call: repr(call)[:12]
 )
-def test_images_beyond_the_range_get_one_warning_at_the_callers_line(call, pair):
+def test_images_beyond_the_range_give_one_warning_at_the_callers_line(call, pair):
     x, y = pair(1, 1, 176, 176, dtype=torch.float32)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -329,8 +329,8 @@ def test_images_beyond_the_range_get_one_warning_at_the_callers_line(call, pair)
     )
 
 
-def test_no_warning_where_the_range_may_be_right(pair):
-    """The setting filterwarnings = error makes a failure of any warning."""
+def test_no_warning_where_the_range_may_be_correct(pair):
+    """Pytest's filterwarnings = error turns any warning into a failure."""
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)
     msssim.ssim(x, y)
     msssim.ssim(255 * x, 255 * y, data_range=255)

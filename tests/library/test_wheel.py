@@ -46,7 +46,7 @@ def metadata(wheel):
     return Parser().parsestr(wheel.read(name).decode())
 
 
-def test_holds_the_library_and_nothing_else(wheel):
+def test_the_wheel_holds_the_library_only(wheel):
     names = wheel.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"msssim"}
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "msssim").rglob("*.py")} | {"msssim/py.typed"}

@@ -133,11 +133,11 @@ def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) ->
 def kernels_on_the_cpu() -> Iterator[None]:
     """Let ``backend="triton"`` accept images on the CPU; the caller decides what executes the kernels."""
     with (
-        mock.patch.dict(ops._MODULES, cpu=".triton.api"),
+        mock.patch.dict(ops.MODULES, cpu=".triton.api"),
         mock.patch.dict(backends._DEVICES, triton=("cpu", "the CPU, which emulates a GPU")),
     ):
-        ops._kernels.cache_clear()
+        ops.kernels.cache_clear()
         try:
             yield
         finally:
-            ops._kernels.cache_clear()
+            ops.kernels.cache_clear()

@@ -191,8 +191,8 @@ def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[tor
     `options` is a multiscale.Pooling.
     """
     batch, channels, levels = terms.shape
-    values = 1 if options.together else batch
-    value = torch.empty(() if options.together else (batch,), dtype=torch.float64, device="cpu")
+    values = 1 if options.reduce_batch else batch
+    value = torch.empty(() if options.reduce_batch else (batch,), dtype=torch.float64, device="cpu")
     derivatives = torch.empty_like(terms) if with_derivatives else None
     weights, mode, is_product = _rule(options)
     call = np.array(
@@ -208,7 +208,7 @@ def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[tor
         ),
         np.int64,
     )
-    arguments = call, weights, options.steep
+    arguments = call, weights, options.pow_eps
     prepare(pooling.pool, (), arguments)
     pooling.pool(*arguments)
     return value.float() if options.dtype == torch.float32 else value, derivatives
@@ -217,7 +217,7 @@ def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[tor
 @functools.lru_cache(maxsize=64)
 def _rule(options: Any) -> tuple[np.ndarray, int, bool]:
     modes: dict[str | None, int] = {"relu": pooling.RELU, "simple": pooling.SIMPLE}
-    return np.array(options.shares), modes.get(options.normalize, pooling.RAW), options.method == "product"
+    return np.array(options.normalized_weights), modes.get(options.normalize, pooling.RAW), options.method == "product"
 
 
 def _sweep(

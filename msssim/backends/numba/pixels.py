@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...window import FARTHEST
+from ...window import OUTLIER_LIMIT
 from .functions import outlined
 from .layout import COLUMNS, ROWS, Layout
 from .scalars import FLOAT32, Pointer, Scalar
@@ -71,11 +71,11 @@ def _fetch_stored(
 ) -> None:
     """Rows of s and d as they are stored, with constants subtracted."""
     for image, plane, shift in ((s, 0, shifts[0] + shifts[1]), (d, layout.tile_plane, shifts[0] - shifts[1])):
-        shift = code.splat(shift)
+        constant = code.splat(shift)
         for row in code.range(rows):
             source, out = image.pixels + row * image.below, tile + (row * layout.line + plane)
             for at in range(0, COLUMNS, code.lanes):
-                code.store(code.load(source, at) - shift, out, at)
+                code.store(code.load(source, at) - constant, out, at)
 
 
 def fetch(
@@ -130,7 +130,7 @@ def _mean_near(
         for j in code.range(samples[1]):
             value = image.at(*place(i, j)).pixels[0] * scale
             total.set(total.get() + value)
-            inside = abs(value) <= FARTHEST
+            inside = abs(value) <= OUTLIER_LIMIT
             near.set(code.select(inside, near.get() + value, near.get()))
             found.set(found.get() + inside)
     number, n_samples = found.get(), samples[0] * samples[1]

@@ -54,7 +54,7 @@ def _narrow(scale_grads: Tensor) -> Tensor:
 
 def pool(terms: Tensor, pooling: Any, has_grad: bool) -> tuple[Tensor, Tensor | None]:
     """(value, dvalue_dterms): multiscale.pool() by a multiscale.Pooling, and its derivative, (N, C, levels)."""
-    value = terms.new_empty(() if pooling.together else terms.shape[:1], dtype=pooling.dtype)
+    value = terms.new_empty(() if pooling.reduce_batch else terms.shape[:1], dtype=pooling.dtype)
     dvalue_dterms = terms.new_empty(terms.shape) if has_grad else None
     launch = launches.pool_launch(terms.shape, terms.device, pooling, has_grad)
     with _device_of(terms):

@@ -153,11 +153,11 @@ def _downsample(
 def pool_launch(shape: tuple[int, ...], device: torch.device, pooling: Any, has_grad: bool) -> Launch:
     """The launch for the value of terms of this shape, by a multiscale.Pooling. Each device has its own."""
     batch, channels, _ = shape
-    values = 1 if pooling.together else batch
+    values = 1 if pooling.reduce_batch else batch
     return Launch(
-        kernels.pool, (values,), (batch * channels // values,), 32, WEIGHTS=pooling.shares,
+        kernels.pool, (values,), (batch * channels // values,), 32, WEIGHTS=pooling.normalized_weights,
         RELU=pooling.normalize in ("relu", "simple"), SIMPLE=pooling.normalize == "simple",
-        PRODUCT=pooling.method == "product", POW_EPS=pooling.steep, HAS_GRAD=has_grad, SIZE=32,
+        PRODUCT=pooling.method == "product", POW_EPS=pooling.pow_eps, HAS_GRAD=has_grad, SIZE=32,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ EXTREME: tl.constexpr = tl.constexpr(2.0**40)  # an image with larger pixels is 
 SCALED_PEAK: tl.constexpr = tl.constexpr(2.0**20)  # the largest pixel of an image that was scaled down
 SUSPICIOUS: tl.constexpr = tl.constexpr(2.0**30)  # if |x + y| or |x - y| is larger, the tile is searched for its peak
 LARGEST_CONSTANT: tl.constexpr = tl.constexpr(2.0**100)  # C1 and C2: above all squares, and still safe to multiply
-OUTLIER: tl.constexpr = tl.constexpr(window.FARTHEST)  # no pixel within its range is farther from zero
+OUTLIER: tl.constexpr = tl.constexpr(window.OUTLIER_LIMIT)  # no pixel within its range is farther from zero
 TINY_UNIT: tl.constexpr = tl.constexpr(2.0**60)  # as in window.gradient_scale()
 # A product has a sign if it is farther from zero than this number of roundings of what it is made of.
 SIGN_ERROR: tl.constexpr = tl.constexpr(16.0)
