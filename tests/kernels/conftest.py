@@ -26,7 +26,7 @@ BY_DEFAULT: dict[str, dict[str, dict[str, Any]]] = {
         "test_infinity_beside_huge_numbers_gives_nan": {},
         "test_what_the_matlab_code_returned": {},
     },
-    "test_pool.py": {"test_matches_multiscale_pool_and_its_derivative": {"together": True, "weights": (0.3, 0.7)}},
+    "test_pool.py": {"test_matches_multiscale_pool_and_its_derivative": {"reduce_batch": True, "weights": (0.3, 0.7)}},
 }
 
 
