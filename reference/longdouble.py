@@ -241,6 +241,9 @@ def _similarity(
         sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)
         if rounding is not None:
+            # An implementation may subtract a constant near the mean of the plane, and then knows a mean less well.
+            spatial = tuple(range(1, m.mu_x.ndim))
+            sizes = sizes + sum(abs(image.mean(spatial, keepdims=True)) for image in (scale.x, scale.y))
             near = np.abs(product) <= 32 * rounding * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))
         product = np.maximum(product, 0)
     black = energy == 0

@@ -73,7 +73,11 @@ class Expected:
         """
         with np.errstate(all="ignore"):
             slopes = abs(longdouble.pool(self.terms, self.draw.options)[1]).sum() / len(self.draw.x)
-        of_means = _ROUNDING.get(self.draw.dtype, _FLOAT32) * float(slopes)
+        # With a constant of 0 a denominator may be so much smaller than the squares it is made of.
+        options = self.draw.options
+        of_means = (
+            _ROUNDING.get(self.draw.dtype, _FLOAT32) * float(slopes) / (1 if options.K1 and options.K2 else _LOST)
+        )
         return max(abs(self.rounded_once[0] - self.value), of_means)
 
 
@@ -133,7 +137,9 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
             limit = _rounding_limit(limit, expected.value_rounding, error, counts, "value")
         if not error <= limit:
             found.append(Failure(what, error, limit))
-    if gradients:
+    if _one_pixel(draw):
+        counts["gradients not checked"] += 1
+    elif gradients:
         found += _gradients(draw, backend, expected, gradients, counts)
     counts["budgets checked"] += 1
     return Outcome(found, counts)
@@ -169,6 +175,11 @@ def _constants_suffice(draw: Draw) -> bool:
         if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _LOST * spread.max()).all():
             return False
     return True
+
+
+def _one_pixel(draw: Draw) -> bool:
+    """Whether the window is a single pixel but for rounding: no variance has a derivative that is not."""
+    return float((moments.window(1, draw.options.win_size, draw.options.sigma)[0] ** 2).sum()) > 0.99
 
 
 def _clamped(draw: Draw) -> bool:

@@ -18,7 +18,7 @@ from .strip import PlaneConstants
 
 _ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
 _USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
-_EPS = 16  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
+_EPS = 8  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
 
 # The element types as the kernels see them: NumPy has no bfloat16, and float16 is passed as its bits too.
 LIKE: dict[torch.dtype, np.ndarray] = {

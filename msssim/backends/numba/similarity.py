@@ -152,7 +152,7 @@ def _parts_of_cs(
     of_s, of_d = code.fma(-mean_s, mean_s, squares_s), code.fma(-mean_d, mean_d, squares_d)
     # What is within rounding of zero is zero: with small constants it would not be small.
     of_s, of_d = (
-        code.select(variance < eps * 0.25 * squares, 0, variance)
+        code.select(variance < eps * 0.5 * squares, 0, variance)
         for variance, squares in ((of_s, squares_s), (of_d, squares_d))
     )
     difference = of_s - of_d
