@@ -15,6 +15,8 @@ SECTIONS = {
     " of cs is negative the original's product is complex, and the library's must be NaN (`normalize=None`).",
     values.WANG: "The value, against an independent NumPy implementation of the same papers in float64, averaged over"
     " the channels of colour images.",
+    values.LONG_DOUBLE: "The value in the modes that the original does not have, against an independent NumPy"
+    " implementation in long double, of images of up to 256 x 256 pixels.",
     values.SKIMAGE: "SSIM, against skimage.metrics.structural_similarity with Wang's settings, in float64.",
     values.TENSORFLOW: "The value, against tf.image.ssim and tf.image.ssim_multiscale, which compute in float32 and"
     ' clip negative means (`normalize="relu"`). The difference is TensorFlow\'s own rounding. In large flat, bright'
@@ -43,7 +45,7 @@ _PARTS = (
         "values", "Is the value right?",
         "The error is the absolute difference between library and oracle. Each row has a budget for the largest"
         " error, and for the median error.",
-        (values.MATLAB, values.WANG, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM),
+        (values.MATLAB, values.WANG, values.LONG_DOUBLE, values.SKIMAGE, values.TENSORFLOW, values.CLOSED_FORM),
     ),
     (
         "gradients", "Is the gradient right?",

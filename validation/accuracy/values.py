@@ -1,4 +1,4 @@
-"""Values: against Wang's MATLAB code, wang.py, scikit-image, TensorFlow and closed forms."""
+"""Values: against Wang's MATLAB code, wang.py, long double, scikit-image, TensorFlow and closed forms."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import datasets
-from reference import golden, oracles, wang
+from reference import golden, longdouble, oracles, wang
 
 from .. import library, tolerances
 from . import rows
 
 MATLAB, WANG, SKIMAGE, TENSORFLOW = "Wang's MATLAB code", "wang.py (NumPy)", "scikit-image", "TensorFlow"
-CLOSED_FORM = "Closed form"
+CLOSED_FORM, LONG_DOUBLE = "Closed form", "longdouble.py (NumPy)"
+# It needs a second for a plane of so many pixels, and ten for 512 x 512.
+_LONG_DOUBLE_PIXELS = 256 * 256
 DTYPES = ("float64", "float32")
 
 
@@ -49,6 +51,7 @@ def expected(dataset: str, pair: datasets.Pair) -> Iterator[Expectation]:
     if dataset == "golden":
         yield from _matlab(golden.values()[pair.name])
     yield from _wang(pair)
+    yield from _long_double(pair)
     yield from _others(pair)
 
 
@@ -75,6 +78,18 @@ def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
         # One complex channel makes the value of the image NaN, even if the imaginary parts would cancel.
         invalid = any(np.imag(one) != 0 for one in of_channels)
         yield Expectation(WANG, quantity, 1j if invalid else float(np.mean(np.real(of_channels))))
+
+
+def _long_double(pair: datasets.Pair) -> Iterator[Expectation]:
+    """Yield the values of the modes that the original does not have, of images that are not large."""
+    planes = [
+        np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted)
+    ]
+    if not longdouble.available() or planes[0][0].size > _LONG_DOUBLE_PIXELS:
+        return
+    for quantity, mode in ((library.COVARIANCE, "covariance"), (library.RELU, "relu"), (library.SIMPLE, "simple")):
+        options = longdouble.Options(data_range=pair.data_range, normalize=mode)
+        yield Expectation(LONG_DOUBLE, quantity, float(longdouble.msssim(*planes, options).value.mean()))
 
 
 def _others(pair: datasets.Pair) -> Iterator[Expectation]:
