@@ -24,6 +24,7 @@ BY_DEFAULT: dict[str, dict[str, dict[str, Any]]] = {
         "test_black_areas_keep_their_gradient": {"dtype": torch.float32, "data_range": 255.0},
         "test_a_window_that_sees_one_pixel_alone_is_finite": {"normalize": "covariance"},
         "test_infinity_beside_huge_numbers_gives_nan": {},
+        "test_gpus_with_warps_of_64_threads_are_refused": {},
         "test_what_the_matlab_code_returned": {},
     },
     "test_pool.py": {"test_matches_multiscale_pool_and_its_derivative": {"reduce_batch": True, "weights": (0.3, 0.7)}},

@@ -255,6 +255,12 @@ def test_the_gradient_of_a_faint_negative_covariance_is_cut(pair, naive, dtype, 
         assert (gradient - expected).abs().max() < allowed * expected.abs().max()
 
 
+def test_gpus_with_warps_of_64_threads_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    with pytest.raises(RuntimeError, match=r"NVIDIA GPUs only, got PyTorch for ROCm 6\.4"):
+        importlib.reload(triton_backend)
+
+
 @pytest.mark.parametrize("offset", [1e-7, 3e-7])
 def test_nearly_equal_images_are_never_above_one(offset):
     for level in (0.1, 0.6, 0.9):

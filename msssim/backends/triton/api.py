@@ -10,6 +10,8 @@ from torch import Tensor
 from ... import window
 from . import launches
 
+launches.require_nvidia()
+
 
 def means(img1: Tensor, img2: Tensor, *options: Any) -> Tensor:
     """The terms of every plane, (N, C, levels)."""

@@ -20,6 +20,12 @@ _DOWNSAMPLE_TILE = (32, 32)
 _DOWNSAMPLE_DEPTH = 4  # scales that a launch of downsample() writes at most
 
 
+def require_nvidia() -> None:
+    """Refuse other GPUs: warps of 64 threads, as on AMD's, were never tested, not even emulated."""
+    if torch.version.hip is not None:
+        raise RuntimeError(f"the Triton kernels support NVIDIA GPUs only, got PyTorch for ROCm {torch.version.hip}")
+
+
 class Launch:
     """A kernel with all its arguments but the tensors.
 
