@@ -24,7 +24,7 @@ def means_and_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The terms of every plane, and the gradients of each scale's sum with respect to its own image.
 
-    Small C1 and C2 do not hide what float32 rounding leaves of a variance. Images are then converted to float64.
+    Images are converted to float64 where float32 does not suffice; see window.float32_suffices().
 
     Returns
     -------
@@ -37,7 +37,7 @@ def means_and_gradients(
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
         return means, first, second
     x, y = _as_stored(img1), _as_stored(img2)
-    wide = x.dtype != torch.float64 and not window.float32_suffices(c1, c2, unit)
+    wide = x.dtype != torch.float64 and not window.float32_suffices(tuple(taps), c1, c2, unit)
     if wide:
         x, y = x.double(), y.double()
     call = launches.terms_call(
