@@ -1,6 +1,6 @@
 """Compile the kernels of the Triton backend for GPUs, without one; print their registers and instructions.
 
-python -m tests.ahead_of_time                        every case, in some minutes: benchmarks/results/ahead-of-time.txt
+python -m tests.ahead_of_time                        every case, in an hour: benchmarks/results/ahead-of-time.txt
 python -m tests.ahead_of_time "float32 window 11"    those whose description matches
 
 Each case is a call of the backend as on a GPU, but nothing is launched. A large image has a launch for the finest
