@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .moments import (
     EPS,
@@ -174,7 +174,8 @@ def _map(
     m = moments(scale, taps)
     exact = m
     if round_once is not None:
-        m = Moments(*(_rounded(each, round_once) for each in m[:4]), m.weight)
+        mu_x, mu_y, variances, sigma_xy = (_rounded(each, round_once) for each in m[:4])
+        m = Moments(mu_x, mu_y, variances, sigma_xy, m.weight)
     values, slopes, unsure = _similarity(m, exact, scale, taps, options, last=last, rounding=rounding)
     if round_once is not None:
         values = _rounded(values, round_once)
@@ -220,7 +221,8 @@ def _similarity(
     clamp = options.normalize == "covariance"
     zero, one = np.zeros_like(m.mu_x), np.ones_like(m.mu_x)
     sigma, denominator = m.sigma_xy, m.variances + c2
-    keep, near = one, zero
+    keep = one
+    near: NDArray[Any] = zero
     if clamp:
         keep = (exact.sigma_xy >= -16 * EPS * exact.variances).astype(LD)
         if rounding is not None:
@@ -236,7 +238,8 @@ def _similarity(
     if not last:
         return cs, slopes, unsure
     product, energy = m.mu_x * m.mu_y, m.mu_x**2 + m.mu_y**2 + c1
-    keep, near = one, zero
+    keep = one
+    near: NDArray[Any] = zero
     if clamp:
         sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)

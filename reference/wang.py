@@ -154,10 +154,10 @@ def downsample(plane: np.ndarray, factor: int) -> np.ndarray:
 
 def rgb2gray(image: ArrayLike) -> np.ndarray:
     """Return the gray uint8 plane of an image (H, W, 3) in 0..255, like MATLAB's rgb2gray; a plane is not changed."""
-    image = np.asarray(image)
-    if image.ndim == 3:
-        image = np.floor(image @ np.array([0.298936021293775, 0.587043074451121, 0.114020904255103]) + 0.5)
-    return image.astype(np.uint8)
+    plane = np.asarray(image)
+    if plane.ndim == 3:
+        plane = np.floor(plane @ np.array([0.298936021293775, 0.587043074451121, 0.114020904255103]) + 0.5)
+    return plane.astype(np.uint8)
 
 
 def _planes(img1: ArrayLike, img2: ArrayLike, least: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,7 +70,8 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     if small:
         options = _with_few_kernels(rng, dtype, options)
     least = options.win_size * 2 ** (len(options.weights) - 1)
-    height, width = (least + int(rng.choice([0, rng.integers(4), rng.integers(limits.margin)])) for _ in range(2))
+    margins = ([0, int(rng.integers(4)), int(rng.integers(limits.margin))] for _ in range(2))
+    height, width = (least + int(rng.choice(margin)) for margin in margins)
     planes = 1 if rng.random() < 0.8 else int(rng.integers(2, limits.planes + 1))
     scale_x, scale_y, data_range = _ranges(rng, kind, dtype)
     options = options._replace(data_range=data_range)
