@@ -22,6 +22,7 @@ Numbers: TypeAlias = tuple[float | None, int, float, float, float]
 _MIN_NUMBER, _MAX_NUMBER, _MAX_K = 1e-50, 1e50, 1000
 # The gradient grows with the weight; with this one float32 still holds it at the smallest denominators.
 _MAX_WEIGHT = 1e10
+_MAX_FLOAT = sys.float_info.max
 _POSITIVE = f"a positive number ({_MIN_NUMBER:g} to {_MAX_NUMBER:g})"
 _NOT_NEGATIVE = f"a number from 0 to {_MAX_K}"
 
@@ -255,4 +256,4 @@ def _is_number(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return False
         value = float(value)
-    return bool(abs(value) <= sys.float_info.max)
+    return bool(abs(value) <= _MAX_FLOAT)

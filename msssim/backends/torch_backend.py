@@ -105,7 +105,7 @@ class _Pair(NamedTuple):
 
     def halved(self) -> "_Pair":
         """The next scale."""
-        return self._replace(x=_halve(self.x), y=_halve(self.y))
+        return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.is_zero)
 
 
 def _working_pair(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> _Pair:
