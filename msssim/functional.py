@@ -5,20 +5,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import torch
 from torch import Tensor
 
-from . import _dispatch, advice, backends, checks, multiscale, resample, window
-from ._types import (
-    Backend,
-    Downsample,
-    Method,
-    MSSSIMOptions,
-    Normalize,
-    Reduction,
-    Scalar,
-    Small,
-    SSIMOptions,
-    SupportsItem,
-    Weights,
-)  # fmt: skip
+from . import _dispatch, _types, advice, backends, checks, multiscale, resample, window
 from .multiscale import WEIGHTS
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -26,28 +13,30 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
 
 
 @overload
-def ssim(img1: Tensor, img2: Tensor, *, full: Literal[False] = ..., **options: "Unpack[SSIMOptions]") -> Tensor: ...
+def ssim(
+    img1: Tensor, img2: Tensor, *, full: Literal[False] = ..., **options: "Unpack[_types.SSIMOptions]"
+) -> Tensor: ...
 @overload
 def ssim(
-    img1: Tensor, img2: Tensor, *, full: Literal[True], **options: "Unpack[SSIMOptions]"
+    img1: Tensor, img2: Tensor, *, full: Literal[True], **options: "Unpack[_types.SSIMOptions]"
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def ssim(
-    img1: Tensor, img2: Tensor, *, full: bool, **options: "Unpack[SSIMOptions]"
+    img1: Tensor, img2: Tensor, *, full: bool, **options: "Unpack[_types.SSIMOptions]"
 ) -> Tensor | tuple[Tensor, Tensor]: ...
 def ssim(
     img1: Tensor,
     img2: Tensor,
     *,
-    data_range: Scalar | None = None,
-    win_size: int | SupportsItem = 11,
-    sigma: Scalar = 1.5,
-    K1: Scalar = 0.01,
-    K2: Scalar = 0.03,
-    downsample: Downsample = None,
+    data_range: _types.Scalar | None = None,
+    win_size: int | _types.SupportsItem = 11,
+    sigma: _types.Scalar = 1.5,
+    K1: _types.Scalar = 0.01,
+    K2: _types.Scalar = 0.03,
+    downsample: _types.Downsample = None,
     full: bool = False,
-    reduction: Reduction = "mean",
-    backend: Backend = "auto",
+    reduction: _types.Reduction = "mean",
+    backend: _types.Backend = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Structural similarity (SSIM) of two images or batches of images.
 
@@ -140,32 +129,32 @@ def ssim(
 
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: Literal[False] = ..., **options: "Unpack[MSSSIMOptions]"
+    img1: Tensor, img2: Tensor, *, scales: Literal[False] = ..., **options: "Unpack[_types.MSSSIMOptions]"
 ) -> Tensor: ...
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: Literal[True], **options: "Unpack[MSSSIMOptions]"
+    img1: Tensor, img2: Tensor, *, scales: Literal[True], **options: "Unpack[_types.MSSSIMOptions]"
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: bool, **options: "Unpack[MSSSIMOptions]"
+    img1: Tensor, img2: Tensor, *, scales: bool, **options: "Unpack[_types.MSSSIMOptions]"
 ) -> Tensor | tuple[Tensor, Tensor]: ...
 def msssim(
     img1: Tensor,
     img2: Tensor,
     *,
-    data_range: Scalar | None = None,
-    normalize: Normalize | bool = None,
-    weights: Weights = WEIGHTS,
-    method: Method = "product",
-    win_size: int | SupportsItem = 11,
-    sigma: Scalar = 1.5,
-    K1: Scalar = 0.01,
-    K2: Scalar = 0.03,
+    data_range: _types.Scalar | None = None,
+    normalize: _types.Normalize | bool = None,
+    weights: _types.Weights = WEIGHTS,
+    method: _types.Method = "product",
+    win_size: int | _types.SupportsItem = 11,
+    sigma: _types.Scalar = 1.5,
+    K1: _types.Scalar = 0.01,
+    K2: _types.Scalar = 0.03,
     scales: bool = False,
-    small: Small = "raise",
-    reduction: Reduction = "mean",
-    backend: Backend = "auto",
+    small: _types.Small = "raise",
+    reduction: _types.Reduction = "mean",
+    backend: _types.Backend = "auto",
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Multi-scale structural similarity (MS-SSIM) of two images or batches of images.
 
@@ -285,14 +274,10 @@ def _prepared(img1: Tensor, img2: Tensor, data_range: float | None) -> tuple[Ten
     checks.images(img1, img2)
     resolved_range = checks.resolve_data_range(data_range, img1.dtype)
     advice.warn_if_out_of_range(img1, img2, resolved_range, data_range is not None)
-    x, y = _as_batch(img1), _as_batch(img2)
+    x, y = (image[(None,) * (4 - image.dim())] if image.dim() < 4 else image for image in (img1, img2))
     if x.dtype != y.dtype:
         x, y = backends.to_wider_dtype(x, y)
     return x, y, resolved_range
-
-
-def _as_batch(image: Tensor) -> Tensor:
-    return image[(None,) * (4 - image.dim())] if image.dim() < 4 else image
 
 
 @_dispatch.cached_when_eager
@@ -302,7 +287,12 @@ def _kernel_params(data_range: float, win_size: int, sigma: float, K1: float, K2
 
 
 def _pooling(
-    weights: tuple[float, ...], normalize: Normalize, method: Method, dim: int, dtype: torch.dtype, reduction: Reduction
+    weights: tuple[float, ...],
+    normalize: _types.Normalize,
+    method: _types.Method,
+    dim: int,
+    dtype: torch.dtype,
+    reduction: _types.Reduction,
 ) -> multiscale.Pooling:
     reduce_batch = reduction == "mean" or dim < 4
     return multiscale.Pooling(weights, normalize, method, reduce_batch, window.compute_dtype(dtype))
