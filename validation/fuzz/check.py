@@ -169,10 +169,12 @@ def _constants_suffice(draw: Draw) -> bool:
     for level in range(len(options.weights)):
         scale = moments.halved(scale) if level else scale
         m = moments.moments(scale, taps)
-        spread = moments.second_moment(scale, taps, about_zero=True)
-        if not options.K2 and not (m.variances >= _LOST * spread.max()).all():
+        # Of the plane too: a narrow window may see of its bright pixels next to nothing, but their rounding.
+        squares = (scale.x**2 + scale.y**2).mean((1, 2), keepdims=True)
+        squares = np.maximum(squares, moments.second_moment(scale, taps, about_zero=True).max())
+        if not options.K2 and not (m.variances >= _LOST * squares).all():
             return False
-        if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _LOST * spread.max()).all():
+        if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _LOST * squares).all():
             return False
     return True
 
