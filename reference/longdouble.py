@@ -239,7 +239,7 @@ def _similarity(
         return cs, slopes, unsure
     product, energy = m.mu_x * m.mu_y, m.mu_x**2 + m.mu_y**2 + c1
     keep = one
-    near: NDArray[Any] = zero
+    near = zero
     if clamp:
         sizes = np.sqrt(second_moment(scale, taps, about_zero=True))
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)

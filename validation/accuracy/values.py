@@ -82,14 +82,12 @@ def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
 
 def _long_double(pair: datasets.Pair) -> Iterator[Expectation]:
     """Yield the values of the modes that the original does not have, of images that are not large."""
-    planes = [
-        np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted)
-    ]
-    if not longdouble.available() or planes[0][0].size > _LONG_DOUBLE_PIXELS:
+    x, y = (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted))
+    if not longdouble.available() or x[0].size > _LONG_DOUBLE_PIXELS:
         return
     for quantity, mode in ((library.COVARIANCE, "covariance"), (library.RELU, "relu"), (library.SIMPLE, "simple")):
         options = longdouble.Options(data_range=pair.data_range, normalize=mode)
-        yield Expectation(LONG_DOUBLE, quantity, float(longdouble.msssim(*planes, options).value.mean()))
+        yield Expectation(LONG_DOUBLE, quantity, float(longdouble.msssim(x, y, options).value.mean()))
 
 
 def _others(pair: datasets.Pair) -> Iterator[Expectation]:
