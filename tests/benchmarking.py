@@ -16,7 +16,7 @@ TINY = PRESETS["quick"]._replace(
     rounds=Rounds(3, 3),
 )
 CASE = cases.Case("ssim", cases.FORWARD_BACKWARD, SHAPE)
-SLOW = 0.02
+SLOW = 0.06
 
 
 def make_implementation(name, group=PEER, wrong_by=0.0, pause=0.0, error=None, **fields):

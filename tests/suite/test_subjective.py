@@ -186,7 +186,7 @@ def test_error_without_any_database_names_all_of_them(tmp_path, monkeypatch, cap
 def test_dataset_all_means_those_available(root):
     about = {}
     assert list(accuracy._all(about)) == ["golden", "golden-gradients", "colour", "synthetic", "graphics", "live"]
-    assert about["not here"].startswith("tid2008, tid2013") and about["not here"].endswith("clic")
+    assert about["not available"].startswith("tid2008, tid2013") and about["not available"].endswith("clic")
 
 
 def test_torchrun_writes_the_same_rows_as_one_process(tmp_path, no_published_values):
