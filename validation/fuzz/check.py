@@ -17,8 +17,6 @@ from reference import longdouble, moments
 from .. import tolerances
 from .draws import UNBOUNDED, Draw
 
-_ROUNDING = {"float64": 2.0**-53}
-_FLOAT32 = 2.0**-24
 # A mean this close to 0, in units of the rounding error, may have either sign.
 _MEAN_AT_ZERO = 256
 # With constants of 0, a denominator smaller than this share of its terms has lost its digits.
@@ -56,7 +54,7 @@ class Expected:
     @functools.cached_property
     def slack(self) -> tuple[NDArray[np.longdouble], ...]:
         """How far each gradient may be off because the sign of a clamped product is within rounding."""
-        exact = _reference(self.draw, rounding=_ROUNDING.get(self.draw.dtype, _FLOAT32))
+        exact = _reference(self.draw, rounding=_rounding(self.draw))
         return exact.slack_x / len(self.draw.x), exact.slack_y / len(self.draw.x)
 
     @functools.cached_property
@@ -75,10 +73,13 @@ class Expected:
             slopes = abs(longdouble.pool(self.terms, self.draw.options)[1]).sum() / len(self.draw.x)
         # With a constant of 0 a denominator may be so much smaller than the squares it is made of.
         options = self.draw.options
-        of_means = (
-            _ROUNDING.get(self.draw.dtype, _FLOAT32) * float(slopes) / (1 if options.K1 and options.K2 else _LOST)
-        )
+        of_means = _rounding(self.draw) * float(slopes) / (1 if options.K1 and options.K2 else _LOST)
         return max(abs(self.rounded_once[0] - self.value), of_means)
+
+
+def _rounding(draw: Draw) -> float:
+    """Return the unit roundoff of the dtype of computation."""
+    return 2.0**-53 if draw.dtype == "float64" else 2.0**-24
 
 
 def _reference(draw: Draw, **options: Any) -> longdouble.Result:
@@ -93,7 +94,7 @@ class Computed(NamedTuple):
     without_gradient: float
     """The value of a call that asks for no gradient."""
     gradients: list[NDArray[np.longdouble]]
-    """None for integers."""
+    """Empty for integers."""
 
 
 def failures(draw: Draw, backend: str) -> list[Failure]:
@@ -118,7 +119,7 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
     if not expected.precise:
         counts["finiteness only"] += 1
         return Outcome(found, counts)
-    rounding = _ROUNDING.get(draw.dtype, _FLOAT32)
+    rounding = _rounding(draw)
     if np.isnan(expected.value):
         # If the sign of a mean is rounding error, a number is as correct as NaN.
         if expected.terms.min() < -_MEAN_AT_ZERO * rounding and not (
@@ -180,7 +181,7 @@ def _constants_suffice(draw: Draw) -> bool:
 
 
 def _one_pixel(draw: Draw) -> bool:
-    """Whether the window is a single pixel but for rounding: no variance has a derivative that is not."""
+    """Whether the window is practically one pixel: every variance, and its derivative, is then rounding error."""
     return float((moments.window(1, draw.options.win_size, draw.options.sigma)[0] ** 2).sum()) > 0.99
 
 

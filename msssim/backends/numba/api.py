@@ -13,15 +13,16 @@ import numpy as np
 import torch
 
 from ... import window
+from ..common import TAMED
 from . import backward, pooling, records, sweep
 from .finish import EXTREME, N_SUMS
 from .memory import borrow, empty, return_borrowed
-from .plan import LIKE, Parameters, Plan, compute_dtype, parameters, plan, plane_constants
+from .plan import LIKE, Parameters, Plan, parameters, plan, plane_constants
 from .preparing import prepare
 from .records import STATE
 from .threads import on_threads
 
-_EXTREME, _TAMED = 2.0**28, 2.0**20  # a plane whose peak is beyond the one is scaled to about the other
+_EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
 _SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
 _AT_ONCE = 1 << 21  # pixels that are computed again in float64 at a time, or a plane
 _SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
@@ -71,7 +72,7 @@ def means_and_gradients(
         return means, first, second
     batch, channels, height, width = img1.shape
     pixels = plan(batch * channels, height, width, levels, need1).pixels
-    dtype = compute_dtype(img1.dtype)
+    dtype = window.compute_dtype(img1.dtype)
     grads = [empty((batch, channels, pixels if need else 0), dtype) for need in (need1, need2)]
     return _means(img1, img2, options, grads[: need1 + need2]), grads[0], grads[1]
 
@@ -128,7 +129,7 @@ def _sweep_and_judge(
         if numbers.dtype == torch.float32:
             inaccurate = (inaccurate | extreme) & finite
         elif extreme.any():
-            tamed = np.ldexp(_TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
+            tamed = np.ldexp(TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
             scale = np.where(extreme, tamed, 1 / unit)
             constants = plane_constants(scale, c1, c2, unit, numbers.dtype, rectify)
             _sweep(images, means, grads, cut, numbers._replace(constants=constants, guard_zero_div=True))
@@ -267,5 +268,5 @@ def _threads(pixels: int) -> int:
 
 
 def _peak(image: torch.Tensor) -> torch.Tensor:
-    low, high = image.detach().flatten(2).to(compute_dtype(image.dtype)).aminmax(dim=-1)
+    low, high = image.detach().flatten(2).to(window.compute_dtype(image.dtype)).aminmax(dim=-1)
     return torch.maximum(high, -low)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ... import window
+from ..common import ZERO_DENOMINATOR, pyramid_shapes
 from .layout import ROWS
 from .records import ScaleShape, Task
 from .strip import PlaneConstants
 
-_ZERO = {torch.float32: 1e-20, torch.float64: 1e-200}  # a denominator at or below this counts as zero
 _USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
 _EPS = 8  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
 
@@ -29,11 +29,6 @@ LIKE: dict[torch.dtype, np.ndarray] = {
     torch.uint8: np.empty(0, np.uint8),
     torch.bool: np.empty(0, np.uint8),
 }
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that images of a dtype are computed in."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 class Parameters(NamedTuple):
@@ -64,7 +59,7 @@ def parameters(
     dtype: torch.dtype,
 ) -> Parameters:
     """What the kernels are given for that number of planes and these options."""
-    computed = compute_dtype(dtype)
+    computed = window.compute_dtype(dtype)
     like = LIKE[computed]
     constants = plane_constants(np.full(planes, 1 / unit), c1, c2, unit, computed, rectify)
     guard_zero_div = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
@@ -85,7 +80,7 @@ def plane_constants(
         c2=twice_c2,
         eps=eps,
         floor=0.0 if rectify else -np.inf,
-        zero=2 * _ZERO[dtype],
+        zero=2 * ZERO_DENOMINATOR[dtype],
         # In working units a constant may be less than any number of the dtype: then rounding decides what is zero.
         eps_l=eps**2 * (number(twice_c1) == 0),
         eps_cs=eps * (number(twice_c2) == 0),
@@ -118,16 +113,15 @@ def _rows_of_a_strip(planes: int, height: int, gradient: bool) -> int:
 def plan(planes: int, height: int, width: int, levels: int, gradient: bool) -> Plan:
     """Cut so many planes into strips."""
     shapes, tasks, pixels, slots = [], [], 0, 0
-    for level in range(levels):
-        down = _rows_of_a_strip(planes, height, gradient)
-        tops = range(0, height, down)
+    for level, (rows, columns) in enumerate(pyramid_shapes(height, width, levels)):
+        down = _rows_of_a_strip(planes, rows, gradient)
+        tops = range(0, rows, down)
         # The scales of all planes one after the other, so that few strips wait for a finer scale that is not finished.
         tasks += [
-            Task(plane, level, slot, top, min(height, top + down))
+            Task(plane, level, slot, top, min(rows, top + down))
             for plane in range(planes)
             for slot, top in enumerate(tops)
         ]
-        shapes.append(ScaleShape(height, width, pixels, len(tops)))
-        pixels, slots = pixels + height * width, max(slots, len(tops))
-        height, width = (height + 1) // 2, (width + 1) // 2
+        shapes.append(ScaleShape(rows, columns, pixels, len(tops)))
+        pixels, slots = pixels + rows * columns, max(slots, len(tops))
     return Plan(planes, pixels, np.array(shapes, np.int64), np.array(tasks, np.int64), slots)
