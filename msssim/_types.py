@@ -41,13 +41,13 @@ class _Options(TypedDict, total=False):
 
 
 class SSIMOptions(_Options, total=False):
-    """The options of ssim() but for `full`, on which the type of its result depends."""
+    """The options of ssim() except `full`, on which the type of its result depends."""
 
     downsample: Downsample
 
 
 class MSSSIMOptions(_Options, total=False):
-    """The options of msssim() but for `scales`, on which the type of its result depends."""
+    """The options of msssim() except `scales`, on which the type of its result depends."""
 
     normalize: Normalize | bool
     weights: Weights

@@ -122,7 +122,7 @@ def range_pow2(data_range: float) -> float:
 
 
 def gradient_scale(unit: float) -> float:
-    """The power of two by which stored gradients are multiplied: 1, but for a unit below 2^-60.
+    """The power of two by which stored gradients are multiplied: 1, except for a unit below 2^-60.
 
     In such units the gradient of a mean over many positions may be a float32 number where that of the sum overflows.
     """

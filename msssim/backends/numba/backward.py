@@ -117,7 +117,7 @@ def _write_row(
     coarsest: Scalar,
     limit: Scalar,
 ) -> None:
-    """A row of the sum; but for the coarsest scale with the coarser row's part."""
+    """A row of the sum. At every scale except the coarsest it includes the part of the coarser row."""
     with code.branch(coarsest) as (alone, both):
         with alone:
             vectors = count // code.lanes
