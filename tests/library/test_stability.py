@@ -232,6 +232,7 @@ def test_an_outlier_does_not_cost_precision_elsewhere(pair, backend, value, both
         assert error[row, column] < tolerances.budget("gradient", "float32", backend).worst
         error[row, column] = 0
         assert error.max() < 5e-6
+        assert abs(index(x, y, backend=backend) - exact) < 1e-6  # without a gradient the arithmetic can be another one
 
 
 @pytest.mark.parametrize("rows, columns", [((30, 60), (20, 50)), ((0, 100), (0, 48))])
@@ -290,11 +291,14 @@ def test_zero_mean_with_contrast_and_zero_constants(backend):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_flat_and_textured_parts_with_zero_constants(dtype):
-    """Rounding leaves a tiny variance in the flat part; it counts as zero, and no other does."""
+    """In the flat part float64 pixels differ by rounding; their variance counts as zero, and no other does."""
     noise = torch.rand(1, 1, 30, 60, generator=torch.Generator().manual_seed(0), dtype=dtype)
     flat = torch.arange(60) < 30
     x = torch.where(flat, 0.7, noise)
     y = torch.where(flat, 0.3, 0.5 * noise + 0.1)
+    # With K2 = 0 float32 images are compared in float64, in which their differences are no rounding.
+    rounded = flat & (noise < 0.5) & (dtype == torch.float64)
+    x, y = (torch.where(rounded, torch.nextafter(image, torch.ones_like(image)), image) for image in (x, y.flip(-2)))
     _, map = msssim.ssim(x, y, K1=0.0, K2=0.0, full=True)
     luminance = 2 * 0.7 * 0.3 / (0.7**2 + 0.3**2)
     torch.testing.assert_close(map[..., :20], torch.full_like(map[..., :20], luminance), rtol=0, atol=1e-6)
