@@ -37,6 +37,15 @@ def backend(request):
         yield request.param
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects what is marked
+def pytest_collection_modifyitems(items):
+    """Mark a test as full where its parameters have the values that a mark `full_where` names."""
+    for item in items:
+        for mark in item.iter_markers("full_where"):
+            if mark.kwargs.items() <= item.callspec.params.items():
+                item.add_marker(pytest.mark.full)
+
+
 def pytest_runtest_setup(item):
     """Skip what is marked as of a later PyTorch than this one."""
     installed = tuple(map(int, torch.__version__.split(".")[:2]))

@@ -20,8 +20,6 @@ BY_DEFAULT: dict[str, dict[str, dict[str, Any]]] = {
             "size": "small",
             "dtype": torch.float32,
         },
-        "test_graphics_of_two_levels_keep_their_precision": {"kind": "text", "rectify": False},
-        "test_black_areas_keep_their_gradient": {"dtype": torch.float32, "data_range": 255.0},
         "test_a_window_that_sees_one_pixel_alone_is_finite": {"normalize": "covariance"},
         "test_infinity_beside_huge_numbers_gives_nan": {},
         "test_gpus_with_warps_of_64_threads_are_refused": {},

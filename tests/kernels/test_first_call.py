@@ -182,6 +182,7 @@ def test_kernel_compiles_without_a_cache_folder():
     assert functions.cached_njit(scope["successor"])(1) == 2
 
 
+@pytest.mark.full
 def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
     shutil.copytree(
         pathlib.Path(msssim.__file__).parent, tmp_path / "msssim", ignore=shutil.ignore_patterns("__pycache__")

@@ -84,6 +84,7 @@ def test_in_the_workers_of_a_data_loader_after_use_in_the_parent(method, threads
 
 
 @METHODS
+@pytest.mark.full_where(method="spawn")
 def test_error_in_a_data_loader_worker_reaches_the_parent(method):
     expected = _values(_images(0))
     with pytest.raises(ValueError, match="img1 must be at least 11"):
@@ -185,7 +186,9 @@ def _run(code, **environment):
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/task").exists(), reason="threads are counted as Linux lists them")
-@pytest.mark.parametrize("team", ["", "numba_threads._team = lambda: 0"], ids=["PyTorch's team", "threads of Python's"])
+@pytest.mark.parametrize(
+    "team", ["", *full("numba_threads._team = lambda: 0")], ids=["PyTorch's team", "threads of Python's"]
+)
 def test_the_number_of_threads_is_pytorchs(team):
     code = f"""
 import os, torch, msssim

@@ -158,6 +158,7 @@ def test_a_changed_option_is_checked_as_by_the_constructor(name, value):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@pytest.mark.full
 def test_a_compiled_module_follows_its_options(pair):
     torch._dynamo.reset()
     x, y = pair(1, 1, 44, 45, noise=1.0)

@@ -8,6 +8,7 @@ import types
 
 import pytest
 import torch
+from marks import full
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import msssim
@@ -79,7 +80,7 @@ def test_no_backend_is_probed_during_graph_capture_or_in_a_mode(monkeypatch, sma
 COMPILED = "torch.compile(msssim.msssim, fullgraph=True, backend='aot_eager')"
 
 
-@pytest.mark.parametrize("way", ["msssim.msssim", COMPILED], ids=["eager", "compiled"])
+@pytest.mark.parametrize("way", ["msssim.msssim", *full(COMPILED)], ids=["eager", "compiled"])
 def test_auto_works_where_numba_cannot_be_imported(tmp_path, way):
     """In a new process, whose Numba raises at import, as with a NumPy that it does not support."""
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 2.2 or less. Got NumPy 9.9.')")

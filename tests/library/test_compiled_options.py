@@ -29,6 +29,7 @@ def _value_and_gradient(index, x, y, number):
 
 # pytorch#149405 (a recompilation for each float) and torchmetrics#1780 (SSIM compiled with a data_range of its own).
 @pytest.mark.parametrize("option", ["data_range", "K1", *full("K2")])
+@pytest.mark.full_where(backend="torch", option="K1")
 def test_twelve_values_of_a_number_compile_at_most_two_graphs(pair, backend, option):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
@@ -51,6 +52,7 @@ def test_range_pow2_in_a_graph_equals_eager_mode(data_range):
     assert window._range_pow2_of_tensor(tensor).item() == window.range_pow2(data_range)
 
 
+@pytest.mark.full_where(backend="torch")
 def test_a_zero_constant_stays_zero_in_a_dynamic_graph(pair, backend):
     torch._dynamo.reset()
     index = lambda x, y, data_range: msssim.ssim(x, y, backend=backend, K1=0, K2=0, data_range=data_range)  # noqa: E731

@@ -60,6 +60,7 @@ def test_a_model_under_autocast_and_its_target(pair, criterion):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@pytest.mark.full_where(backend="torch")
 def test_two_dtypes_in_a_compiled_function(pair, backend):
     torch._dynamo.reset()
     index = lambda x, y: msssim.msssim(x, y, backend=backend, **TWO_SCALES)  # noqa: E731

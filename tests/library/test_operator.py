@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from marks import full
 
 import msssim
 from msssim import backends, window
@@ -30,6 +31,7 @@ def test_opcheck_of_the_means(pair, needs):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # which opcheck() of PyTorch 2.14 reads
+@pytest.mark.full
 def test_opcheck_of_the_gradient(pair):
     x, y = pair(1, 1, 12, 13)  # small, as it computes both derivatives numerically
     means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(1), True, False)
@@ -54,7 +56,7 @@ def test_torch_compile_without_a_graph_break(pair, dynamic):
 
 
 @pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
-@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
+@pytest.mark.parametrize("transform", [torch.func.grad, *full(torch.func.jacrev, torch.func.vmap)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 def test_torch_compile_of_a_transform(pair, transform):
     torch._dynamo.reset()
@@ -63,7 +65,7 @@ def test_torch_compile_of_a_transform(pair, transform):
     torch.testing.assert_close(compiled(x, y), transform(fused)(x, y), rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("transform", [lambda index: index, torch.func.vmap])
+@pytest.mark.parametrize("transform", [lambda index: index, *full(torch.func.vmap)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
 def test_compiling_first_does_not_mark_the_backend_as_broken(pair, transform, caplog):
     torch._dynamo.reset()
@@ -108,6 +110,7 @@ def test_a_gradient_penalty_is_right(pair):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-16)
 
 
+@pytest.mark.full
 def test_gradcheck_of_both_orders(pair):
     x, y = (image.requires_grad_() for image in pair(1, 1, 13, 14))
     index = lambda x, y: msssim.ssim(x, y, backend="numba")  # noqa: E731 - read better beside its use

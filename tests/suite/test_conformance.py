@@ -26,6 +26,9 @@ CASES = [
 PAIRS = ("grass-257x191-flatter", "immunohistochemistry-176x176-negative", "colour", "large")
 
 
+one_run = pytest.mark.xdist_group("a run of validation.peers")  # in one process, so that the fixture is made once
+
+
 @pytest.fixture(scope="module")
 def pairs():
     """Return (img1, img2) of shape (C, H, W) in 0..255 by name."""
@@ -76,6 +79,7 @@ def test_every_decision_of_a_peer_is_described():
 
 
 @pytest.mark.parametrize("name, metric, defaults", CASES)
+@pytest.mark.full_where(name="TensorFlow")
 def test_convention_reproduces_the_value_of_a_peer(name, metric, defaults, pairs, emulations):
     """Within the rounding error of a window in float32, or of arithmetic in float32."""
     peer = peer_or_skip(name)
@@ -115,6 +119,7 @@ def test_averaging_channels_first_changes_the_value():
 @pytest.mark.parametrize(
     "name, metric", [(name, metric) for name, metric, defaults in CASES if PEERS[name].differentiable and not defaults]
 )
+@pytest.mark.full_where(name="kornia")
 def test_gradient_of_a_peer_matches_its_convention(name, metric, pairs):
     """Compare the directional derivative with central differences of the emulation."""
     peer = peer_or_skip(name)
@@ -151,6 +156,7 @@ def report():
     return found
 
 
+@one_run
 def test_run_covers_every_kind_of_image(report):
     assert report.verdict == section.PASS, report.summary
     deviations = report.tables[0].frame
@@ -164,6 +170,7 @@ def test_run_covers_every_kind_of_image(report):
     assert report.figures[0].image.startswith("<svg")
 
 
+@one_run
 def test_report_shows_causes_with_their_effects(report):
     causes = report.tables[1].frame.set_index(["peer", "index", "settings"]).causes
     assert "last scale multiplied in four times" in causes["pytorch-msssim (original)", "MS-SSIM", CLOSEST]

@@ -98,6 +98,7 @@ def test_unsupported_metric_and_weights_are_refused():
 
 
 @pytest.mark.parametrize("name, metric", CASES)
+@pytest.mark.full_where(name="kornia")
 def test_batch_mean_and_gradient(name, metric, planes):
     peer = peer_or_skip(name)
     function = peer.function(metric, data_range=255)

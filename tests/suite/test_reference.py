@@ -180,6 +180,7 @@ def test_import_is_light_and_independent():
     assert done.stdout.split() == []
 
 
+@pytest.mark.full
 def test_tensorflow_starts_in_silence():
     _tensorflow_or_skip()
     code = "import numpy as np; from reference.oracles import tf_ssim; x = np.ones((20, 20)); print(tf_ssim(x, x, 1.0))"

@@ -93,6 +93,7 @@ def test_scores_that_differ_from_matlab_break_the_budget(root, tmp_path, no_publ
     assert set(pd.read_csv(tmp_path / "subjective-matlab.csv").verdict) == {"broken"}
 
 
+@pytest.mark.full
 def test_statistics_that_differ_from_print_break_the_budget(root, tmp_path):
     """The published statistics of LIVE do not hold for this database."""
     assert run(tmp_path) == 1
@@ -142,6 +143,7 @@ def test_missing_database_is_refused_with_how_to_get_it(monkeypatch, tmp_path, c
         assert caught.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.full
 def test_oracle_run_reports_broken_files(root, tmp_path, monkeypatch, capsys):
     """With `--dataset`, each unreadable or unlisted file is a row with verdict broken."""
     for file in ("refimgs/house.png", "wn/img1.png", "gblur/img4.png"):
@@ -189,6 +191,7 @@ def test_dataset_all_means_those_available(root):
     assert about["not available"].startswith("tid2008, tid2013") and about["not available"].endswith("clic")
 
 
+@pytest.mark.full
 def test_torchrun_writes_the_same_rows_as_one_process(tmp_path, no_published_values):
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available() and sys.platform == "linux"):
         pytest.skip("needs torch.distributed with gloo, on Linux")

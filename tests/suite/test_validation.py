@@ -15,6 +15,8 @@ from validation import __main__ as command
 from validation import library, tolerances
 from validation.accuracy import gradients, readme, rows, stability, tables, values
 
+one_run = pytest.mark.xdist_group("a run of validation")  # in one process, so that the fixture is made once
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
@@ -53,6 +55,7 @@ def run(tmp_path_factory):
     return command.main(arguments), out
 
 
+@one_run
 def test_budgets_are_kept_and_every_file_is_there(run):
     code, out = run
     assert code == 0
@@ -69,6 +72,7 @@ def test_budgets_are_kept_and_every_file_is_there(run):
         assert (out / name).stat().st_size > 500, name
 
 
+@one_run
 def test_rows_have_the_schema_and_every_section(run):
     table = pd.read_csv(run[1] / "rows.csv", keep_default_na=True)
     assert tuple(table.columns) == rows.COLUMNS
@@ -79,6 +83,7 @@ def test_rows_have_the_schema_and_every_section(run):
     assert (judged["median"] <= judged.worst).all()
 
 
+@one_run
 def test_a_missing_oracle_is_skipped_with_the_reason(run):
     table = pd.read_csv(run[1] / "rows.csv")
     tensorflow = table[table.section == values.TENSORFLOW]
@@ -86,6 +91,7 @@ def test_a_missing_oracle_is_skipped_with_the_reason(run):
     assert tensorflow.note.str.contains("pip install tensorflow-cpu").all()
 
 
+@one_run
 def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
     for name in ("report.md", "report.html"):
         text = (run[1] / name).read_text(encoding="utf-8")
@@ -222,6 +228,7 @@ def _document(path, *names):
     return path
 
 
+@one_run
 def test_accuracy_tables_of_the_documents(run, tmp_path):
     full, in_short = _document(tmp_path / "a.md", readme.FULL), _document(tmp_path / "b.md", readme.IN_SHORT)
     for _ in range(2):  # writing them again changes nothing
@@ -247,6 +254,7 @@ def test_accuracy_table_has_a_column_for_each_backend():
 @pytest.mark.parametrize(
     "text, message", [("no markers", "at least one of"), ("<!-- accuracy: end --> <!-- accuracy: begin -->", "both")]
 )
+@one_run
 def test_document_without_markers_is_refused(run, tmp_path, capsys, text, message):
     path = tmp_path / "README.md"
     path.write_text(text, encoding="utf-8")
