@@ -1,7 +1,7 @@
 """The table of results: one row for each question and implementation, with a schema that `check` verifies.
 
-A result file (JSON) is ``{"schema": 2, "about": {...}, "ceilings": [...], "rows": [...]}``. The CSV file has the same
-rows, after comment lines with the same information.
+A result file (JSON) is ``{"schema": 3, "about": {...}, "ceilings": [...], "columns": [...], "rows": [[...], ...]}``.
+The CSV file has the same rows, after comment lines with the same information.
 """
 
 import json
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from .checks import CheckResult
     from .implementations import Implementation
 
-SCHEMA = 2
-# Schema 1 has another name for the column "implementation" and for the kind of that name.
-_NAME_IN_SCHEMA_1 = "contestant"
+SCHEMA = 3
 
 Row = dict[str, Any]
 
@@ -159,24 +157,22 @@ def check(table: pd.DataFrame) -> None:
 
 def save(folder: pathlib.Path, table: pd.DataFrame, about: dict[str, str], ceilings: list[dict[str, Any]]) -> None:
     """Write rows.json and rows.csv."""
-    content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "rows": records(table)}
-    (folder / "rows.json").write_text(_json(content), encoding="utf-8")
+    (folder / "rows.json").write_text(_json(table, about, ceilings), encoding="utf-8")
     head = "".join(f"# {name}: {' '.join(str(text).split())}\n" for name, text in about.items())
     (folder / "rows.csv").write_text(head + table.to_csv(index=False), encoding="utf-8")
 
 
-def _json(content: dict[str, Any]) -> str:
-    """Return JSON with one row per line, without missing values, and with seven digits, so that files are small."""
-    found = [
-        {name: _rounded(value) for name, value in each.items() if value not in (None, "")} for each in content["rows"]
-    ]
+def _json(table: pd.DataFrame, about: dict[str, str], ceilings: list[dict[str, Any]]) -> str:
+    """Return JSON with one row per line, without the names of columns in it, and with seven digits: files are small."""
+    found = [[_rounded(value) for value in each.values()] for each in records(table)]
     lines = ",\n".join(json.dumps(each, ensure_ascii=False, allow_nan=False) for each in found)
-    head = json.dumps({**content, "rows": []}, ensure_ascii=False, allow_nan=False, indent=1)
+    content = {"schema": SCHEMA, "about": about, "ceilings": ceilings, "columns": list(table.columns), "rows": []}
+    head = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
     return head.replace('"rows": []', f'"rows": [\n{lines}\n]') + "\n"
 
 
-def _rounded(value: str | float) -> str | float:
-    if isinstance(value, str):
+def _rounded(value: str | float | None) -> str | float | None:
+    if value is None or isinstance(value, str):
         return value
     return int(value) if float(value).is_integer() else float(f"{value:.7g}")
 
@@ -190,19 +186,10 @@ class Results(NamedTuple):
 
 
 def load(path: pathlib.Path) -> Results:
-    """Read a result file of this or the previous schema."""
+    """Read a result file."""
     content = json.loads(path.read_text(encoding="utf-8"))
     schema = content.get("schema") if isinstance(content, dict) else None
-    if schema not in (1, SCHEMA):
-        raise ValueError(f"{path}: schema must be 1 or {SCHEMA}, got {schema}")
-    found = content["rows"]
-    if schema == 1:
-        found = [
-            {_rename(name): _rename(value) if name == "kind" else value for name, value in each.items()}
-            for each in found
-        ]
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema must be {SCHEMA}, got {schema}; run the benchmark again")
+    found = [dict(zip(content["columns"], each, strict=True)) for each in content["rows"]]
     return Results(frame(found), content["about"], content.get("ceilings", ()))
-
-
-def _rename(name: str) -> str:
-    return IMPLEMENTATION if name == _NAME_IN_SCHEMA_1 else name

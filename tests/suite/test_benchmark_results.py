@@ -1,6 +1,5 @@
 """Result files: reading, comparing, the headline, and the table in README.md."""
 
-import json
 import pathlib
 import re
 
@@ -25,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_unknown_schema_is_refused(tmp_path):
     path = tmp_path / "rows.json"
-    for text in ("[]", '{"schema": 0, "about": {}, "rows": []}'):
+    for text in ("[]", '{"schema": 2, "about": {}, "rows": []}'):
         path.write_text(text)
-        with pytest.raises(ValueError, match="schema must be 1 or 2"):
+        with pytest.raises(ValueError, match="schema must be 3"):
             rows.load(path)
 
 
@@ -45,15 +44,6 @@ def test_stored_results_can_be_read_and_rendered(path, tmp_path, capsys):
     html = page.read_text(encoding="utf-8")
     assert html.count("<svg") >= 3 and results.about["packages"] in html
     assert copy.read_bytes() == path.read_bytes()
-
-
-def test_schema_1_can_be_read(tmp_path):
-    """It has another name for the column and the kind "implementation"."""
-    path = tmp_path / "rows.json"
-    found = {"kind": "contestant", "contestant": "a", "device": "cpu", "verdict": rows.MISSING}
-    path.write_text(json.dumps({"schema": 1, "about": {}, "ceilings": [], "rows": [found]}))
-    (row,) = rows.load(path).table.itertuples()
-    assert row.kind == rows.IMPLEMENTATION and row.implementation == "a"
 
 
 def measured(**changes):
