@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 import msssim
-from msssim.backends import BACKENDS
+from msssim import backends
 from reference.peers import PEERS, Peer
 
 from .cases import FORWARD, FORWARD_BACKWARD, METRICS, Case
@@ -19,11 +19,6 @@ OURS, PEER = "ours", "peer"
 COMPILED, REDUCE_OVERHEAD, GRAPH = ", compiled", ", reduce-overhead", ", graph"
 UNDER_COMPILE = (COMPILED, REDUCE_OVERHEAD)
 _COMPILED_PEERS = ("pytorch-msssim",)
-_DEVICES = {"numba": ("cpu",), "triton": ("cuda",)}
-_REQUIREMENTS = {
-    "numba": 'python -m pip install "msssim[fast]"',
-    "triton": "it needs a GPU that PyTorch and Triton support",
-}
 
 Images = tuple[torch.Tensor, torch.Tensor]
 
@@ -115,7 +110,7 @@ def all_implementations(peers: Iterable[str] | None = None, check: bool = True) 
     """
     found = []
     cuda = torch.cuda.is_available()
-    for backend in BACKENDS:
+    for backend in backends.BACKENDS:
         ours = _backend(backend)
         found += [ours, _compile(ours)]
         if cuda and backend == "triton":
@@ -133,7 +128,7 @@ def by_name(name: str, check: bool = False) -> Implementation:
     """Return the implementation with that name. It is imported only if `check` is true."""
     base = base_name(name)
     backend, variant = base.removeprefix("msssim "), name.removeprefix(base)
-    found = _backend(backend) if backend in BACKENDS else _peer(PEERS[base], check)
+    found = _backend(backend) if backend in backends.BACKENDS else _peer(PEERS[base], check)
     if variant == GRAPH:
         return _in_graph(found)
     return _compile(found, variant) if variant else found
@@ -162,10 +157,12 @@ def _backend(backend: str) -> Implementation:
 
     reason = None
     if backend not in msssim.available_backends():
-        reason = f"backend {backend} is not in msssim.available_backends(): {_REQUIREMENTS[backend]}"
+        needed = backends.missing(backend) or "it needs a GPU that PyTorch and Triton support"
+        reason = f"backend {backend} is not in msssim.available_backends(): {needed}"
+    device = backends.device_type(backend)
     return Implementation(
         name=f"msssim {backend}", group=OURS, build=build, description="Wang's, exactly", version=msssim.__version__,
-        unavailable_reason=reason, backend=backend, devices=_DEVICES.get(backend),
+        unavailable_reason=reason, backend=backend, devices=None if device is None else (device,),
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def _prepare(dtype: torch.dtype, win_size: int, gradients: int, device: torch.de
     name = backends.chosen_name(backend, torch.empty((1, 1, win_size, win_size), dtype=dtype, device=device), win_size)
     for computed in dict.fromkeys((dtype, torch.float64) if name == "numba" else (dtype,)):
         _call(computed, win_size, gradients, device, backend)
-    took = "nothing to compile" if name == "torch" else f"{time.perf_counter() - started:.1f} s"
+    took = "nothing to compile" if backends.device_type(name) is None else f"{time.perf_counter() - started:.1f} s"
     return f"{str(dtype).removeprefix('torch.')}, win_size={win_size}, {gradients} gradients: {name}, {took}"
 
 

@@ -24,6 +24,7 @@ import torch
 
 import datasets
 import msssim
+from msssim import backends
 
 try:
     from .accuracy import question as accuracy
@@ -59,11 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (RuntimeError, AssertionError) as error:
             parser.error(f"--device: {error}")
     # An option that takes names may be an empty list.
-    asked = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
+    requested = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
     for name, question in (("dataset", "oracles"), ("workers", "subjective"), ("resamples", "subjective")):
-        if getattr(options, name) is not None and question not in asked:
+        if getattr(options, name) is not None and question not in requested:
             parser.error(f"--{name} goes with --{question}")
-    options.out = options.out or _folder(asked)
+    options.out = options.out or _folder(requested)
     writable(parser, options.out)
     about = {
         "command": shlex.join(["python", "-m", "validation", *(sys.argv[1:] if arguments is None else arguments)]),
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start, sections = time.monotonic(), []
     with _device(parser, options, about):
         try:
-            for name in asked:
+            for name in requested:
                 sections += QUESTIONS[name].sections(options, about)
         except datasets.DatasetMissing as error:
             parser.error(str(error))
@@ -90,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _device(parser: argparse.ArgumentParser, options: argparse.Namespace, about: dict[str, str]) -> Iterator[None]:
     """Set device and backends of the options, and emulate a GPU if they name one."""
     if options.device not in SIMULATED:
-        elsewhere = {"cpu": "triton", "cuda": "numba"}.get(options.device.split(":")[0])
-        options.backend = options.backend or tuple(name for name in msssim.available_backends() if name != elsewhere)
+        usable = (None, torch.device(options.device).type)
+        available = msssim.available_backends()
+        options.backend = options.backend or tuple(name for name in available if backends.device_type(name) in usable)
         yield
         return
     if options.backend:
@@ -111,9 +113,9 @@ def _device(parser: argparse.ArgumentParser, options: argparse.Namespace, about:
     )
 
 
-def _folder(asked: Sequence[str]) -> pathlib.Path:
+def _folder(requested: Sequence[str]) -> pathlib.Path:
     """Return the default folder of the report: one for each combination of questions."""
-    return pathlib.Path("reports", "-".join(["validation", *([] if asked == ["oracles"] else asked)]))
+    return pathlib.Path("reports", "-".join(["validation", *([] if requested == ["oracles"] else requested)]))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -29,10 +29,15 @@ _log = logging.getLogger(__name__)
 
 BACKENDS: tuple[BackendName, ...] = ("triton", "numba", "torch")
 
+# The module of each backend in PyTorch operations. All others are fused: `ops` calls their kernels.
+_PYTORCH_BACKENDS = {"torch": torch_backend}
+
 # The device that a fused backend runs on: its type, and its name in messages.
 _DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
+# The fused backend that "auto" tries on each type of device; on others it uses plain PyTorch.
+_FUSED_BY_DEVICE = {device: name for name, (device, _) in _DEVICES.items()}
 
-# The command that installs the package of a backend.
+# The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
     "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
     "numba": "python -m pip install msssim[fast]",
@@ -40,7 +45,9 @@ INSTALL = {
 
 
 def _is_installed(name: str) -> bool:
-    """Whether the package of a backend can be found; it is not imported."""
+    """Whether the package of a backend, if it needs one, can be found; it is not imported."""
+    if name not in INSTALL:
+        return True
     try:
         found = importlib.util.find_spec(name) is not None
     except ImportError:  # an import hook may refuse a package
@@ -68,7 +75,7 @@ _AVAILABLE: tuple[BackendName, ...] = tuple(name for name in BACKENDS if _is_ins
 
 
 def available_backends() -> tuple[BackendName, ...]:
-    """The backends that can be used here, the first choice of ``backend="auto"`` first.
+    """The backends that can be used here; ``backend="auto"`` tries them in this order, none after "torch".
 
     Returns
     -------
@@ -83,7 +90,7 @@ def available_backends() -> tuple[BackendName, ...]:
     return tuple(name for name in _AVAILABLE if name != "triton" or torch.cuda.is_available())
 
 
-def missing(name: Backend) -> str | None:
+def missing(name: str) -> str | None:
     """The command that installs what a backend needs, or None if nothing is missing."""
     return None if name == "auto" or name in _AVAILABLE else INSTALL[name]
 
@@ -111,26 +118,33 @@ def ssim_map(
     return means, l_cs
 
 
+def device_type(name: str) -> str | None:
+    """The type of device that a fused backend runs on; None for a backend in PyTorch operations, which runs on any."""
+    return None if name in _PYTORCH_BACKENDS else _DEVICES[name][0]
+
+
 def chosen_name(name: Backend, image: Tensor, win_size: int) -> str:
     """The name of the backend that computes a call without maps."""
-    fused = {device: fused for fused, (device, _) in _DEVICES.items()}
-    return fused[image.device.type] if choose(name, image, win_size) is ops else "torch"
+    if choose(name, image, win_size) is torch_backend:
+        return "torch"
+    preferred = _preferred() if name == "auto" else name
+    return preferred or _FUSED_BY_DEVICE[image.device.type]
 
 
 def choose(name: Backend, image: Tensor, win_size: int, maps: bool = False) -> "ModuleType":
-    """The module that computes a call: ops or torch_backend.
+    """The module that computes a call: ops for the fused backends, or that of a backend in PyTorch operations.
 
     A backend that the call names must support it, otherwise there is an error. "auto" uses plain PyTorch for what the
     kernels do not support, and where a package is installed but does not work. MSSSIM_BACKEND changes which backend
     "auto" tries first; that one must work.
     """
     preferred = _preferred() if name == "auto" else name
-    fused = preferred or ("triton" if image.device.type == "cuda" else "numba")
-    if fused not in _AVAILABLE or fused == "torch":
+    candidate = preferred or _FUSED_BY_DEVICE.get(image.device.type, "torch")
+    if candidate not in _AVAILABLE or candidate == "torch":
         return torch_backend
-    reason = _unsupported_reason(fused, image, win_size, maps)
-    if reason is None and (preferred or not _fails(fused, image.device)):
-        return ops
+    reason = _unsupported_reason(candidate, image, win_size, maps)
+    if reason is None and (preferred or not _fails(candidate, image.device)):
+        return _PYTORCH_BACKENDS.get(candidate, ops)
     if name == "auto":
         return torch_backend
     raise ValueError(f'backend="{name}" does not support the call: it {reason}; pass backend="auto" or "torch"')
@@ -185,7 +199,9 @@ def _probe_backend(name: str, device: torch.device) -> bool:
 
 
 def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool) -> str | None:
-    """Why a fused backend does not support a call, or None."""
+    """Why a backend does not support a call, or None."""
+    if name in _PYTORCH_BACKENDS:
+        return "computes no maps, got full=True" if maps and not hasattr(_PYTORCH_BACKENDS[name], "ssim_map") else None
     device, place = _DEVICES[name]
     if image.device.type != device:
         return f"runs on {place}, got images on {image.device}"

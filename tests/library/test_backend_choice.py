@@ -110,6 +110,23 @@ def test_a_named_backend_that_does_not_support_the_call_is_an_error(monkeypatch,
         backends.choose("triton", image, win_size, maps)
 
 
+def test_a_backend_in_pytorch_operations_is_used_when_it_is_named(monkeypatch):
+    module = types.SimpleNamespace(pyramid_means=torch_backend.pyramid_means)
+    monkeypatch.setattr(backends, "BACKENDS", (*backends.BACKENDS, "other"))
+    monkeypatch.setattr(backends, "_AVAILABLE", ("torch", "other"))
+    monkeypatch.setitem(backends._PYTORCH_BACKENDS, "other", module)
+    assert backends.choose("auto", _image("cpu"), 11) is torch_backend
+    assert backends.choose("other", _image("mps"), 33) is module
+    assert backends.chosen_name("other", _image("cpu"), 11) == "other" and backends.device_type("other") is None
+    with pytest.raises(ValueError, match='backend="other" does not support the call: it computes no maps'):
+        backends.choose("other", _image("cpu"), 11, maps=True)
+    monkeypatch.setenv("MSSSIM_BACKEND", "other")
+    assert backends.choose("auto", _image("cpu"), 11) is module
+    assert backends.choose("auto", _image("cpu"), 11, maps=True) is torch_backend
+    module.ssim_map = torch_backend.ssim_map
+    assert backends.choose("other", _image("cpu"), 11, maps=True) is module
+
+
 def test_the_error_for_a_missing_package_has_the_install_command(monkeypatch, pair):
     monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
     x, y = pair(1, 1, 16, 16)
