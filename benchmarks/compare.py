@@ -48,11 +48,11 @@ class Comparison(NamedTuple):
 def compare(old: pd.DataFrame, new: pd.DataFrame, threshold: float = THRESHOLD) -> Comparison:
     """Find all measurements that changed beyond the noise."""
     both = old.merge(new, on=list(rows.KEYS), suffixes=("_old", "_new"))
-    green = both[both.verdict_old.isin(rows.GREEN) & both.verdict_new.isin(rows.GREEN)]
-    timed = green[green.kind.isin(_TIMED) & (green.rounds_old >= _MIN_SAMPLES) & (green.rounds_new >= _MIN_SAMPLES)]
+    valid = both[both.verdict_old.isin(rows.VALID) & both.verdict_new.isin(rows.VALID)]
+    timed = valid[valid.kind.isin(_TIMED) & (valid.rounds_old >= _MIN_SAMPLES) & (valid.rounds_new >= _MIN_SAMPLES)]
     drift = _drift(timed)
-    memory = green[green.kind == rows.MEMORY]
-    lost = both[both.verdict_old.isin(rows.GREEN) & both.verdict_new.isin((rows.WRONG, rows.REFUSED))]
+    memory = valid[valid.kind == rows.MEMORY]
+    lost = both[both.verdict_old.isin(rows.VALID) & both.verdict_new.isin((rows.WRONG, rows.REFUSED))]
     found = [
         *(_time_change(row, drift or 1.0, threshold) for row in timed.itertuples()),
         *(_memory_change(row, threshold) for row in memory.itertuples()),

@@ -65,7 +65,7 @@ class Bench:
         self._slow_calls: dict[tuple[str, str, str, str], _SlowCall] = {}
         self._last_seconds: dict[str, float] = {}
 
-    def taking_part(self, case: Case) -> Iterator[Implementation]:
+    def implementations_for(self, case: Case) -> Iterator[Implementation]:
         """Yield the implementations to try on a case."""
         for one in self.implementations:
             if one.unavailable_reason or one.unsupported_reason(case) is not None:
@@ -73,15 +73,15 @@ class Bench:
             if not one.compiled or (self.preset.compiles(case) and _may_compile(one, self.preset)):
                 yield one
 
-    def time(self, case: Case, share: float = 1.0) -> list[rows.Row]:
+    def time(self, case: Case, time_fraction: float = 1.0) -> list[rows.Row]:
         """Return the rows of one case: every value, and the time where the value is right.
 
-        A `share` below 1, when time runs short, gives fewer rounds and skips slow implementations sooner.
+        A `time_fraction` below 1, when time runs short, gives fewer rounds and skips slow implementations sooner.
         """
-        self._max_call_seconds = share * self.preset.max_call_seconds
-        candidates, found = self._check_all(self.taking_part(case), case, rows.TIME)
+        self._max_call_seconds = time_fraction * self.preset.max_call_seconds
+        candidates, found = self._check_all(self.implementations_for(case), case, rows.TIME)
         entries = {name: timing.Entry(one.call, None, self._last_seconds[name]) for name, one in candidates.items()}
-        timed = self._timed(entries, case, share * self.preset.seconds)
+        timed = self._timed(entries, case, time_fraction * self.preset.seconds)
         base = timed.get(baseline(self.implementations, case) or "")
         for name, one in candidates.items():
             times = _time_fields(timed[name], base, case)
@@ -91,8 +91,8 @@ class Bench:
     def time_threads(self, case: Case, counts: Sequence[int], seconds: float) -> list[rows.Row]:
         """Return the rows of one case with several numbers of threads, timed in the same rounds."""
         self._max_call_seconds = self.preset.max_call_seconds
-        able = [one for one in self.taking_part(case) if not one.compiled and one.differentiable]
-        candidates, found = self._check_all(able, case, rows.THREADS)
+        eager = [one for one in self.implementations_for(case) if not one.compiled and one.differentiable]
+        candidates, found = self._check_all(eager, case, rows.THREADS)
         entries = {
             (name, count): timing.Entry(one.call, functools.partial(torch.set_num_threads, count))
             for name, one in candidates.items()
@@ -131,15 +131,15 @@ class Bench:
         )
 
     def _check_all(
-        self, able: Iterable[Implementation], case: Case, kind: str
+        self, implementations: Iterable[Implementation], case: Case, kind: str
     ) -> tuple[dict[str, _Candidate], list[rows.Row]]:
         """Return what may be timed by name, and the rows of the others."""
         torch.compiler.reset()  # implementations and shapes share a recompilation limit, beyond which they run eagerly
         candidates, found, inputs = {}, [], images(case)
-        for implementation in able:
+        for implementation in implementations:
             fields, call = self._try(implementation, case, inputs)
             fields["threads"] = torch.get_num_threads()
-            if call is not None and fields["verdict"] in rows.GREEN:
+            if call is not None and fields["verdict"] in rows.VALID:
                 candidates[implementation.name] = _Candidate(implementation, call, fields)
             else:
                 found.append(rows.row(kind, implementation, case, **fields))
@@ -168,7 +168,7 @@ class Bench:
             key = implementation.name, case.metric, case.mode, case.device
             self._slow_calls[key] = _SlowCall(seconds, case.n_values)
         note = _over_limit(seconds, "takes", self._max_call_seconds)
-        if note and fields["verdict"] in rows.GREEN:
+        if note and fields["verdict"] in rows.VALID:
             fields |= {"verdict": rows.LEFT_OUT, "note": note}
         return fields, call
 
@@ -198,7 +198,7 @@ def verdict_on(implementation: Implementation, error: Exception) -> str:
 
 
 def _time_fields(timed: timing.Timed, base: timing.Timed | None, case: Case) -> dict[str, Any]:
-    median, q1, q3 = timed.spread
+    median, q1, q3 = timed.quartiles
     fields: dict[str, Any] = {
         "seconds": median,
         "q1": q1,

@@ -44,7 +44,7 @@ class Processes:
             self._add(implementation, case, {"verdict": rows.REFUSED, "note": found["refused"]})
             return
         fields = checks.check(implementation, case, Result(found["memory_value"], None))._asdict()
-        if fields["verdict"] in rows.GREEN:
+        if fields["verdict"] in rows.VALID:
             fields |= {"peak_bytes": found["peak"], "peak_inputs": found["peak"] / case.input_bytes}
             fields["process_bytes"] = found["process"]
         self._add(implementation, case, fields)
@@ -74,9 +74,9 @@ class Processes:
             fields = {"verdict": rows.REFUSED, "note": found[0]["refused"]}
         else:
             fields = checks.check(implementation, case, Result(done[0]["value"], None))._asdict()
-        if fields["verdict"] in rows.GREEN:
-            spread = timing.spread([each["import_seconds"] + each["first_seconds"] for each in done])
-            fields |= {"seconds": spread.median, "q1": spread.q1, "q3": spread.q3, "rounds": len(done)}
+        if fields["verdict"] in rows.VALID:
+            quartiles = timing.quartiles([each["import_seconds"] + each["first_seconds"] for each in done])
+            fields |= {"seconds": quartiles.median, "q1": quartiles.q1, "q3": quartiles.q3, "rounds": len(done)}
             for name in ("import_seconds", "first_seconds"):
-                fields[name] = timing.spread([each[name] for each in done]).median
+                fields[name] = timing.quartiles([each[name] for each in done]).median
         return rows.row(kind, implementation, case, threads=self._threads, **fields)

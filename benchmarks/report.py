@@ -101,9 +101,9 @@ def sections(table: pd.DataFrame, ceilings: list[Ceilings]) -> list[Section]:
     found = [_implementations(table)]
     for device in tables.devices(table):
         shown = (tables.at_a_glance(table, device), *tables.times(table, device))
-        green = table[(table.device == device) & (table.verdict != rows.WRONG)]
+        valid = table[(table.device == device) & (table.verdict != rows.WRONG)]
         name, title = f"time-{device.replace(':', '-')}", f"Time on {device}"
-        found.append(Section(name, title, _METHOD, shown, drawn.get(name, ()), summary=headline(green)))
+        found.append(Section(name, title, _METHOD, shown, drawn.get(name, ()), summary=headline(valid)))
     scaling = tables.ceilings(ceilings), tables.threads(table), tables.batches(table)
     found.append(Section("scaling", "Ceilings, threads and batches", _FLOOR, _not_empty(scaling)))
     starts = (

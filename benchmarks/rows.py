@@ -28,8 +28,8 @@ KINDS = (IMPLEMENTATION, TIME, THREADS, MEMORY, NEW_PROCESS, FIRST_EVER)
 
 OK, DIFFERS = "ok", "differs"  # within the budget, or a peer outside it: these are timed
 WRONG, REFUSED, MISSING, LEFT_OUT = "wrong", "refused", "missing", "left out"
-GREEN = (OK, DIFFERS)
-VERDICTS = (*GREEN, WRONG, REFUSED, MISSING, LEFT_OUT)
+VALID = (OK, DIFFERS)
+VERDICTS = (*VALID, WRONG, REFUSED, MISSING, LEFT_OUT)
 
 
 class Column(NamedTuple):
@@ -143,11 +143,11 @@ def check(table: pd.DataFrame) -> None:
     for name, known in (("kind", KINDS), ("verdict", VERDICTS)):
         if unknown := set(table[name]) - set(known):
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
-    green = table.verdict.isin(GREEN)
-    if table.loc[~green, list(_MEASUREMENTS)].notna().any(axis=None):
-        raise ValueError(f"only rows with verdict {' or '.join(GREEN)} may have measurements")
+    valid = table.verdict.isin(VALID)
+    if table.loc[~valid, list(_MEASUREMENTS)].notna().any(axis=None):
+        raise ValueError(f"only rows with verdict {' or '.join(VALID)} may have measurements")
     for kind, names in _REQUIRED.items():
-        part = table[green & (table.kind == kind)][list(names)]
+        part = table[valid & (table.kind == kind)][list(names)]
         bad = (part.isna() | (part == "")).any()
         if bad.any():
             raise ValueError(f"{', '.join(bad.index[bad])}: missing in a row of kind {kind!r}")

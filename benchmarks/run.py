@@ -39,7 +39,7 @@ class Task(NamedTuple):
     seconds: float
     """Estimated duration."""
     run: Callable[[float], list[rows.Row]]
-    """``run(share)`` returns rows; a `share` below 1 asks for less than the planned time."""
+    """``run(time_fraction)`` returns rows; below 1 it should take less than the planned time."""
 
 
 class Measured(NamedTuple):
@@ -96,9 +96,9 @@ def _timing_tasks(plan: Plan, bench: measure.Bench) -> Iterator[Task]:
     for device in plan.devices:
         for case in preset.cases(device):
             if matches(f"time {case.name}", plan.patterns):
-                taking_part = [*bench.taking_part(case)]
-                n_compiled = sum(one.compiled for one in taking_part)
-                seconds = preset.seconds + 0.1 * len(taking_part) + COMPILE_SECONDS * n_compiled
+                implementations = [*bench.implementations_for(case)]
+                n_compiled = sum(one.compiled for one in implementations)
+                seconds = preset.seconds + 0.1 * len(implementations) + COMPILE_SECONDS * n_compiled
                 yield Task(f"time {case.name}", seconds, functools.partial(_time, bench, case))
     if "cpu" in plan.devices and len(plan.threads) > 1:
         for shape in preset.scaling:
@@ -109,18 +109,18 @@ def _timing_tasks(plan: Plan, bench: measure.Bench) -> Iterator[Task]:
 
 
 def _process_tasks(plan: Plan, bench: measure.Bench, starts: processes.Processes) -> list[Task]:
-    """Return tasks that start new processes, in random order, so that a slow phase affects all alike."""
+    """Return tasks that start new processes, in random order, so that a slow phase affects all equally."""
     found = []
     for device in plan.devices:
         for metric, mode, shape in plan.preset.memory:
             case = Case(metric, mode, shape, "float32", device)
-            for one in (one for one in bench.taking_part(case) if not one.in_cuda_graph):
+            for one in (one for one in bench.implementations_for(case) if not one.in_cuda_graph):
                 name = f"memory {case.name} {one.name}"
                 if matches(f"new process {name}", plan.patterns):
                     run = functools.partial(_in_process, starts.measure_memory, one, case)
                     found.append(Task(name, PROCESS_SECONDS, run))
         case = first_call_case(device)
-        for one in bench.taking_part(case) if plan.preset.first_call_ever else ():
+        for one in bench.implementations_for(case) if plan.preset.first_call_ever else ():
             name = f"first call ever {case.name} {one.name}"
             ours = one.group == OURS and not (one.compiled or one.in_cuda_graph)
             if ours and matches(name, plan.patterns):
@@ -130,22 +130,22 @@ def _process_tasks(plan: Plan, bench: measure.Bench, starts: processes.Processes
     return found
 
 
-def _time(bench: measure.Bench, case: Case, share: float) -> list[rows.Row]:
-    return bench.time(case, share)
+def _time(bench: measure.Bench, case: Case, time_fraction: float) -> list[rows.Row]:
+    return bench.time(case, time_fraction)
 
 
-def _time_threads(bench: measure.Bench, case: Case, counts: tuple[int, ...], share: float) -> list[rows.Row]:
-    return bench.time_threads(case, counts, share * bench.preset.seconds)
+def _time_threads(bench: measure.Bench, case: Case, counts: tuple[int, ...], time_fraction: float) -> list[rows.Row]:
+    return bench.time_threads(case, counts, time_fraction * bench.preset.seconds)
 
 
 def _in_process(
-    start: Callable[[Implementation, Case], None], implementation: Implementation, case: Case, share: float
+    start: Callable[[Implementation, Case], None], implementation: Implementation, case: Case, time_fraction: float
 ) -> list[rows.Row]:
     start(implementation, case)
     return []  # `Processes.all_rows` has the rows of all
 
 
-def _measure_ceilings(plan: Plan, measured: list[ceilings.Ceilings], share: float) -> list[rows.Row]:
+def _measure_ceilings(plan: Plan, measured: list[ceilings.Ceilings], time_fraction: float) -> list[rows.Row]:
     for device in plan.devices:
         counts = {torch.get_num_threads(), *plan.threads} if device == "cpu" else {torch.get_num_threads()}
         measured += [ceilings.measure(device, count) for count in sorted(counts)]
@@ -156,7 +156,7 @@ def _first_compiled_calls(found: list[rows.Row]) -> Iterator[rows.Row]:
     """Yield rows of the first calls under torch.compile, which compiled with an empty cache."""
     for each in found:
         case = (each["kind"], each.get("metric"), each.get("mode"))
-        compiled = each["implementation"].endswith(UNDER_COMPILE) and each["verdict"] in rows.GREEN
+        compiled = each["implementation"].endswith(UNDER_COMPILE) and each["verdict"] in rows.VALID
         if compiled and case == (rows.TIME, "msssim", FORWARD_BACKWARD):
             keep = (*rows.KEYS, "group", "version", "verdict", "error", "budget", "first_seconds")
             first = {name: value for name, value in each.items() if name in keep}

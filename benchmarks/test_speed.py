@@ -33,6 +33,6 @@ def test_speed(case: Case, name: str, benchmark: Any) -> None:
             raise
         pytest.skip(f"{name} refuses: {error}")
     checked = checks.check(implementation, case, result)
-    assert checked.verdict in rows.GREEN, checked
+    assert checked.verdict in rows.VALID, checked
     benchmark.extra_info |= {"error": checked.error, "gradient_error": checked.gradient_error}
     benchmark(call)

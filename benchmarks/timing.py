@@ -1,6 +1,6 @@
 """Time calls in rounds: in each round every implementation is timed once, in random order.
 
-A slow phase of the machine then affects all implementations alike, and ratios are taken within a round. All get the
+A slow phase of the machine then affects all implementations equally, and ratios are taken within a round. All get the
 same share of the time: slow implementations skip rounds, evenly spaced, so that the others can have more rounds.
 """
 
@@ -21,7 +21,7 @@ Sampler = Callable[[Callable[[], Any], int], float]
 _Key = TypeVar("_Key", bound=Hashable)
 
 
-class Spread(NamedTuple):
+class Quartiles(NamedTuple):
     """Median and quartiles."""
 
     median: float
@@ -49,21 +49,21 @@ class Timed(NamedTuple):
     """Numbers of the rounds."""
 
     @property
-    def spread(self) -> Spread:
+    def quartiles(self) -> Quartiles:
         """Median and quartiles of the seconds."""
-        return spread(self.samples)
+        return quartiles(self.samples)
 
 
-def spread(samples: Sequence[float] | np.ndarray) -> Spread:
+def quartiles(samples: Sequence[float] | np.ndarray) -> Quartiles:
     """Return median and quartiles."""
     q1, median, q3 = np.percentile(samples, (25, 50, 75))
-    return Spread(float(median), float(q1), float(q3))
+    return Quartiles(float(median), float(q1), float(q3))
 
 
-def ratios(timed: Timed, base: Timed) -> Spread:
-    """Return the spread of the ratio to `base` within rounds; to the nearest round where base skipped one."""
+def ratios(timed: Timed, base: Timed) -> Quartiles:
+    """Return median and quartiles of the ratio to `base` within rounds; to the nearest round where base skipped one."""
     nearest = np.abs(np.subtract.outer(timed.rounds, base.rounds)).argmin(axis=1)
-    return spread(np.divide(timed.samples, np.take(base.samples, nearest)))
+    return quartiles(np.divide(timed.samples, np.take(base.samples, nearest)))
 
 
 def sampler(synchronize: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> Sampler:
@@ -112,13 +112,13 @@ def interleaved(
     minimum, maximum = rounds
     for name, entry in entries.items():
         _prepare(entry)
-        one = max(entry.seconds or estimate(entry.call, sample), 1e-7)
-        calls[name], warm_up[name] = max(1, round(SAMPLE / one)), one < SHORT
-        cost = one * (calls[name] + warm_up[name])
+        one_call = max(entry.seconds or estimate(entry.call, sample), 1e-7)
+        calls[name], warm_up[name] = max(1, round(SAMPLE / one_call)), one_call < SHORT
+        cost = one_call * (calls[name] + warm_up[name])
         n_rounds[name] = int(min(maximum, max(minimum, seconds / len(entries) / cost)))
     total_rounds = max(n_rounds.values(), default=0)
     samples: dict[_Key, list[float]] = {name: [] for name in entries}
-    played: dict[_Key, list[int]] = {name: [] for name in entries}
+    timed_rounds: dict[_Key, list[int]] = {name: [] for name in entries}
     order, shuffle = list(entries), random.Random(seed).shuffle
     with _no_garbage_collection():
         for turn in range(total_rounds):
@@ -130,8 +130,8 @@ def interleaved(
                 if warm_up[name]:
                     sample(entries[name].call, 1)
                 samples[name].append(sample(entries[name].call, calls[name]) / calls[name])
-                played[name].append(turn)
-    return {name: Timed(tuple(samples[name]), calls[name], tuple(played[name])) for name in entries}
+                timed_rounds[name].append(turn)
+    return {name: Timed(tuple(samples[name]), calls[name], tuple(timed_rounds[name])) for name in entries}
 
 
 def _prepare(entry: Entry) -> None:

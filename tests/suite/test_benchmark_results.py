@@ -60,7 +60,7 @@ def measured(**changes):
             "ratio": seconds,
         }
         checked = checks.CheckResult(changes.get("verdict", rows.OK), 0.0, 1e-5)
-        fields = times | floor if checked.verdict in rows.GREEN else {}
+        fields = times | floor if checked.verdict in rows.VALID else {}
         found.append(rows.row(rows.TIME, make_implementation(name, group), CASE, checked, threads=1, **fields))
     peak = {"peak_bytes": changes.get("memory", 10) * 2**20, "peak_inputs": 1.0}
     found.append(

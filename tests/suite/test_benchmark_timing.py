@@ -76,8 +76,8 @@ def test_synchronization_is_timed():
     assert timed["queued"].samples == (1, 1, 1)
 
 
-def test_spread_and_ratios():
-    assert timing.spread([4, 1, 2, 3, 5]) == (3, 2, 4)
+def test_quartiles_and_ratios():
+    assert timing.quartiles([4, 1, 2, 3, 5]) == (3, 2, 4)
     two, one = timing.Timed((2.0, 4.0, 60.0), 1, (0, 1, 2)), timing.Timed((1.0, 2.0, 30.0), 1, (0, 1, 2))
     assert timing.ratios(two, one) == (2, 2, 2)
     assert timing.ratios(two._replace(samples=(3.0, 90.0), rounds=(0, 3)), one) == (3, 3, 3)
@@ -104,7 +104,9 @@ def test_implementation_that_is_slow_on_small_images_skips_large_ones():
 
 def test_slow_implementation_is_skipped_sooner_when_time_runs_short():
     bench = measure.Bench((make_implementation("slow", pause=SLOW),), TINY._replace(max_call_seconds=10 * SLOW))
-    verdicts = [bench.time(CASE._replace(mode=cases.FORWARD), share)[0]["verdict"] for share in (1.0, 0.01)]
+    verdicts = [
+        bench.time(CASE._replace(mode=cases.FORWARD), time_fraction)[0]["verdict"] for time_fraction in (1.0, 0.01)
+    ]
     assert verdicts == [rows.OK, rows.LEFT_OUT]
 
 

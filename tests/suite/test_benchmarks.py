@@ -190,7 +190,7 @@ def test_cuda_graph_is_checked_and_timed():
         (["--out", "/dev/null/folder"], "--out: "),
     ],
 )
-def test_bad_arguments_are_refused(arguments, message, capsys, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit:
         command.main(arguments)
