@@ -1,4 +1,4 @@
-"""The fused CPU kernel's sweep over one scale, in NumPy: the same blocks, buffers and moments, written to be read.
+"""The fused CPU kernel's sweep over one scale, in NumPy: the same blocks, buffers and moments, for reading.
 
 The kernel in ``msssim/backends/numba`` follows this structure. A strip of ``ROWS`` rows is walked from left to right in
 blocks of ``COLUMNS`` columns. Every array here has the name of its buffer there.
@@ -20,7 +20,7 @@ def sweep(x: Array, y: Array, taps: Array, c1: float, c2: float, luminance: bool
     x, y : ndarray, shape (H, W)
         The images.
     taps : ndarray
-        Window of one axis: symmetric, odd in number, sum 1.
+        Window of one axis: symmetric, of odd length, sum 1.
     c1, c2 : float
         The constants C1 and C2.
     luminance : bool

@@ -2,7 +2,7 @@
 
 Every moment is central: the variance of a window is the weighted mean of squared distances from its own mean, so that
 nothing cancels. It covers signals, images and volumes (one to three axes), weights of pixels (masks), every mode and
-method. It is useless where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), see
+method. It cannot be used where ``np.longdouble`` has no more digits than float64 (Windows, some Arm machines), see
 `available()`.
 
 References
@@ -59,8 +59,8 @@ DEFAULTS = Options()
 class Result(NamedTuple):
     """The index of each plane with its gradients.
 
-    ``slack_x`` and ``slack_y`` bound, pixel by pixel, what the gradient changes by where windows whose covariance or
-    product of means is zero to rounding are taken for the other side of the clamp of "covariance".
+    ``slack_x`` and ``slack_y`` bound the change of the gradient at each pixel if windows whose covariance or product of
+    means is zero up to rounding are on the other side of the clamp of "covariance".
     """
 
     value: Array  # (P,)
@@ -100,10 +100,10 @@ def msssim(
         The number of axes of a plane.
     rounding : float, optional
         The unit roundoff of the tested implementation. Relative to the second moments of the window, a product this
-        close to zero may have either sign there. It determines the slack, which is 0 by default.
+        close to zero may have either sign. It determines the slack, which is 0 by default.
     round_once : {np.float32, np.float64}, optional
-        Round the central moments, the maps and the means to this dtype, once each: the rounding error that no
-        implementation with these numbers in this dtype can avoid.
+        Round the central moments, the maps and the means to this dtype, once each: the rounding error of every
+        implementation that stores them in this dtype.
     """
     x, y = (np.asarray(image, LD) for image in (x, y))
     shape = (-1, *x.shape[x.ndim - axes :])
@@ -121,18 +121,20 @@ def msssim(
         for level, scale in enumerate(scales)
     ]
     terms = np.stack([one.mean for one in maps], -1)
-    value, slopes = pool(terms, options)
+    value, dvalue_dterms = pool(terms, options)
     if round_once is not None:
         value = _rounded(value, round_once)
     gradients = [np.zeros_like(each) for each in (x, y, x, y)]
     for level in reversed(range(levels)):
         scale, one = scales[level], maps[level]
-        share = slopes[:, level].reshape((-1,) + (1,) * axes)
-        own = [share * one.gradients[0], share * one.gradients[1], abs(share) * one.slack[0], abs(share) * one.slack[1]]
+        weight_of_scale = dvalue_dterms[:, level].reshape((-1,) + (1,) * axes)
+        own = [weight_of_scale * each for each in one.gradients] + [abs(weight_of_scale) * each for each in one.slack]
         if level == levels - 1:
             gradients = own
         else:
-            gradients = [upsample_gradient(each, scale) + mine for each, mine in zip(gradients, own, strict=True)]
+            gradients = [
+                upsample_gradient(coarser, scale) + finer for coarser, finer in zip(gradients, own, strict=True)
+            ]
     unit = LD(options.data_range)
     gradients = [each / unit for each in gradients]
     if round_once is not None:
@@ -154,12 +156,12 @@ def pool(terms: Array, options: Options) -> tuple[Array, Array]:
         return (terms * weights).sum(-1), factor * weights
     with np.errstate(invalid="ignore"):
         value = np.prod(terms**weights, -1)
-    steep = np.where(np.abs(terms) < POW_EPS, LD(POW_EPS), terms)
-    return value, factor * weights * value[:, None] / steep
+    nonzero = np.where(np.abs(terms) < POW_EPS, LD(POW_EPS), terms)
+    return value, factor * weights * value[:, None] / nonzero
 
 
 class Map(NamedTuple):
-    """Return the mean of a map, and the gradients of the mean."""
+    """The mean of a map, and the gradients of the mean."""
 
     mean: Array
     gradients: tuple[Array, Array]
@@ -176,26 +178,26 @@ def _map(
     if round_once is not None:
         mu_x, mu_y, variances, sigma_xy = (_rounded(each, round_once) for each in m[:4])
         m = Moments(mu_x, mu_y, variances, sigma_xy, m.weight)
-    values, slopes, unsure = _similarity(m, exact, scale, taps, options, last=last, rounding=rounding)
+    values, derivatives, unsure = _similarity(m, exact, scale, taps, options, last=last, rounding=rounding)
     if round_once is not None:
         values = _rounded(values, round_once)
     spatial = tuple(range(1, axes + 1))
     total = m.weight.sum(spatial, keepdims=True)
-    share = m.weight / np.where(total > 0, total, 1)
-    mean = (values * share).sum(spatial)
-    per_window = np.where(m.weight > 0, share / np.where(m.weight > 0, m.weight, 1), 0)
+    normalized_weight = m.weight / np.where(total > 0, total, 1)
+    mean = (values * normalized_weight).sum(spatial)
+    per_window = np.where(m.weight > 0, normalized_weight / np.where(m.weight > 0, m.weight, 1), 0)
     pixel = LD(1) if scale.weight is None else scale.weight
     gradients, slacks = [], []
     for own, other, mu, mu_other, by_mu, unsure_mu in (
-        (scale.x, scale.y, exact.mu_x, exact.mu_y, slopes.mu_x, unsure.mu_x),
-        (scale.y, scale.x, exact.mu_y, exact.mu_x, slopes.mu_y, unsure.mu_y),
+        (scale.x, scale.y, exact.mu_x, exact.mu_y, derivatives.mu_x, unsure.mu_x),
+        (scale.y, scale.x, exact.mu_y, exact.mu_x, derivatives.mu_y, unsure.mu_y),
     ):
         gradients.append(
             pixel
             * (
                 adjoint(by_mu * per_window, taps)
-                + 2 * central(own, mu, slopes.variances * per_window, taps)
-                + central(other, mu_other, slopes.sigma_xy * per_window, taps)
+                + 2 * central(own, mu, derivatives.variances * per_window, taps)
+                + central(other, mu_other, derivatives.sigma_xy * per_window, taps)
             )
         )
         bound = np.zeros_like(own)
@@ -233,10 +235,10 @@ def _similarity(
     cs = np.where(flat, 1, (2 * sigma + c2) / denominator)
     by_sigma = np.where(flat, 0, 2 / denominator)
     by_variances = np.where(flat, 0, -cs / denominator)
-    slopes = Moments(zero, zero, by_variances, by_sigma * keep, m.weight)
+    derivatives = Moments(zero, zero, by_variances, by_sigma * keep, m.weight)
     unsure = Moments(zero, zero, zero, np.where(near, by_sigma, 0), m.weight)
     if not last:
-        return cs, slopes, unsure
+        return cs, derivatives, unsure
     product, energy = m.mu_x * m.mu_y, m.mu_x**2 + m.mu_y**2 + c1
     keep = one
     near = zero
@@ -251,25 +253,25 @@ def _similarity(
         product = np.maximum(product, 0)
     black = energy == 0
     energy = np.where(black, 1, energy)
-    light = np.where(black, 1, (2 * product + c1) / energy)
+    luminance = np.where(black, 1, (2 * product + c1) / energy)
     cs = np.where(black, 1, cs)
-    live = np.where(black, 0, 1)
-    factor = live * cs / energy
-    slopes = Moments(
-        factor * (2 * m.mu_y * keep - 2 * m.mu_x * light),
-        factor * (2 * m.mu_x * keep - 2 * m.mu_y * light),
-        live * light * slopes.variances,
-        live * light * slopes.sigma_xy,
+    not_black = np.where(black, 0, 1)
+    factor = not_black * cs / energy
+    derivatives = Moments(
+        factor * (2 * m.mu_y * keep - 2 * m.mu_x * luminance),
+        factor * (2 * m.mu_x * keep - 2 * m.mu_y * luminance),
+        not_black * luminance * derivatives.variances,
+        not_black * luminance * derivatives.sigma_xy,
         m.weight,
     )
     unsure = Moments(
         np.where(near, np.abs(2 * factor * m.mu_y), 0),
         np.where(near, np.abs(2 * factor * m.mu_x), 0),
         zero,
-        np.abs(light) * unsure.sigma_xy,
+        np.abs(luminance) * unsure.sigma_xy,
         m.weight,
     )
-    return light * cs, slopes, unsure
+    return luminance * cs, derivatives, unsure
 
 
 def _rounded(values: Array, dtype: type[np.floating[Any]]) -> Array:

@@ -38,20 +38,20 @@ def moments(scale: Scale, taps: Sequence[Array]) -> Moments:
     variances = sigma_xy = np.zeros_like(mu_x)
     for axis, tap in enumerate(taps, 1):
         view = functools.partial(sliding_window_view, window_shape=len(tap), axis=axis)
-        shares = view(weight) * tap
-        weight = shares.sum(-1)
-        shares = shares / np.where(weight > 0, weight, 1)[..., None]
-        off_x, mu_x = _from_mean(view(mu_x), shares)
-        off_y, mu_y = _from_mean(view(mu_y), shares)
-        variances = (shares * (view(variances) + off_x * off_x + off_y * off_y)).sum(-1)
-        sigma_xy = (shares * (view(sigma_xy) + off_x * off_y)).sum(-1)
+        normalized_weights = view(weight) * tap
+        weight = normalized_weights.sum(-1)
+        normalized_weights = normalized_weights / np.where(weight > 0, weight, 1)[..., None]
+        off_x, mu_x = _from_mean(view(mu_x), normalized_weights)
+        off_y, mu_y = _from_mean(view(mu_y), normalized_weights)
+        variances = (normalized_weights * (view(variances) + off_x * off_x + off_y * off_y)).sum(-1)
+        sigma_xy = (normalized_weights * (view(sigma_xy) + off_x * off_y)).sum(-1)
     return Moments(mu_x, mu_y, variances, sigma_xy, weight)
 
 
-def _from_mean(values: Array, shares: Array) -> tuple[Array, Array]:
+def _from_mean(values: Array, normalized_weights: Array) -> tuple[Array, Array]:
     """Return (the distances from the mean, the mean), exact if all values are equal."""
     middle = values[..., values.shape[-1] // 2, None]
-    mean = middle + (shares * (values - middle)).sum(-1, keepdims=True)
+    mean = middle + (normalized_weights * (values - middle)).sum(-1, keepdims=True)
     return values - mean, mean[..., 0]
 
 
@@ -96,17 +96,17 @@ def _band(taps: bytes, size: int) -> Array:
 
 def central(image: Array, mean: Array, values: Array, taps: Sequence[Array]) -> Array:
     """Sum over the windows of value * tap * (pixel - mean of the window)."""
-    through = adjoint(np.concatenate([values, values * mean]), taps)
-    return image * through[: len(image)] - through[len(image) :]
+    sums = adjoint(np.concatenate([values, values * mean]), taps)
+    return image * sums[: len(image)] - sums[len(image) :]
 
 
 def absolute(image: Array, mean: Array, values: Array, taps: Sequence[Array]) -> Array:
     """Do the same with absolute distances; `values` is not negative and mostly zero."""
     result = np.zeros_like(image)
-    window_of_all = functools.reduce(np.multiply.outer, taps)
-    for place in np.argwhere(values):
-        here = (place[0], *(slice(start, start + len(tap)) for start, tap in zip(place[1:], taps, strict=True)))
-        result[here] += values[tuple(place)] * window_of_all * np.abs(image[here] - mean[tuple(place)])
+    weights = functools.reduce(np.multiply.outer, taps)
+    for position in np.argwhere(values):
+        crop = (position[0], *(slice(start, start + len(tap)) for start, tap in zip(position[1:], taps, strict=True)))
+        result[crop] += values[tuple(position)] * weights * np.abs(image[crop] - mean[tuple(position)])
     return result
 
 

@@ -54,7 +54,7 @@ def _with_tensorflow(function: str, img1: ArrayLike, img2: ArrayLike, data_range
     tf = tensorflow()
     x, y = (np.asarray(image, dtype=np.float32) for image in (img1, img2))
     x, y = (image[..., None] if image.ndim == 2 else image for image in (x, y))
-    with tf.device("CPU"):  # a GPU may convolve in TF32, which is off by 1e-3
+    with tf.device("CPU"):  # a GPU may convolve in TF32, whose error is 1e-3
         return float(getattr(tf.image, function)(tf.constant(x), tf.constant(y), max_val=float(data_range)))
 
 
@@ -73,17 +73,17 @@ def tensorflow() -> Any:
 
 @contextlib.contextmanager
 def _silent_start() -> Iterator[None]:
-    """Drop what TensorFlow's C++ code prints at start: some of it ignores settings and Python's sys.stderr."""
+    """Suppress the messages of TensorFlow's C++ code at start: some ignore settings and Python's sys.stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr_copy, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
+        os.close(devnull)
 
 
 def _optional(module: str, package: str) -> Any:

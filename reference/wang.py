@@ -160,12 +160,12 @@ def rgb2gray(image: ArrayLike) -> np.ndarray:
     return plane.astype(np.uint8)
 
 
-def _planes(img1: ArrayLike, img2: ArrayLike, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _planes(img1: ArrayLike, img2: ArrayLike, min_side: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(img1, dtype=np.float64), np.asarray(img2, dtype=np.float64)
     if x.ndim != 2 or x.shape != y.shape:
         raise ValueError(f"img1 and img2 must be two planes (H, W) of the same shape, got {x.shape} and {y.shape}")
-    if min(x.shape) < least:
-        raise ValueError(f"img1 and img2 must be at least {least} pixels on the shorter side, got {x.shape}")
+    if min(x.shape) < min_side:
+        raise ValueError(f"img1 and img2 must be at least {min_side} pixels on the shorter side, got {x.shape}")
     return x, y
 
 
@@ -181,17 +181,18 @@ def _maps(x: np.ndarray, y: np.ndarray, taps: np.ndarray, c1: float, c2: float) 
     mu_x, mu_y = weighted_mean(x, taps), weighted_mean(y, taps)
     variances = weighted_mean(x * x, taps) - mu_x**2 + weighted_mean(y * y, taps) - mu_y**2
     covariance = weighted_mean(x * y, taps) - mu_x * mu_y
-    l_above, l_below = 2 * mu_x * mu_y + c1, mu_x**2 + mu_y**2 + c1
-    cs_above, cs_below = 2 * covariance + c2, variances + c2
+    l_numerator, l_denominator = 2 * mu_x * mu_y + c1, mu_x**2 + mu_y**2 + c1
+    cs_numerator, cs_denominator = 2 * covariance + c2, variances + c2
     if c1 > 0 and c2 > 0:
-        return l_above * cs_above / (l_below * cs_below), cs_above / cs_below
+        return l_numerator * cs_numerator / (l_denominator * cs_denominator), cs_numerator / cs_denominator
     # Without constants a denominator can be zero: the value is l if only that of cs is, and 1 if that of l is.
     # As in the original the comparison is exact: an area counts as flat only if its computed variance is exactly 0.
     ssim_map, cs_map = np.ones_like(mu_x), np.ones_like(mu_x)
-    both, structured, luminous = l_below * cs_below > 0, cs_below > 0, (l_below != 0) & (cs_below == 0)
-    ssim_map[both] = (l_above * cs_above)[both] / (l_below * cs_below)[both]
-    ssim_map[luminous] = l_above[luminous] / l_below[luminous]
-    cs_map[structured] = cs_above[structured] / cs_below[structured]
+    has_both, has_cs = l_denominator * cs_denominator > 0, cs_denominator > 0
+    has_l_only = (l_denominator != 0) & (cs_denominator == 0)
+    ssim_map[has_both] = (l_numerator * cs_numerator)[has_both] / (l_denominator * cs_denominator)[has_both]
+    ssim_map[has_l_only] = l_numerator[has_l_only] / l_denominator[has_l_only]
+    cs_map[has_cs] = cs_numerator[has_cs] / cs_denominator[has_cs]
     return ssim_map, cs_map
 
 

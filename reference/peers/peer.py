@@ -42,7 +42,7 @@ class Peer:
     takes_weights: bool = False
     """Whether MS-SSIM takes weights, and so another number of scales."""
     dtypes: tuple[str, ...] = ("float32", "float64")
-    """The dtypes that it accepts; nothing is said about the accuracy."""
+    """The dtypes that it accepts; its accuracy may differ between them."""
     devices: tuple[str, ...] = ("cpu", "cuda")
     install: str = ""
     """The command that installs it; by default pip with the name of the package."""
@@ -62,7 +62,7 @@ class Peer:
         return self.default_conventions.get(metric, closest) if defaults else closest
 
     def version(self) -> str:
-        """Return the installed version; "formula" for a peer that is written down here."""
+        """Return the installed version; "formula" for a peer that is implemented here."""
         if not self.package:
             return "formula"
         try:

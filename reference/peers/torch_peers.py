@@ -148,7 +148,7 @@ TORCH_PEERS = (
                 downsampling="last dropped", last_scale="four times", channels="averaged", data_range="255 or 1"
             ),
         },
-        description="the formula of jorge-pessoa's pytorch-msssim, written down here: valid windows, the last row or "
+        description="the formula of jorge-pessoa's pytorch-msssim, implemented here: valid windows, the last row or "
         "column of odd sides dropped, the last scale multiplied in four times; by default the data range is guessed "
         "from the first image at every scale: 255 if its maximum is above 128, else 1",
     ),

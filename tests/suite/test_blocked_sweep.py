@@ -1,4 +1,4 @@
-"""The NumPy twin of the fused CPU kernel against Wang's algorithm: values, and gradients by central differences."""
+"""The NumPy version of the fused CPU kernel against Wang's algorithm: values, and gradients by central differences."""
 
 import numpy as np
 import pytest

@@ -19,7 +19,7 @@ def _pair(*shape, seed=0):
 
 @pytest.mark.parametrize("shape", [(44, 44), (47, 61)])
 @pytest.mark.parametrize("method", ["product", "wtd_sum"])
-def test_the_value_is_wangs(shape, method):
+def test_the_value_is_that_of_wang(shape, method):
     x, y = _pair(*shape)
     options = longdouble.Options(255.0, (0.3, 0.3, 0.4), None, method)
     found = longdouble.msssim(255 * x, 255 * y, options)
@@ -28,7 +28,7 @@ def test_the_value_is_wangs(shape, method):
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_one_scale_is_scikit_images(axes):
+def test_one_scale_is_that_of_scikit_image(axes):
     metrics = pytest.importorskip("skimage.metrics")
     x, y = _pair(*(15,) * axes)
     expected = metrics.structural_similarity(
@@ -48,17 +48,17 @@ def test_gradients_by_central_differences(axes, size, masked, normalize, method)
     options = longdouble.Options(2.0, (0.4, 0.6), normalize, method, win_size=3, sigma=0.8)
     found = longdouble.msssim(x, y, options, mask=mask, axes=axes)
     step = LD(1e-6)
-    for which, place in itertools.product(
+    for which, position in itertools.product(
         (0, 1), [(0,) * axes, tuple(n // 2 for n in size), tuple(n - 1 for n in size)]
     ):
         images = [np.array(image, LD) for image in (x, y)]
         values = []
         for sign in (1, -1):
-            images[which][place] += sign * step
+            images[which][position] += sign * step
             values.append(longdouble.msssim(*images, options, mask=mask, axes=axes).value[0])
-            images[which][place] -= sign * step
+            images[which][position] -= sign * step
         gradient = (found.gradient_x, found.gradient_y)[which][0]
-        assert abs((values[0] - values[1]) / (2 * step) - gradient[place]) < 1e-9 * abs(gradient).max()
+        assert abs((values[0] - values[1]) / (2 * step) - gradient[position]) < 1e-9 * abs(gradient).max()
 
 
 def test_masked_windows_by_a_direct_loop():
@@ -70,10 +70,10 @@ def test_masked_windows_by_a_direct_loop():
     for i, j in itertools.product(range(5), range(6)):
         m = kernel * mask[i : i + 5, j : j + 5]
         a, b = x[i : i + 5, j : j + 5], y[i : i + 5, j : j + 5]
-        share = m / m.sum()
-        mu_x, mu_y = (share * a).sum(), (share * b).sum()
-        cs = (2 * (share * (a - mu_x) * (b - mu_y)).sum() + 9e-4) / (
-            (share * ((a - mu_x) ** 2 + (b - mu_y) ** 2)).sum() + 9e-4
+        weight = m / m.sum()
+        mu_x, mu_y = (weight * a).sum(), (weight * b).sum()
+        cs = (2 * (weight * (a - mu_x) * (b - mu_y)).sum() + 9e-4) / (
+            (weight * ((a - mu_x) ** 2 + (b - mu_y) ** 2)).sum() + 9e-4
         )
         total += m.sum() * cs * (2 * mu_x * mu_y + 1e-4) / (mu_x**2 + mu_y**2 + 1e-4)
         weights += m.sum()
@@ -108,7 +108,7 @@ def test_rounding_once_is_of_the_order_of_float32():
     assert 0 < abs(exact.gradient_x - rounded.gradient_x).max() < 2e-6 * abs(exact.gradient_x).max()
 
 
-def test_slack_covers_the_windows_whose_sign_is_not_known():
+def test_slack_covers_windows_with_a_covariance_of_zero():
     x, _ = _pair(13, 15)
     y = np.full_like(x, 0.5)  # flat: every covariance is zero
     found = longdouble.msssim(x, y, longdouble.Options(weights=(1.0,), normalize="covariance"), rounding=2.0**-24)

@@ -176,7 +176,7 @@ def test_original_guesses_the_range():
 
     assert float(function(x, y)) == pytest.approx(
         luminance(1), abs=1e-6
-    )  # dark images in 0..255 are taken for images in 0..1
+    )  # dark images in 0..255 count as images in 0..1
     assert float(function(x + 100, y + 100)) > luminance(255)
     assert float(function(x - 101, y - 101)) == pytest.approx((2 * -1 * 9 + 4e-4) / (1 + 81 + 4e-4), abs=1e-6)
 

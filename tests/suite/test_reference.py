@@ -1,4 +1,4 @@
-"""The oracles against one another: what Wang's code returned, his algorithm in NumPy, scikit-image and TensorFlow."""
+"""The oracles against each other: results of Wang's code, his algorithm in NumPy, scikit-image and TensorFlow."""
 
 import csv
 import functools
@@ -36,7 +36,7 @@ def test_some_products_are_complex():
 
 
 @pytest.mark.parametrize("pair", GRADIENTS, ids=GRADIENTS.names)
-def test_golden_gradients_are_differences_of_wang(pair):
+def test_golden_gradients_are_central_differences_of_wang(pair):
     gradients = golden.gradients()[pair.name]
     assert {part.shape for part in gradients} == {(12,)}
     functions = {
@@ -54,13 +54,13 @@ def test_golden_gradients_are_differences_of_wang(pair):
         assert difference == pytest.approx(expected[sample], rel=1e-5), key
 
 
-def test_golden_tables_and_pairs_are_of_one_another():
+def test_golden_tables_and_pairs_have_the_same_names():
     assert GOLDEN.names == tuple(golden.values())
     assert set(GRADIENTS.names) == set(golden.gradients())
 
 
 @pytest.mark.parametrize("name", datasets.load("synthetic").names)
-def test_wang_agrees_with_pencil_and_paper(name):
+def test_wang_agrees_with_closed_forms(name):
     pairs = datasets.load("synthetic")
     pair = pairs[pairs.names.index(name)]
     images, options = (pair.reference, pair.distorted), {"data_range": pair.data_range}
@@ -84,13 +84,13 @@ def test_whole_exponents_keep_a_negative_term_real():
 def test_zero_denominators():
     black, white = np.zeros((16, 16)), np.full((16, 16), 2.0)  # squares of 0 and 2 are exact: so are the zero variances
     taps = {"win_size": 3, "sigma": 1e9}  # three equal taps, but for rounding
-    nothing = {"K1": 0, "K2": 0, **taps}
-    assert wang.ssim_index(black, black, **nothing)[0] == 1  # no denominator
+    no_constants = {"K1": 0, "K2": 0, **taps}
+    assert wang.ssim_index(black, black, **no_constants)[0] == 1  # no denominator
     assert wang.ssim_index(black, white, K1=0.01, K2=0, **taps)[0] == pytest.approx(2.55**2 / (4 + 2.55**2))  # l alone
     signs = np.where(np.indices((16, 16)).sum(0) % 2, 1.0, -1.0)
-    cs, ssim = wang.msssim_terms(black, signs, levels=1, **nothing)
-    assert abs(cs[0]) < 1e-12 and abs(ssim[0]) < 1e-12  # both denominators are there
-    assert wang.msssim_terms(black, black, levels=1, **nothing)[0] == 1
+    cs, ssim = wang.msssim_terms(black, signs, levels=1, **no_constants)
+    assert abs(cs[0]) < 1e-12 and abs(ssim[0]) < 1e-12  # no denominator is zero
+    assert wang.msssim_terms(black, black, levels=1, **no_constants)[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_gray():
         (lambda: wang.msssim(np.zeros((176, 176)), np.zeros((176, 176)), method="sum"), "'wtd_sum', got 'sum'"),
     ],
 )
-def test_what_wang_refuses(call, message):
+def test_wang_refuses_invalid_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -165,13 +165,13 @@ def test_oracles_take_the_mean_over_channels():
         ("tf_msssim", "tensorflow", "tensorflow-cpu"),
     ],
 )
-def test_a_missing_package_is_named(monkeypatch, oracle, module, package):
+def test_error_for_a_missing_package_names_it(monkeypatch, oracle, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"python -m pip install {package}"):
         oracles.ORACLES[oracle](np.zeros((20, 20)), np.zeros((20, 20)), 1.0)
 
 
-def test_import_is_light_and_independent():
+def test_import_loads_numpy_only():
     code = (
         "import sys, reference.golden, reference.oracles, reference.wang; reference.golden.values();"
         "print(*{'msssim', 'torch', 'datasets', 'skimage', 'tensorflow', 'PIL'} & set(sys.modules))"
@@ -181,7 +181,7 @@ def test_import_is_light_and_independent():
 
 
 @pytest.mark.full
-def test_tensorflow_starts_in_silence():
+def test_tensorflow_starts_without_messages():
     _tensorflow_or_skip()
     code = "import numpy as np; from reference.oracles import tf_ssim; x = np.ones((20, 20)); print(tf_ssim(x, x, 1.0))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=_root())
@@ -197,10 +197,12 @@ def test_published_scores_of_databases(database, count, tolerance):
         pytest.skip(f"no {database} in MSSSIM_DATA")
     with open(root / f"{database}.txt", newline="") as table, open(root / f"{database}_matlab_scores.csv") as scores:
         rows = [{**row, **score} for row, score in zip(csv.DictReader(table), csv.DictReader(scores), strict=True)]
-    there = [row for row in rows if (root / row["dis_img_path"]).is_file() and (root / row["ref_img_path"]).is_file()]
-    if not there:
+    available = [
+        row for row in rows if (root / row["dis_img_path"]).is_file() and (root / row["ref_img_path"]).is_file()
+    ]
+    if not available:
         pytest.skip(f"no images of {database} in MSSSIM_DATA")
-    for row in there[:: max(1, len(there) // count)]:
+    for row in available[:: max(1, len(available) // count)]:
         x, y = (wang.rgb2gray(np.array(image.open(root / row[key]))) for key in ("ref_img_path", "dis_img_path"))
         name = row["dis_img_path"]
         assert wang.ssim(x, y) == pytest.approx(float(row["ssim_matlab"]), rel=0, abs=tolerance), name
