@@ -1,4 +1,4 @@
-"""What all questions share: selection of pairs, progress bars, and threads."""
+"""Code that all questions share: selection of pairs, progress bars, and threads."""
 
 import concurrent.futures
 import contextlib
@@ -57,7 +57,7 @@ def in_threads(
     title: str,
     unusable: Callable[[str], Any] | None = None,
 ) -> Iterator[Any]:
-    """Yield the measurements of each pair, in order; `unusable(message)` makes the one of a pair with broken files."""
+    """Yield the measurements of each pair, in order; `unusable(message)` is that of a pair with broken files."""
 
     def of_pair(index: int) -> list[Any]:  # by index, so that no pair is in memory longer than it is measured
         try:

@@ -10,7 +10,7 @@ from torch.autograd.gradcheck import GradcheckError
 import datasets
 import msssim
 
-REFUSED = "refused"  # the backend does not cover the call
+REFUSED = "refused"  # the backend does not support the call
 SSIM, SSIM_REDUCED = "SSIM", "SSIM, f × f rule"
 PRODUCT, WTD_SUM, RELU, SIMPLE = "MS-SSIM", "MS-SSIM, wtd_sum", "MS-SSIM, relu", "MS-SSIM, simple"
 COVARIANCE = "MS-SSIM, covariance"
@@ -69,10 +69,10 @@ def relative_error(gradient: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 def attempt(backend: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-    """Call a function; return (result, {}), or (None, fields of a measurement) if the backend does not cover the call.
+    """Call a function; return (result, {}), or (None, fields of a measurement) if the backend does not support it.
 
-    The error of a backend that does not cover a call names the argument `backend`. Plain PyTorch covers every call, so
-    none of its errors is caught.
+    The error of a backend that does not support a call names the argument `backend`. Plain PyTorch supports every call,
+    so none of its errors is caught.
     """
     try:
         return function(*args, **kwargs), {}

@@ -1,4 +1,4 @@
-"""Random calls: they are what their seed says, errors are found and made small, and the command says so."""
+"""Random calls: they depend on the seed alone, and errors are found, shrunk and reported."""
 
 import functools
 import itertools
@@ -28,7 +28,7 @@ def test_a_call_depends_on_its_seed_and_number_alone():
     assert not _equal(first, draws.draw(4, 8))
 
 
-def test_every_kind_and_dtype_is_drawn_and_held_by_its_dtype():
+def test_every_kind_and_dtype_is_drawn_with_values_of_its_dtype():
     many = [draws.draw(0, index) for index in range(400)]
     assert {draw.kind for draw in many} == set(draws.KINDS)
     assert {draw.dtype for draw in many} == set(draws.DTYPES)
@@ -41,11 +41,11 @@ def test_every_kind_and_dtype_is_drawn_and_held_by_its_dtype():
 def _pair(dtype="float64"):
     x = np.random.default_rng(0).random((1, 20, 24))
     options = longdouble.Options(weights=(0.5, 0.5), normalize="simple", win_size=5)
-    return fuzz.Draw("noise", draws.held(x, dtype), draws.held(x**2, dtype), dtype, options)
+    return fuzz.Draw("noise", draws.round_to_dtype(x, dtype), draws.round_to_dtype(x**2, dtype), dtype, options)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-def test_a_right_call_is_within_its_budgets(dtype):
+def test_a_correct_call_is_within_its_budgets(dtype):
     (outcome,) = check.check([_pair(dtype)], "torch")
     assert outcome.failures == []
     assert outcome.counts["budgets checked"] == 1
@@ -63,7 +63,7 @@ def planted(monkeypatch):
     monkeypatch.setattr(torch_backend, "pyramid_means", wrong)
 
 
-def test_a_planted_error_is_found_and_made_small(planted):
+def test_a_planted_error_is_found_and_shrunk(planted):
     draw = _pair()
     assert "value" in {each.what for each in fuzz.failures(draw, "torch")}
     small = shrink.shrink(draw, lambda other: bool(fuzz.failures(other, "torch")), seconds=60)
@@ -73,7 +73,7 @@ def test_a_planted_error_is_found_and_made_small(planted):
     assert len(np.unique(small.x)) == len(np.unique(small.y)) == 1
 
 
-def test_the_printed_test_runs_and_fails_as_the_call_does(planted):
+def test_the_printed_test_fails_as_the_call_does(planted):
     namespace = {}
     exec(shrink.IMPORTS + shrink.as_test(_pair(), "torch", "planted", "a note"), namespace)
     with pytest.raises(AssertionError):
@@ -108,7 +108,7 @@ def test_number_of_processes_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
 def test_random_calls_are_within_their_budgets(backend):
-    """With the window of 11 pixels alone for a backend that compiles code for each window."""
+    """Only with the window of 11 pixels for a backend that compiles code for each window."""
     if backend == "numba":
         pytest.importorskip("numba")
     batches = (draws.batch(2026, number) for number in itertools.count())

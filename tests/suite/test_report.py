@@ -1,4 +1,4 @@
-"""The report: its files, the page in a real browser, and the tables for a paper."""
+"""The report: its files, the page in a browser, and the tables for a paper."""
 
 import collections
 import math
@@ -25,8 +25,8 @@ PIXEL = "data:image/gif;base64,R0lGODdhAQABAPAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAA
 
 def _measurements():
     base = rows.Measurement(values.MATLAB, "torch", "cpu", "float32", library.PRODUCT, "golden", "", "value")
-    for place, pair in enumerate(datasets.load("golden").names[::20]):
-        one = base._replace(pair=pair, error=1e-8 * (place + 1), value=0.5 + place / 10, expected=0.5 + place / 10)
+    for rank, pair in enumerate(datasets.load("golden").names[::20]):
+        one = base._replace(pair=pair, error=1e-8 * (rank + 1), value=0.5 + rank / 10, expected=0.5 + rank / 10)
         yield from (one, one._replace(backend="numba"), one._replace(section=values.WANG, quantity=library.SSIM))
         yield one._replace(section=gradients.FLOAT64, kind="gradient", value=math.nan, expected=math.nan)
     count = base._replace(section=stability.SECTION, dataset="provoking images", quantity="normalize='relu', product")
@@ -35,7 +35,7 @@ def _measurements():
 
 
 def _awkward():
-    """A section with everything that a cell or a caption may hold."""
+    """A section with every kind of cell and caption."""
     frame = pd.DataFrame(
         {
             "text": ["b", AWKWARD, "a10", "a9"],
@@ -61,7 +61,7 @@ def _awkward():
 
 @pytest.fixture(scope="module")
 def sections():
-    made = tables.made_of(rows.frame(_measurements()), {"golden": datasets.load("golden")})
+    made = tables.make_sections(rows.frame(_measurements()), {"golden": datasets.load("golden")})
     return [*made, _awkward()]
 
 
@@ -79,14 +79,14 @@ def chrome(tmp_path_factory):
         yield one
 
 
-def test_every_file_is_there(folder):
+def test_every_file_is_written(folder):
     for name in ("report.html", "report.md", "report.tex", "report.json", "rows.csv", "pairs.csv", "plots/marks.svg",
                  "plots/pixel.gif", "plots/worst-1.svg", "awkward.csv"):  # fmt: skip
         assert (folder / name).stat().st_size > 40, name
     assert (folder / "plots/pixel.gif").read_bytes().startswith(b"GIF87a")
 
 
-def test_verdicts_stand_first_and_contents_name_everything(folder, sections):
+def test_verdicts_come_first_and_the_contents_are_complete(folder, sections):
     html, markdown = ((folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.md"))
     assert "Budgets are broken, see: Awkward things." in html[: html.index("<nav")]
     for one in sections:
@@ -117,7 +117,7 @@ def test_worst_pairs_are_shown_as_reference_distorted_and_map(sections):
         assert all(f">{title}<" in one.image for title in ("reference", "distorted", "SSIM map"))
 
 
-def test_no_mark_of_a_plot_is_lost():
+def test_svg_has_every_mark_of_a_plot():
     figure, axes = plots.new(3)
     axes.plot(np.arange(1500), np.arange(1500) % 17, "^", color="#d55e00", alpha=0.5)
     references = re.findall(r"<use xlink:href=(\S+)", plots.svg(figure, "a"))
@@ -144,10 +144,10 @@ def test_a_picture_that_is_not_stored_is_left_out(folder, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
-def test_in_a_browser_nothing_is_wrong_sticks_out_or_is_illegible(folder, chrome, width, scheme):
+def test_page_has_no_errors_overflow_or_low_contrast_in_a_browser(folder, chrome, width, scheme):
     chrome.open(folder / "report.html", width=width, scheme=scheme)
     assert chrome.console() == []
-    assert chrome.sticks_out() == []
+    assert chrome.overflowing() == []
     assert chrome.illegible() == []
     background = chrome.run("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
@@ -167,7 +167,7 @@ def test_the_checks_notice_a_bad_page(tmp_path, chrome):
     (tmp_path / "bad.html").write_text(f"<!DOCTYPE html><body style='background: #fff'>{bad}", encoding="utf-8")
     chrome.open(tmp_path / "bad.html")
     assert {"wrong", "missing"} <= {word for line in chrome.console() for word in ("wrong", "missing") if word in line}
-    assert len(chrome.sticks_out()) == 2
+    assert len(chrome.overflowing()) == 2
     assert chrome.illegible() == ["pale"]
 
 
@@ -176,7 +176,7 @@ def _column(chrome, column):
     return chrome.run(f"{script}.map((cell) => cell.dataset.value ?? cell.textContent)", column)
 
 
-def test_tables_sort_by_number_and_by_text_and_what_is_empty_stays_last(folder, chrome):
+def test_tables_sort_by_number_and_text_with_empty_cells_last(folder, chrome):
     chrome.open(folder / "report.html")
     heads = chrome.chrome.find_elements("css selector", "#awkward .of-table:first-of-type th button")
     heads[1].click()
@@ -193,7 +193,7 @@ def test_tables_sort_by_number_and_by_text_and_what_is_empty_stays_last(folder, 
     assert chrome.console() == []
 
 
-def test_it_prints_dark_on_white_whatever_the_reader_prefers(folder, chrome):
+def test_page_prints_dark_on_white_in_both_colour_schemes(folder, chrome):
     chrome.open(folder / "report.html", scheme="dark", media="print", width=720)
     assert chrome.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert chrome.illegible() == []
@@ -201,7 +201,7 @@ def test_it_prints_dark_on_white_whatever_the_reader_prefers(folder, chrome):
     assert 3 <= pages <= 14
 
 
-def test_tables_for_a_paper_have_their_columns_and_nothing_unescaped(folder, sections):
+def test_tables_for_a_paper_are_complete_and_escaped(folder, sections):
     text = (folder / "report.tex").read_text(encoding="utf-8")
     tables = re.findall(r"\\begin\{longtable\}.*?\\end\{longtable\}", text, re.DOTALL)
     assert len(tables) == text.count(r"\begin{longtable}") == 1 + sum(len(one.tables) for one in sections)

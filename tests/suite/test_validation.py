@@ -1,4 +1,4 @@
-"""The validation suite itself: it writes what it says, and it notices when the library is wrong."""
+"""The validation suite: its files, its verdicts, and that it notices a wrong result of the library."""
 
 import math
 
@@ -20,7 +20,7 @@ one_run = pytest.mark.xdist_group("a run of validation")  # in one process, so t
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Small images gain nothing by threads, and on a busy machine they lose much."""
+    """Small images are not faster in several threads, and much slower on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -56,7 +56,7 @@ def run(tmp_path_factory):
 
 
 @one_run
-def test_budgets_are_kept_and_every_file_is_there(run):
+def test_budgets_are_met_and_every_file_is_written(run):
     code, out = run
     assert code == 0
     for name in (
@@ -73,7 +73,7 @@ def test_budgets_are_kept_and_every_file_is_there(run):
 
 
 @one_run
-def test_rows_have_the_schema_and_every_section(run):
+def test_rows_follow_the_schema_in_every_section(run):
     table = pd.read_csv(run[1] / "rows.csv", keep_default_na=True)
     assert tuple(table.columns) == rows.COLUMNS
     assert set(table.section) == set(tables.SECTIONS)
@@ -92,7 +92,7 @@ def test_a_missing_oracle_is_skipped_with_the_reason(run):
 
 
 @one_run
-def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
+def test_the_report_names_its_limit_and_machine(run):
     for name in ("report.md", "report.html"):
         text = (run[1] / name).read_text(encoding="utf-8")
         for part in (
@@ -105,7 +105,7 @@ def test_the_report_says_that_it_was_limited_and_on_what_it_was_made(run):
 
 
 @pytest.mark.full
-def test_the_kernels_for_a_gpu_that_is_not_here(tmp_path, monkeypatch):
+def test_kernels_on_an_emulated_gpu(tmp_path, monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(stability, "work", lambda limit: [])
     monkeypatch.setattr(gradients, "SMALL", [])
@@ -157,7 +157,7 @@ def test_a_wrong_backend_breaks_a_budget(tmp_path, monkeypatch, capsys, wrong_by
         (["--device", "sm_90", "--subjective"], "does not allow --subjective"),
     ],
 )
-def test_bad_arguments_are_refused_with_what_is_possible(arguments, message, monkeypatch, capsys):
+def test_invalid_arguments_are_refused_with_the_valid_values(arguments, message, monkeypatch, capsys):
     monkeypatch.delenv("MSSSIM_DATA", raising=False)
     with pytest.raises(SystemExit) as exit:
         command.main(arguments)
@@ -189,14 +189,14 @@ def test_verdicts():
     assert _verdicts(_measurement(missing=rows.REFUSED, note="why")) == [rows.REFUSED]
 
 
-def test_a_fused_backend_is_held_to_less():
+def test_a_fused_backend_has_smaller_budgets():
     fused, plain = (tolerances.budget("value", "float32", backend) for backend in ("numba", "torch"))
     assert fused.worst < plain.worst and fused.median < plain.median
     assert tolerances.budget("value", "float64", "numba") == tolerances.budget("value", "float64", "torch")
     assert _verdicts(_measurement(5e-6, backend="numba"), _measurement(5e-6)) == [rows.BROKEN, rows.PASS]
 
 
-def test_a_backend_that_refuses_is_a_row_and_any_other_error_an_error():
+def test_an_unsupported_call_is_a_row_and_other_errors_are_raised():
     def refuse():
         raise NotImplementedError("backend='fused' has no second derivatives; use 'torch'")
 
@@ -210,7 +210,7 @@ def test_a_backend_that_refuses_is_a_row_and_any_other_error_an_error():
             library.attempt(backend, function)
 
 
-def test_provoking_images_are_finite_and_provoke():
+def test_provoking_images_are_finite_and_cause_nan_by_default():
     for dtype in stability.DTYPES:
         for name, (x, y, _) in stability.cases(dtype).items():
             for image in (x, y):

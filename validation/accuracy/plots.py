@@ -16,7 +16,7 @@ from . import dtypes, gradients, values
 
 # Errors without a budget, or on another scale.
 _NOT_DRAWN = (*tolerances.COUNTS, *tolerances.UNLIMITED, "zero gradient")
-_EXACT = 1e-18  # errors of zero are drawn here, because a logarithmic axis has no zero
+_EXACT = 1e-18  # errors of zero are drawn dtypes_in_line, because a logarithmic axis has no zero
 
 
 def draw(table: pd.DataFrame) -> list[tuple[str, section.Figure]]:
@@ -24,7 +24,7 @@ def draw(table: pd.DataFrame) -> list[tuple[str, section.Figure]]:
     several = table.backend.nunique() > 1
     drawn = []
     for backend, part in table[table.missing == ""].groupby("backend", sort=False):
-        suffix, of = (f"-{backend}", f", backend {backend}") if several else ("", "")
+        suffix, which = (f"-{backend}", f", backend {backend}") if several else ("", "")
         for name, title, sections, axis in (
             ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
             ("gradients", "Error of the gradient", _GRADIENTS, "relative to the gradient's largest entry (no unit)"),
@@ -33,10 +33,10 @@ def draw(table: pd.DataFrame) -> list[tuple[str, section.Figure]]:
             chosen = part[part.section.isin(sections) & ~part.kind.isin(_NOT_DRAWN)]
             if len(chosen):
                 image = svg(strips(chosen, axis), name + suffix)
-                drawn.append((name, section.Figure(name + suffix, f"{title}{of}. {_STRIPS}", image)))
+                drawn.append((name, section.Figure(name + suffix, f"{title}{which}. {_STRIPS}", image)))
         pairs = part[part.section.isin((values.MATLAB, values.WANG)) & part.value.notna()]
         if len(pairs):
-            name, title = f"scatter{suffix}", f"Value against oracle{of}"
+            name, title = f"scatter{suffix}", f"Value against oracle{which}"
             drawn.append(("values", section.Figure(name, f"{title}. {_SCATTER}", svg(scatter(pairs), name))))
     return drawn
 
@@ -58,16 +58,16 @@ def strips(table: pd.DataFrame, axis: str) -> Figure:
     lines = list(dict.fromkeys(zip(table.section, table.quantity, strict=True)))
     present = [dtype for dtype in SERIES if dtype in set(table.dtype)]
     figure, axes = new(0.42 * len(lines) + 1.5)
-    for place, (source, quantity) in enumerate(lines):
-        of_line = table[(table.section == source) & (table.quantity == quantity)]
-        here = [dtype for dtype in present if dtype in set(of_line.dtype)]
-        for i, dtype in enumerate(here):
-            group = of_line[of_line.dtype == dtype]
-            step = min(0.36, 0.84 / len(here))
-            _strip(axes, group, place + (i - (len(here) - 1) / 2) * step, step, *SERIES[dtype])
+    for line, (source, quantity) in enumerate(lines):
+        in_line = table[(table.section == source) & (table.quantity == quantity)]
+        dtypes_in_line = [dtype for dtype in present if dtype in set(in_line.dtype)]
+        for i, dtype in enumerate(dtypes_in_line):
+            group = in_line[in_line.dtype == dtype]
+            step = min(0.36, 0.84 / len(dtypes_in_line))
+            _strip(axes, group, line + (i - (len(dtypes_in_line) - 1) / 2) * step, step, *SERIES[dtype])
     axes.set_xscale("log")
-    least = max(_EXACT / 2, table.error.min() / 5)
-    axes.set_xlim(least, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
+    left = max(_EXACT / 2, table.error.min() / 5)
+    axes.set_xlim(left, max(1e-3, 3 * np.nanmax(table.budget_worst), 3 * _finite(table.error).max()))
     axes.set_xlabel(axis)
     axes.set_yticks(range(len(lines)), [_label(*line) for line in lines], fontsize=8)
     axes.set_ylim(len(lines) - 0.4, -0.6)

@@ -38,7 +38,7 @@ def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section
     about.update({f"{name} pairs": every.note for name, every in loaded.items() if every.note})
     with harness.single_threads() as threads:
         table = rows.frame(_measure(pairs, options, threads))
-    return tables.made_of(table, loaded)
+    return tables.make_sections(table, loaded)
 
 
 def _all(about: dict[str, str]) -> dict[str, datasets.Pairs]:

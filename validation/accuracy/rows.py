@@ -38,7 +38,7 @@ class Measurement(NamedTuple):
     expected: float = math.nan
     """The value of the oracle."""
     missing: str = ""
-    """SKIPPED or REFUSED, or nothing."""
+    """SKIPPED, REFUSED or ""."""
     note: str = ""
 
 
@@ -81,8 +81,8 @@ def _verdict(row: dict[str, Any], kind: str) -> str:
     if math.isnan(row["budget_worst"]):
         return DOCUMENTED if kind == tolerances.DOCUMENTED else NO_BUDGET
     median = row.get("budget_median", math.nan)
-    kept = row["worst"] <= row["budget_worst"] and (math.isnan(median) or row["median"] <= median)
-    return PASS if kept else BROKEN
+    within = row["worst"] <= row["budget_worst"] and (math.isnan(median) or row["median"] <= median)
+    return PASS if within else BROKEN
 
 
 def _note(measured: pd.DataFrame, errors: pd.Series, group: pd.DataFrame) -> str:

@@ -119,17 +119,17 @@ def _in_every_mode(
 
 def _not_finite(function: Callable[..., Any], images: Iterable[torch.Tensor], options: dict[str, Any]) -> int:
     x, y = (image.clone().requires_grad_() for image in images)
-    value = _quietly(function, x, y, **options)
+    value = _without_range_warning(function, x, y, **options)
     value.backward()
     assert x.grad is not None and y.grad is not None
     return sum(int((~one.isfinite()).sum()) for one in (value.detach(), x.grad, y.grad))
 
 
 def _negative_mean(images: Sequence[torch.Tensor], options: dict[str, Any]) -> bool:
-    return bool((_quietly(msssim.msssim, *images, scales=True, **options)[1] < 0).any())
+    return bool((_without_range_warning(msssim.msssim, *images, scales=True, **options)[1] < 0).any())
 
 
-def _quietly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _without_range_warning(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with warnings.catch_warnings():
         # These images exceed their range on purpose.
         warnings.filterwarnings("ignore", message="data_range:", category=UserWarning)

@@ -20,7 +20,7 @@ SECTIONS = {
     values.SKIMAGE: "SSIM, against skimage.metrics.structural_similarity with Wang's settings, in float64.",
     values.TENSORFLOW: "The value, against tf.image.ssim and tf.image.ssim_multiscale, which compute in float32 and"
     ' clip negative means (`normalize="relu"`). The difference is TensorFlow\'s own rounding. In large flat, bright'
-    " areas it grows without a bound that could be promised, so the budget is of the golden pairs alone.",
+    " areas it grows without a bound, so only the golden pairs have a budget.",
     values.CLOSED_FORM: "The value, on generated images whose index has a closed form.",
     gradients.MATLAB: "The gradient, against central differences of Wang's MATLAB code at sampled pixels, for both"
     " arguments; relative to the largest entry of the whole gradient.",
@@ -54,7 +54,7 @@ _PARTS = (
     ),
     (
         "stability", "Are value and gradients finite?",
-        "Value and both gradients must be finite for all finite images, in each mode of `normalize` that promises it.",
+        "Value and both gradients must be finite for all finite images, in each mode of `normalize` that says so.",
         (stability.SECTION,),
     ),
     (
@@ -65,7 +65,7 @@ _PARTS = (
 )  # fmt: skip
 
 
-def made_of(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> list[Section]:
+def make_sections(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> list[Section]:
     """Return the sections for a table of measurements (see `rows.frame`); `measured` has the datasets by name."""
     summary = rows.summarize(table)
     figures: dict[str, list[Figure]] = {name: [] for name, *_ in _PARTS}
@@ -73,11 +73,11 @@ def made_of(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> list
         figures[name].append(figure)
     figures["values"] += worst.figures(table, measured)
     parts = [*_broken(summary), *_in_short(summary)]
-    for name, title, text, asked in _PARTS:
-        part = summary[summary.section.isin(asked)]
+    for name, title, text, oracles in _PARTS:
+        part = summary[summary.section.isin(oracles)]
         if part.empty:
             continue
-        found = {section: part[part.section == section] for section in asked}
+        found = {section: part[part.section == section] for section in oracles}
         found = {section: lines for section, lines in found.items() if len(lines)}
         tables = [_table(f"{section}. {SECTIONS[section]}", lines) for section, lines in found.items()]
         tables.insert(0, _overview(pd.concat(found.values())))
@@ -126,18 +126,18 @@ def _verdict(summary: pd.DataFrame) -> str:
 
 
 def _overview(summary: pd.DataFrame) -> Table:
-    """Return for each oracle, backend and dtype the number of rows, the largest share of a budget, and the verdict."""
+    """Return for each oracle, backend and dtype the number of rows, the largest error / budget, and the verdict."""
     keys, lines = ["section", "backend", "dtype"], []
     for key, group in summary.groupby(keys, sort=False):
-        share = (group.worst / group.budget_worst)[group.budget_worst > 0].max()
+        quotient = (group.worst / group.budget_worst)[group.budget_worst > 0].max()
         broken = int((group.verdict == BROKEN).sum())
-        lines.append((*key, len(group), broken, share, _verdict(group) or group.verdict.iloc[0]))
+        lines.append((*key, len(group), broken, quotient, _verdict(group) or group.verdict.iloc[0]))
     names = ["against", "backend", "dtype", "rows", "broken", "error / budget", "verdict"]
     caption = (
         "Errors in relation to the budgets. For each oracle or check, backend and dtype: the number of rows, the number"
         " of broken budgets, and the largest quotient of error and budget."
     )
-    return Table(caption, pd.DataFrame(lines, columns=names), {"error / budget": lambda share: f"{share:.2g}"})
+    return Table(caption, pd.DataFrame(lines, columns=names), {"error / budget": lambda quotient: f"{quotient:.2g}"})
 
 
 def _table(caption: str, found: pd.DataFrame) -> Table:

@@ -31,17 +31,17 @@ def figures(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -> tupl
     compared = table[known & (table.dtype == "float32") & (table.error > 0)]
     # A pair occurs once, with its worst quantity, oracle and backend.
     worst = compared.sort_values("error", ascending=False).drop_duplicates(["dataset", "pair"]).head(_SHOWN)
-    return tuple(_figure(place, row, measured[row.dataset]) for place, row in enumerate(worst.itertuples(), 1))
+    return tuple(_figure(rank, row, measured[row.dataset]) for rank, row in enumerate(worst.itertuples(), 1))
 
 
-def _figure(place: int, row: Any, pairs: datasets.Pairs) -> section.Figure:
+def _figure(rank: int, row: Any, pairs: datasets.Pairs) -> section.Figure:
     pair = pairs[pairs.names.index(row.pair)]
-    name = f"worst-{place}"
+    name = f"worst-{rank}"
     found = (
         f"{row.quantity} of {row.pair} ({row.dataset}) is {row.value:.6f} in float32, backend {row.backend}; it differs"
         f" by {section.number(row.error)} from {row.section}, and the budget is {section.number(row.budget_worst)}."
     )
-    caption = f"Worst pair, number {place}. {found} {_CAPTION.format(side=_SIDE)}"
+    caption = f"Worst pair, number {rank}. {found} {_CAPTION.format(side=_SIDE)}"
     return section.Figure(name, caption, plots.svg(_draw(pair), name))
 
 

@@ -56,7 +56,7 @@ def launching(
     """Compile for GPUs of this capability, and call launch(kernel, grid, arguments) in place of any launch."""
 
     def init_handles(self: CompiledKernel) -> None:
-        def run(*arguments: Any) -> None:  # between the grid and the arguments: stream, function, what profilers need
+        def run(*arguments: Any) -> None:  # between them: stream, function, and arguments of profilers
             launch(self, arguments[:3], arguments[9:])
 
         self.module = self.function = run
@@ -73,7 +73,7 @@ def launching(
 
 
 def clear_caches() -> None:
-    """Forget all prepared launches: they are for one device."""
+    """Drop all prepared launches: they are for one device."""
     for cached in (launches.terms_call, plan.choose_plan, launches.pool_launch, launches.backward_launch):
         getattr(cached, "cache_clear", lambda: None)()  # a test may have replaced the function
 
@@ -84,9 +84,9 @@ class Launch(NamedTuple):
     name: str
     grid: tuple[int, ...]
     arguments: tuple[Any, ...]
-    """Instead of a tensor, its shape."""
-    torn_reads: int
-    """How often a thread read what another one may not have written yet."""
+    """Tensors are replaced by their shapes."""
+    racy_reads: int
+    """The number of reads that race with the write of another thread."""
 
 
 _kernels: dict[str, Any] = {}  # by Triton's hash
@@ -117,9 +117,9 @@ def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) ->
         with _lock:
             if compiled.hash not in _kernels:
                 _kernels[compiled.hash] = ptx.Kernel(compiled)
-        torn_reads = _kernels[compiled.hash](grid, arguments, seed=seed, check_races=check_races)
+        racy_reads = _kernels[compiled.hash](grid, arguments, seed=seed, check_races=check_races)
         arguments = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else each for each in arguments)
-        done.append(Launch(compiled.name, grid, arguments, torn_reads))
+        done.append(Launch(compiled.name, grid, arguments, racy_reads))
 
     with (
         launching(capability, launch),

@@ -26,7 +26,7 @@ typedef struct {
 } range;
 
 typedef struct {
-    uint32_t grid[2], threads, seed, count, fault, line, program, thread, torn_reads;
+    uint32_t grid[2], threads, seed, count, fault, line, program, thread, racy_reads;
     uint64_t address, now, program_began;
     uint64_t params[64];
     range ranges[32];
@@ -84,7 +84,7 @@ static int differs(const uint8_t *value, const uint8_t *memory, uint32_t size, u
     return 0;
 }
 
-enum { REFUSED, FINE, TORN };
+enum { REFUSED, FINE, RACY };
 
 /* Whether elements of this width, `size` bytes in all, can be read, or written where a value is given. */
 static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uint32_t size, uint32_t width,
@@ -101,8 +101,8 @@ static int reaches(machine *m, uint32_t line, uint32_t id, uint64_t address, uin
         uint64_t me = m->now << 16 | id, *written = r->written + (address - r->begin);
         for (uint32_t i = 0; i < size; i++) {
             if (unordered(m, written[i], me) && !value) {
-                m->torn_reads++;
-                return TORN;
+                m->racy_reads++;
+                return RACY;
             }
             if (unordered(m, written[i], me) && changes)
                 return fault(m, OVERWRITTEN, line, id, address);

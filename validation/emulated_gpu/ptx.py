@@ -1,12 +1,12 @@
 """Execute PTX without a GPU: what Triton compiles a kernel to, translated to C, one thread after another.
 
 A thread runs until it has to wait for others: at a barrier, or where its warp exchanges registers. The next thread is
-drawn at random. Every access to memory is checked: it must be aligned and inside what the kernel was given. No thread
-may write over what another one has written since the last barrier, or another program in the same launch. Reading such
-memory gives NaN, because nothing says whether the value is there yet.
+drawn at random. Every access to memory is checked: it must be aligned and inside of the kernel's arguments. No thread
+may overwrite what another one has written since the last barrier, or another program in the same launch. Reading such
+memory is a race, and gives NaN.
 
-Instructions that PTX calls approximate are as inaccurate as NVIDIA allows. Denormals are kept, where a GPU may flush
-them to zero.
+Instructions that PTX calls approximate are as inaccurate as NVIDIA allows. Denormals are kept; a GPU may flush them
+to zero.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ from .translate import Translation, body
 _RUNTIME = pathlib.Path(__file__).with_suffix(".c")
 _MAX_CHECKED = 2**28  # bytes of a tensor whose writes are recorded
 _FAULTS = (
-    "", "an access outside of what the kernel was given", "an access that is not aligned",
-    "a write over what another thread has written", "a deadlock: all threads wait",
+    "", "an access outside of the kernel's arguments", "an access that is not aligned",
+    "a write over another thread's write", "a deadlock: all threads wait",
 )  # fmt: skip
 
 
@@ -36,14 +36,14 @@ class Kernel:
     Raises
     ------
     ValueError
-        For PTX that is not translated; the message holds the instruction.
+        For PTX that is not translated; the message has the instruction.
     """
 
     def __init__(self, compiled: Any) -> None:
         self.name, self.ptx = compiled.name, compiled.asm["ptx"]
         self.shared = max(compiled.metadata.shared, 16)
         self.threads = 32 * compiled.metadata.num_warps
-        # Constants are in the PTX, but also in the signature.
+        # The PTX has no parameter for a constant of the signature.
         self.passed = [kind != "constexpr" for kind in compiled.src.signature.values()]
         self.library = ctypes.CDLL(_build(Translation(self.ptx), self.shared))
         for size in (self.library.size_of_thread, self.library.size_of_machine):
@@ -61,7 +61,7 @@ class Kernel:
         grid : tuple of int
             Number of programs, in two dimensions.
         arguments : sequence of torch.Tensor or int
-            All of the kernel's, including the constants. Tensors are on the CPU.
+            All arguments of the kernel, including the constants. Tensors are on the CPU.
         seed : int
             Decides the order of the threads; not 0.
         check_races : bool
@@ -70,7 +70,7 @@ class Kernel:
         Returns
         -------
         int
-            How often a thread read what another one may not have written yet.
+            The number of reads that race with the write of another thread.
 
         Raises
         ------
@@ -94,20 +94,20 @@ class Kernel:
             machine.params[k] = (each.data_ptr() if hasattr(each, "data_ptr") else int(each)) & (2**64 - 1)
         threads = ctypes.create_string_buffer(self.threads * self.library.size_of_thread())
         if self.library.run(ctypes.byref(machine), threads):
-            here = "\n".join(body(self.ptx)[max(machine.line - 3, 0) : machine.line + 1])
+            lines = "\n".join(body(self.ptx)[max(machine.line - 3, 0) : machine.line + 1])
             raise RuntimeError(
                 f"{self.name}: {_FAULTS[machine.fault]}: program {machine.program}, thread {machine.thread}, "
-                f"address {machine.address:#x}\n{here}"
+                f"address {machine.address:#x}\n{lines}"
             )
-        torn_reads: int = machine.torn_reads
-        return torn_reads
+        racy_reads: int = machine.racy_reads
+        return racy_reads
 
 
 class _Range(ctypes.Structure):
     _fields_ = (("begin", ctypes.c_uint64), ("end", ctypes.c_uint64), ("written", ctypes.c_void_p))
 
 
-_COUNTS = ("threads", "seed", "count", "fault", "line", "program", "thread", "torn_reads")
+_COUNTS = ("threads", "seed", "count", "fault", "line", "program", "thread", "racy_reads")
 
 
 class _Machine(ctypes.Structure):
@@ -127,12 +127,12 @@ def _build(translation: Translation, shared: int) -> str:
     flags = ["-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC"]
     flags += [f"-DREGISTERS={len(translation.registers) + 1}", f"-DSHARED={shared}", '-DSTEP="step.c"']
     key = hashlib.sha256("\n".join((_RUNTIME.read_text(), step, compiler, *flags)).encode()).hexdigest()
-    kept = cache.get_cache_manager(key)
-    found = kept.get_file("ptx.so")
+    store = cache.get_cache_manager(key)
+    found = store.get_file("ptx.so")
     if found is None:
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "step.c").write_text(step)
-            made = pathlib.Path(folder, "ptx.so")
-            subprocess.run([compiler, *flags, f"-I{folder}", _RUNTIME, "-o", made, "-lm"], check=True)
-            found = kept.put(made.read_bytes(), "ptx.so", binary=True)
+            built = pathlib.Path(folder, "ptx.so")
+            subprocess.run([compiler, *flags, f"-I{folder}", _RUNTIME, "-o", built, "-lm"], check=True)
+            found = store.put(built.read_bytes(), "ptx.so", binary=True)
     return str(found)

@@ -60,7 +60,7 @@ class Translation:
     Raises
     ------
     ValueError
-        For an instruction that is not translated; the message holds it.
+        For an instruction that is not translated; the message has it.
     """
 
     def __init__(self, ptx: str) -> None:
@@ -232,7 +232,7 @@ class Translation:
             wide = kind[0] + "64" if parts.startswith("%rd") else kind
             index = f"{self._operand(base, 'u64')} / 8"
             return f"{self._operand(parts, wide)} = ({_C_TYPES[kind]})m->params[{index}];"
-        kind = "b" + kind[1:]  # a torn value is all ones, whatever its type
+        kind = "b" + kind[1:]  # a value that is read in a race is all ones, of any type
         start = {"global": "0", "shared": "(uint64_t)shared"}[space]
         address = f"(uint64_t){self._operand(base, 'u32' if space == 'shared' else 'u64')} + {offset} + {start}"
         return self._access(
@@ -250,10 +250,10 @@ class Translation:
                 f"memcpy((void *)a, values, {size}); }}"
             )
         taken = " ".join(f"{value} = (({_C_TYPES[kind]} *)a)[{k}];" for k, value in enumerate(values))
-        torn = " ".join(f"{value} = -1;" for value in values)
+        racy = " ".join(f"{value} = -1;" for value in values)
         return (
             f"{{ uint64_t a = {address}; int how = reaches(m, {self.line}, id, a, {size}, {width}, 0); "
-            f"if (!how) return ENDED; if (how == TORN) {{ {torn} }} else {{ {taken} }} }}"
+            f"if (!how) return ENDED; if (how == RACY) {{ {racy} }} else {{ {taken} }} }}"
         )
 
 

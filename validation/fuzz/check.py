@@ -19,8 +19,8 @@ from .draws import UNBOUNDED, Draw
 
 # A mean this close to 0, in units of the rounding error, may have either sign.
 _MEAN_AT_ZERO = 256
-# With constants of 0, a denominator smaller than this share of its terms has lost its digits.
-_LOST = 1e-4
+# With constants of 0, a denominator below this fraction of its terms is mostly rounding error.
+_MIN_DENOMINATOR = 1e-4
 
 
 class Failure(NamedTuple):
@@ -40,20 +40,20 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """What the reference says of a call; the same for every backend. What few calls need is computed when asked for."""
+    """The result of the reference; the same for every backend. What few calls need is computed on first access."""
 
     draw: Draw
     value: float
     terms: NDArray[np.longdouble]
     gradients: tuple[NDArray[np.longdouble], ...]
-    decided: bool
-    """Whether no denominator is zero, or not, by rounding alone."""
-    precise: bool
-    """Whether the documentation promises accuracy, and not only finiteness."""
+    well_conditioned: bool
+    """Whether no denominator is so small that rounding decides whether it is zero."""
+    has_budget: bool
+    """Whether the budgets apply; if not, the result only has to be finite."""
 
     @functools.cached_property
     def slack(self) -> tuple[NDArray[np.longdouble], ...]:
-        """How far each gradient may be off because the sign of a clamped product is within rounding."""
+        """The possible error of each gradient where rounding decides the sign of a clamped product."""
         exact = _reference(self.draw, rounding=_rounding(self.draw))
         return exact.slack_x / len(self.draw.x), exact.slack_y / len(self.draw.x)
 
@@ -70,10 +70,10 @@ class Expected:
         A mean far below 1 keeps few digits, and the power of a weight below 1 magnifies that.
         """
         with np.errstate(all="ignore"):
-            slopes = abs(longdouble.pool(self.terms, self.draw.options)[1]).sum() / len(self.draw.x)
+            dvalue_dterms = abs(longdouble.pool(self.terms, self.draw.options)[1]).sum() / len(self.draw.x)
         # With a constant of 0 a denominator may be so much smaller than the squares it is made of.
         options = self.draw.options
-        of_means = _rounding(self.draw) * float(slopes) / (1 if options.K1 and options.K2 else _LOST)
+        of_means = _rounding(self.draw) * float(dvalue_dterms) / (1 if options.K1 and options.K2 else _MIN_DENOMINATOR)
         return max(abs(self.rounded_once[0] - self.value), of_means)
 
 
@@ -88,17 +88,17 @@ def _reference(draw: Draw, **options: Any) -> longdouble.Result:
 
 
 class Computed(NamedTuple):
-    """What a backend makes of a pair."""
+    """The results of a backend for a pair."""
 
     value: float
     without_gradient: float
-    """The value of a call that asks for no gradient."""
+    """The value of a call without gradients."""
     gradients: list[NDArray[np.longdouble]]
     """Empty for integers."""
 
 
 def failures(draw: Draw, backend: str) -> list[Failure]:
-    """What is over budget when this backend computes the pair."""
+    """Return the measurements of this backend that are over budget."""
     return check([draw], backend)[0].failures
 
 
@@ -116,7 +116,7 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
     found += _in_range(draw, expected, value, gradients) + _in_range(draw, expected, without_gradient, [])
     if draw.options == draw.options._replace(weights=(1.0,), normalize=None, method="wtd_sum") and backend == "torch":
         found += _map(draw)
-    if not expected.precise:
+    if not expected.has_budget:
         counts["finiteness only"] += 1
         return Outcome(found, counts)
     rounding = _rounding(draw)
@@ -148,15 +148,16 @@ def _compare(draw: Draw, expected: Expected, computed: Computed, backend: str) -
 
 def references(draws: list[Draw]) -> list[Expected]:
     """Value and gradients of the mean over the planes of each pair, in long double."""
-    together = draws[0]._replace(x=np.concatenate([d.x for d in draws]), y=np.concatenate([d.y for d in draws]))
-    exact, planes = _reference(together), len(draws[0].x)
+    batch = draws[0]._replace(x=np.concatenate([d.x for d in draws]), y=np.concatenate([d.y for d in draws]))
+    exact, planes = _reference(batch), len(draws[0].x)
     expected = []
     for k, draw in enumerate(draws):
         own = slice(k * planes, (k + 1) * planes)
         gradients = exact.gradient_x[own] / planes, exact.gradient_y[own] / planes
-        decided = _constants_suffice(draw)
-        precise = decided and draw.kind not in UNBOUNDED
-        expected.append(Expected(draw, float(exact.value[own].mean()), exact.terms[own], gradients, decided, precise))
+        well_conditioned = _constants_suffice(draw)
+        has_budget = well_conditioned and draw.kind not in UNBOUNDED
+        value = float(exact.value[own].mean())
+        expected.append(Expected(draw, value, exact.terms[own], gradients, well_conditioned, has_budget))
     return expected
 
 
@@ -170,12 +171,12 @@ def _constants_suffice(draw: Draw) -> bool:
     for level in range(len(options.weights)):
         scale = moments.halved(scale) if level else scale
         m = moments.moments(scale, taps)
-        # Of the plane too: a narrow window may see of its bright pixels next to nothing, but their rounding.
+        # Of the plane too: a narrow window gives bright pixels almost no weight, but has their rounding error.
         squares = (scale.x**2 + scale.y**2).mean((1, 2), keepdims=True)
         squares = np.maximum(squares, moments.second_moment(scale, taps, about_zero=True).max())
-        if not options.K2 and not (m.variances >= _LOST * squares).all():
+        if not options.K2 and not (m.variances >= _MIN_DENOMINATOR * squares).all():
             return False
-        if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _LOST * squares).all():
+        if not options.K1 and not (m.mu_x**2 + m.mu_y**2 >= _MIN_DENOMINATOR * squares).all():
             return False
     return True
 
@@ -211,9 +212,9 @@ def _compute(draws: list[Draw], backend: str, expected: list[Expected]) -> list[
 
 
 def _upstream(expected: Expected) -> float:
-    """A gradient of the value, as large as float16 needs it: it holds no gradient of 1e-6."""
+    """The upstream gradient; for float16 a power of two with which the gradients of the images do not underflow."""
     size = max(float(abs(gradient).max()) for gradient in expected.gradients)
-    if not expected.precise or expected.draw.dtype != "float16" or not 0 < size < math.inf:
+    if not expected.has_budget or expected.draw.dtype != "float16" or not 0 < size < math.inf:
         return 1.0
     return float(2.0 ** -min(24, max(-24, round(math.log2(size)))))
 
@@ -223,7 +224,7 @@ def _in_range(draw: Draw, expected: Expected, value: float, gradients: list[NDAr
     if value > 1:
         found.append(Failure("value above 1", value - 1, 0.0))
     nan_documented = draw.options.normalize is None and draw.options.method == "product"
-    if nan_documented and (not expected.decided or (expected.terms < 1e-3).any()):
+    if nan_documented and (not expected.well_conditioned or (expected.terms < 1e-3).any()):
         return found
     count = (not math.isfinite(value)) + sum(int((~np.isfinite(each)).sum()) for each in gradients)
     if count:
@@ -258,8 +259,8 @@ def _gradients(
     precision = "float64" if draw.dtype == "float64" else "float32"
     zero = tolerances.budget("zero gradient", precision, backend).worst
     for k, name in enumerate(("gradient to img1", "gradient to img2")):
-        off = abs(found[k] - expected.gradients[k])
-        error = float(off.max())
+        difference = abs(found[k] - expected.gradients[k])
+        error = float(difference.max())
         largest = float(abs(expected.gradients[k]).max())
         if in_units <= zero:
             unit, limit = 1 / (draw.x.size * draw.options.data_range), zero
@@ -271,20 +272,22 @@ def _gradients(
             # For nearly equal images the budget is at least the one for identical images.
             limit = max(limit, zero / (draw.x.size * draw.options.data_range) / unit) if unit else limit
         if not error <= limit * unit:
-            error = float(np.maximum(off - expected.slack[k], 0).max())
+            error = float(np.maximum(difference - expected.slack[k], 0).max())
             counts["slack at kinks used"] += error <= limit * unit
         if not error <= limit * unit:
-            # The reference's own rounding of once has to be on the same side of kinks.
-            cannot = float(abs(expected.rounded_once[1 + k] - expected.gradients[k]).max())
+            # The reference that is rounded once has to be on the same side of the kinks.
+            unavoidable = float(abs(expected.rounded_once[1 + k] - expected.gradients[k]).max())
             extra = limit * unit if narrow else 0.0
-            limit = _rounding_limit(limit * unit, cannot + extra / 4, error, counts, "gradient") / unit
+            limit = _rounding_limit(limit * unit, unavoidable + extra / 4, error, counts, "gradient") / unit
         if not error <= limit * unit:
             over.append(Failure(name, error / unit, limit))
     return over
 
 
-def _rounding_limit(limit: float, cannot: float, error: float, counts: collections.Counter[str], what: str) -> float:
-    """The limit where the dtype cannot carry the answer; where that is so and decides, it is counted."""
-    if 4 * cannot > limit and error <= 4 * cannot:
+def _rounding_limit(
+    limit: float, unavoidable: float, error: float, counts: collections.Counter[str], what: str
+) -> float:
+    """The limit, or four times the unavoidable rounding error if that is larger; count where it decides."""
+    if 4 * unavoidable > limit and error <= 4 * unavoidable:
         counts[f"{what} limited by rounding"] += 1
-    return max(limit, 4 * cannot)
+    return max(limit, 4 * unavoidable)

@@ -16,7 +16,7 @@ Rng = np.random.Generator
 
 
 class Draw(NamedTuple):
-    """One call: two images of planes (P, H, W), with values that the dtype holds exactly."""
+    """One call: two images of planes (P, H, W), whose values the dtype represents exactly."""
 
     kind: str
     x: Image
@@ -42,18 +42,18 @@ _SMALL = _Limits(10, (0.7, 0.3), (3,), 2)
 _SMALL_WINDOWS = {(3, 1.5): 0.75, (3, 0.05): 0.1, (5, 1.5): 0.1, (11, 1.5): 0.05}
 
 DTYPES = ("float32", "float64", "uint8", "bfloat16", "float16")
-# Images far beyond their range, or too small for the dtype's digits: only finiteness is promised.
+# Images far beyond their range, or too small for the digits of the dtype: the results only have to be finite.
 UNBOUNDED = ("extreme", "denormal")
 _LARGEST = {"float32": 3e38, "float64": 1e308, "float16": 6e4, "bfloat16": 3e38}
 
 
-# So many consecutive pairs share everything but their pixels and are computed as one batch: most of the time of a call
-# on a small image is overhead.
+# The number of consecutive pairs that differ in their pixels only. They are computed as one batch, because most of the
+# time of a call on a small image is overhead.
 BATCH = 8
 
 
 def draw(seed: int, index: int, *, small: bool = False) -> Draw:
-    """The pair of this number: the same for a seed, whatever was drawn before."""
+    """The pair of this number: it depends on the seed and this number alone."""
     return batch(seed, index // BATCH, small=small)[index % BATCH]
 
 
@@ -69,9 +69,9 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     options = _options(rng, limits if dtype in ("float32", "float64") else limits._replace(windows=_FEW_WINDOWS))
     if small:
         options = _with_few_kernels(rng, dtype, options)
-    least = options.win_size * 2 ** (len(options.weights) - 1)
+    min_side = options.win_size * 2 ** (len(options.weights) - 1)
     margins = ([0, int(rng.integers(4)), int(rng.integers(limits.margin))] for _ in range(2))
-    height, width = (least + int(rng.choice(margin)) for margin in margins)
+    height, width = (min_side + int(rng.choice(margin)) for margin in margins)
     planes = 1 if rng.random() < 0.8 else int(rng.integers(2, limits.planes + 1))
     scale_x, scale_y, data_range = _ranges(rng, kind, dtype)
     options = options._replace(data_range=data_range)
@@ -79,11 +79,11 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     for _ in range(BATCH):
         pairs = [_pair(rng, kind, height, width) for _ in range(planes)]
         x, y = (np.stack(images) for images in zip(*pairs, strict=True))
-        draws.append(Draw(kind, held(scale_x * x, dtype), held(scale_y * y, dtype), dtype, options))
+        draws.append(Draw(kind, round_to_dtype(scale_x * x, dtype), round_to_dtype(scale_y * y, dtype), dtype, options))
     return draws
 
 
-def held(image: Image, dtype: str) -> Image:
+def round_to_dtype(image: Image, dtype: str) -> Image:
     """Return the values rounded to the dtype."""
     if dtype == "uint8":
         return np.clip(np.rint(image), 0, 255)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from reference import longdouble
 
 from .. import harness
-from ..report.options import positive, whole
+from ..report.options import at_least, positive
 from ..report.section import BROKEN, PASS, Section, Table
 from . import check, draws, shrink
 
@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fuzz", type=positive, metavar="N", help="compare N random calls with long double; the budgets apply"
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="for --fuzz: seed of the random calls (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="for --fuzz: seed of the random calls (default: 0)")
     parser.add_argument("--jobs", type=positive, default=1, help="for --fuzz: number of processes (default: 1)")
 
 
@@ -118,8 +118,8 @@ def _as_tests(found: list[Found], seed: int, small: bool) -> list[str]:
             return any(failure.what in kinds for failure in check.failures(other, backend))
 
         draw = shrink.shrink(draw, fails)
-        left = check.failures(draw, one.backend)
-        note = ", ".join(f"{each.what}: {each.error:.2g}, limit {each.limit:.2g}" for each in left)
+        remaining = check.failures(draw, one.backend)
+        note = ", ".join(f"{each.what}: {each.error:.2g}, limit {each.limit:.2g}" for each in remaining)
         tests.append(shrink.as_test(draw, one.backend, f"fuzz_{one.backend}_{seed}_{one.call}", note))
     print(*(f"over budget: seed {seed}, call {f.call}, {f.backend}: {f.failures}" for f in found[:20]),
           sep="\n", file=sys.stderr)  # fmt: skip
@@ -145,7 +145,7 @@ def _section(
     text = (
         f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. "
         "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
-        "are only checked for finite values of at most 1. A call is over budget when its error also exceeds four times "
+        "are only checked for finite values of at most 1. A call is over budget if its error also exceeds four times "
         "that of rounding the central moments, the map and the means once to the dtype of computation. Gradients are "
         "not checked for a window of a single pixel, in which every variance is rounding."
     )

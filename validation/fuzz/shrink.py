@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from reference.longdouble import DEFAULTS
 
-from .draws import Draw, held
+from .draws import Draw, round_to_dtype
 
 SECONDS = 20.0
 
@@ -30,8 +30,8 @@ def shrink(draw: Draw, fails: Callable[[Draw], bool], seconds: float | None = No
 
 
 def _valid(draw: Draw) -> bool:
-    least = draw.options.win_size * 2 ** (len(draw.options.weights) - 1)
-    return min(draw.x.shape[1:]) >= least
+    min_side = draw.options.win_size * 2 ** (len(draw.options.weights) - 1)
+    return min(draw.x.shape[1:]) >= min_side
 
 
 def _simpler(draw: Draw) -> Iterator[Draw]:
@@ -49,8 +49,8 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
         side = x.shape[axis]
         for amount in sorted({side // 2, side // 4, side // 8, 2, 1} - {0}, reverse=True):
             for keep in (slice(amount, None), slice(None, side - amount)):
-                here = tuple(keep if k == axis else slice(None) for k in range(3))
-                yield draw._replace(x=x[here], y=y[here])
+                crop = tuple(keep if k == axis else slice(None) for k in range(3))
+                yield draw._replace(x=x[crop], y=y[crop])
     yield from _plain_options(draw)
     yield from _plain_values(draw)
 
@@ -74,7 +74,7 @@ def _plain_options(draw: Draw) -> Iterator[Draw]:
         if simpler != options and not pointless:
             yield draw._replace(options=simpler)
     if options.data_range != 1 and draw.dtype != "uint8":
-        x, y = (held(image / options.data_range, draw.dtype) for image in (draw.x, draw.y))
+        x, y = (round_to_dtype(image / options.data_range, draw.dtype) for image in (draw.x, draw.y))
         yield draw._replace(x=x, y=y, options=options._replace(data_range=1.0))
 
 
@@ -84,14 +84,14 @@ def _plain_values(draw: Draw) -> Iterator[Draw]:
         candidates = []
         for axis in (1, 2):
             middle = image.shape[axis] // 2
-            for place in (0, middle, -1):
-                one = np.take(image, [place], axis)
-                candidates.append(np.broadcast_to(one, image.shape))
+            for position in (0, middle, -1):
+                line = np.take(image, [position], axis)
+                candidates.append(np.broadcast_to(line, image.shape))
         for digits in (1, 2, 3):
             candidates.append(_rounded(image, draw.options.data_range, digits))
         cost = _cost(image)
         for candidate in candidates:
-            candidate = np.ascontiguousarray(held(np.array(candidate), draw.dtype))
+            candidate = np.ascontiguousarray(round_to_dtype(np.array(candidate), draw.dtype))
             if _cost(candidate) < cost:
                 yield draw._replace(x=candidate) if name == "x" else draw._replace(y=candidate)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 def positive(text: str) -> int:
     """Convert a text to an integer >= 1."""
-    return whole(1)(text)
+    return at_least(1)(text)
 
 
-def whole(minimum: int) -> Callable[[str], int]:
+def at_least(minimum: int) -> Callable[[str], int]:
     """Return a function that converts a text to an integer >= `minimum`."""
 
     def number(text: str) -> int:

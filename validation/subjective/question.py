@@ -1,6 +1,6 @@
 """Agreement with subjective scores: score the image-quality databases, and compare with Wang's MATLAB code.
 
-Under torchrun each process scores a share of the pairs, and the first process writes the report.
+Under torchrun each process scores a part of the pairs, and the first process writes the report.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import datasets
 from datasets import registry, subjective
 
 from .. import harness
-from ..report.options import whole
+from ..report.options import at_least
 from ..report.section import Section
 from . import scoring, tables
 
@@ -30,10 +30,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         " fastest backend, unless --backend names exactly one",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=whole(0), help="for --subjective: number of worker processes (default: score in this process)"
+        "--workers",
+        type=at_least(0),
+        help="for --subjective: number of worker processes (default: score in this process)",
     )
     parser.add_argument(
-        "--resamples", type=whole(1), help=f"for --subjective: bootstrap resamples for intervals (default: {RESAMPLES})"
+        "--resamples",
+        type=at_least(1),
+        help=f"for --subjective: bootstrap resamples for intervals (default: {RESAMPLES})",
     )
 
 

@@ -117,12 +117,12 @@ def score(
             f"process {rank} has other images, settings or sources ({fingerprint}) than the first process ({first})"
         )
     todo = [index for index, name in enumerate(pairs.names) if name not in done]
-    mine = iter(_loader(pairs, todo[rank::count], process, backend, workers))
+    own_rows = iter(_loader(pairs, todo[rank::count], process, backend, workers))
     chunk = _CHUNK if count > 1 else 1
     bar = tqdm(total=len(pairs), initial=len(done), disable=rank != 0, **harness.bar(title))
     with bar, _single_thread():
         for _ in range(math.ceil(len(todo) / (count * chunk))):
-            rows = _take(lambda: list(itertools.islice(mine, chunk)), file)
+            rows = _take(lambda: list(itertools.islice(own_rows, chunk)), file)
             gathered = _exchange(functools.partial(_gather, rows, count), file)
             if store:
                 store.add(gathered)
@@ -179,8 +179,8 @@ class _Store:
                     self.rows[row["pair"]] = row
         elif lines:
             print(f"{self.path}: has other images, settings or sources; scoring everything again", file=sys.stderr)
-        kept = [fingerprint, *(json.dumps(row) for row in self.rows.values())]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        lines = [fingerprint, *(json.dumps(row) for row in self.rows.values())]
+        self.path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     def add(self, rows: Iterable[Row]) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
