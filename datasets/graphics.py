@@ -29,7 +29,7 @@ _TEXT = ("MSSIM text 1.", "a example.", "toast 1 Mote", "x.I.a.S 1o")
 
 
 def graphics() -> Pairs:
-    """Return all of them."""
+    """Return all pairs."""
     return Pairs(
         {
             "letterbox-blocky": functools.partial(_letterbox, "letterbox-blocky", "blocky"),
@@ -84,7 +84,7 @@ def _text(name: str, levels: tuple[int, int], recipe: str) -> Pair:
 
 
 def _signed(name: str, factor: float) -> Pair:
-    """Values of -1 to 1, as wavelet bands and normalised network inputs have: means of either sign."""
+    """Values of -1 to 1, as wavelet bands and normalized network inputs have: means of either sign."""
     image = _picture(187, 203) / 127.5 - 1
     return Pair(name, image, factor * np.roll(image, 3, axis=1), 2.0, "shifted and scaled")
 

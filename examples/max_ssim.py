@@ -257,10 +257,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     metric, mode = options.metric, options.mode
     start = make_start(options.start, options.target, options.seed).to(options.device)
     target = options.target.to(options.device)
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     limits = {"steps": options.steps, "goal": options.goal, "lr": options.lr}
     outcome, frames = maximize(start, target, metric=metric, mode=mode, **limits)
-    seconds, last = time.perf_counter() - began, frames[-1]
+    seconds, last = time.perf_counter() - start_time, frames[-1]
     plot(frames, target, metric=metric, mode=mode, path=options.out)
     values = describe(last, metric, mode, separator=", normalized by ")
     print(f"{values}, at step {last.step} after {seconds:.1f} s. Plot: {options.out}")

@@ -1,12 +1,12 @@
 """Compile the kernels of the Triton backend for GPUs, without one; print their registers and instructions.
 
 python -m tests.ahead_of_time                        every case, in an hour: benchmarks/results/ahead-of-time.txt
-python -m tests.ahead_of_time "float32 window 11"    those whose description matches
+python -m tests.ahead_of_time "float32 window 11"    cases whose description matches
 
 Each case is a call of the backend as on a GPU, but nothing is launched. A large image has a launch for the finest
 scale; a small image has one launch for all scales. For sweep(), which does nearly all of the work, the loop over the
 rows is counted: the instructions of a thread per pixel, how many of them are floating-point arithmetic, and how many
-load or store values that found no register. Instructions of every second iteration count a half. Those of the last
+spill registers to memory. Instructions of every second iteration count a half. Those of the last
 scale alone, some 30 more, do not count.
 """
 
@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 
 os.environ.pop("TRITON_INTERPRET", None)  # Triton reads it when it is imported
-os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="triton-")  # what is found there is not compiled again
+os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="triton-")  # cached kernels are not compiled again
 
 import torch
 import triton
@@ -56,7 +56,7 @@ def compiled(call):
         if "registers" in log.getvalue():  # else it has been compiled before
             spilled = sum(map(int, re.findall(r"(\d+) bytes spill", log.getvalue())))
             registers = int(re.search(r"Used (\d+) registers", log.getvalue())[1])
-            # An iteration of the loop is two rows.
+            # One iteration of the loop is two rows.
             pixels = 2 * options["COLUMNS"] if self.__name__ == "sweep" else None
             loop = [f"{count / pixels:.1f}" for count in _loop(kernel)] if pixels else ["-"] * 3
             rows.append([self.__name__, registers, spilled, *loop])

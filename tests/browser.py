@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: Chromium or Chrome, without a window, driven by its own chromedriver."""
+"""A headless browser for the tests of pages: Chromium or Chrome with its chromedriver."""
 
 import base64
 import contextlib
@@ -12,8 +12,8 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
-# What sticks out: of the window, or of an element that does not scroll. What is inside a scrolling box is that box's.
-_STICKS_OUT = """
+# Elements that overflow the window, or an element that does not scroll.
+_OVERFLOWING = """
 const inside = (element) => element.parentElement.closest(".scroll, svg");
 const name = (element) => `${element.tagName} ${element.id || element.className || element.textContent.slice(0, 40)}`;
 return [...document.body.querySelectorAll("*")].filter((element) => !inside(element) && element.getClientRects().length)
@@ -22,7 +22,7 @@ return [...document.body.querySelectorAll("*")].filter((element) => !inside(elem
   .map(name);
 """
 
-# Texts whose colour is too near to what they stand on: WCAG's contrast of 4.5, of what is not inside a picture.
+# Texts with less contrast to their background than WCAG's 4.5, except in pictures.
 _ILLEGIBLE = """
 const parsed = (colour) => colour.match(/[\\d.]+/g).map(Number);
 const light = (colour) => parsed(colour).slice(0, 3).map((c) => c / 255)
@@ -46,7 +46,7 @@ return [...document.body.querySelectorAll("*")]
 
 @contextlib.contextmanager
 def opened(folder):
-    """A Browser whose profile lies in the folder; skips the test, with the reason, where there is none."""
+    """A Browser with its profile in the folder; the test is skipped if there is none."""
     webdriver = pytest.importorskip("selenium.webdriver")
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     binary = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, names)), None)
@@ -66,13 +66,13 @@ def opened(folder):
 
 
 class Browser:
-    """What the tests ask of a page."""
+    """A page in a browser."""
 
     def __init__(self, chrome):
         self.chrome = chrome
 
     def open(self, path, *, width=1280, scheme="light", media="screen"):
-        """Open a file in a window so wide, for a reader who prefers this scheme; forget what the console said."""
+        """Open a file in a window of this width and colour scheme, and clear the console."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -81,22 +81,22 @@ class Browser:
         self.chrome.get(path.as_uri())
 
     def run(self, script, *args):
-        """What a script returns."""
+        """Return the result of a script."""
         return self.chrome.execute_script(script, *args)
 
     def console(self):
-        """What the console said since the page was opened."""
+        """The messages on the console since the page was opened."""
         return [entry["message"] for entry in self.chrome.get_log("browser")]
 
-    def sticks_out(self):
-        """The elements that reach out of the window, or out of the element around them."""
-        return self.run(_STICKS_OUT)
+    def overflowing(self):
+        """The elements that overflow the window or the element around them."""
+        return self.run(_OVERFLOWING)
 
     def illegible(self):
         """The texts with too little contrast."""
         return self.run(_ILLEGIBLE)
 
     def pdf(self):
-        """The page as it is printed, on the paper that it asks for."""
+        """The printed page, on its own paper size."""
         printed = self.chrome.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
         return base64.b64decode(printed["data"])

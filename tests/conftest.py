@@ -11,13 +11,13 @@ import torch.nn.functional as F
 import msssim
 from msssim import backends
 
-# At its first backward pass PyTorch counts the GPUs, and where there is one no forked process may have such a pass. A
-# build for CUDA counts one that FakeTensorMode has made up, unless it has counted before.
+# PyTorch counts the GPUs at its first backward pass. If there is one, a forked process cannot run a backward pass. A
+# CUDA build that counts first in FakeTensorMode counts a fake GPU.
 torch.ones((), requires_grad=True).backward()
 
 
 def _backends():
-    """Those that compute here, and the kernels for GPUs on the emulated one where there is none."""
+    """The available backends, and without a GPU the GPU kernels on an emulated one."""
     names = [*msssim.available_backends()]
     known = importlib.util.find_spec("triton") and backends.missing("triton") is None
     if known and "triton" not in names and os.environ.get("TRITON_INTERPRET") != "1":
@@ -27,7 +27,7 @@ def _backends():
 
 @pytest.fixture(params=_backends())
 def backend(request):
-    """Each backend that can be used here; what one says it cannot do is skipped, see below."""
+    """Each backend that can be used here. Calls that it does not support are skipped, see pytest_runtest_call()."""
     if request.param != "triton" or torch.cuda.is_available():
         yield request.param
         return
@@ -47,16 +47,16 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_setup(item):
-    """Skip what is marked as of a later PyTorch than this one."""
+    """Skip tests that need a later PyTorch."""
     installed = tuple(map(int, torch.__version__.split(".")[:2]))
     for mark in item.iter_markers("since_torch"):
         if installed < mark.args:
-            pytest.skip("of PyTorch {}.{} and later".format(*mark.args))
+            pytest.skip("needs PyTorch >= {}.{}".format(*mark.args))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
-    """Skip with the backend's own words where it refuses a call; the plain one may refuse nothing."""
+    """Skip a test, with the message of the error, if its backend does not support the call; plain PyTorch must."""
     outcome = yield
     name = getattr(item, "callspec", None) and item.callspec.params.get("backend")
     error = outcome.excinfo and outcome.excinfo[1]
@@ -66,7 +66,7 @@ def pytest_runtest_call(item):
 
 @pytest.fixture
 def pair():
-    """A function: two correlated images in [0, 1] of a shape, of any dtype, always the same for the same seed."""
+    """A function that makes two correlated images in [0, 1]; a seed always gives the same images."""
 
     def make(*shape, dtype=torch.float64, seed=0, noise=0.3):
         generator = torch.Generator().manual_seed(seed)
@@ -82,9 +82,9 @@ def pair():
 
 @pytest.fixture
 def naive():
-    """A function: mean l cs and mean cs of every scale, each (N, C, levels), written down as in the paper.
+    """A function that computes mean l cs and mean cs of every scale, each (N, C, levels), as written in the paper.
 
-    In float64 with a two-dimensional convolution, an explicit copy of the last odd row, and no care for speed.
+    It is slow: a two-dimensional convolution in float64, with an explicit copy of the last odd row.
     """
 
     def terms(x, y, levels=1, data_range=1.0, win_size=11, sigma=1.5, K1=0.01, K2=0.03, rectify=False):
@@ -118,7 +118,7 @@ def naive():
 
 @pytest.fixture
 def naive_msssim(naive):
-    """A function: MS-SSIM of each plane, (N, C), from the terms of `naive`."""
+    """A function that computes MS-SSIM of each plane, (N, C), from the terms of `naive`."""
 
     def index(x, y, weights=(0.0448, 0.2856, 0.3001, 0.2363, 0.1333), normalize=None, method="product", **options):
         ssim, cs = naive(x, y, len(weights), rectify=normalize == "covariance", **options)

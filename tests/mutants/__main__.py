@@ -1,4 +1,4 @@
-"""Plant each fault, run its tests, and write down which test failed."""
+"""Plant each fault, run its tests, and record which test failed."""
 
 import argparse
 import contextlib
@@ -29,8 +29,8 @@ KILLED, TIMED_OUT, HARMLESS = "killed", "timed out", "harmless"
 SURVIVED, INVALID = "survived", "invalid"
 GOOD = (KILLED, HARMLESS)
 
-# Seconds of the processor that the tests of one fault may take; by the clock it may be six times as long. Reaching the
-# limit is no proof that a test has found anything.
+# Limit of CPU seconds for the tests of one fault; the wall time may be six times as long. Reaching the limit does not
+# prove that a test has found the fault.
 LIMITS = {"plain": 120, "numba": 240, "triton": 300}
 
 # Processes are forked from one that has imported these, which takes longer than most tests.
@@ -39,7 +39,7 @@ _PRELOADED = (
     "pytest",
 )  # fmt: skip
 
-# A fault has to compute something wrong. Code that does not compile or run at all is no fault that a test has found.
+# A fault has to compute something wrong. Code that does not compile or run does not count as found by a test.
 _CRASHES = re.compile(
     r"\b(SyntaxError|IndentationError|NameError|ImportError|ModuleNotFoundError|AttributeError|TypingError|LoweringError"
     r"|CompilationError|CompileTimeAssertionFailure|UnboundLocalError)\b"
@@ -47,7 +47,7 @@ _CRASHES = re.compile(
 
 
 class Outcome(NamedTuple):
-    """What the tests made of a fault."""
+    """The verdict on a fault."""
 
     fault: str
     verdict: str
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 def main(arguments=None):
-    """Return the exit code: 0 where every fault was found, else 1."""
+    """Return the exit code: 0 if every fault was found, else 1."""
     options = _parser().parse_args(arguments)
     stale = [problem for fault in FAULTS if (problem := cannot_be_planted(fault))]
     if stale:
@@ -93,14 +93,14 @@ def _parser():
         prog="python -m tests.mutants", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="beginnings of the names of faults (default: all)")
-    parser.add_argument("--resume", action="store_true", help="leave out what the file of results says was found")
+    parser.add_argument("--resume", action="store_true", help="skip faults that the results file lists as found")
     parser.add_argument("--check", action="store_true", help="only check that every fault can still be planted")
     parser.add_argument("--out", type=pathlib.Path, help=f"file to write (default: {RESULTS.name} for a full run)")
     return parser
 
 
 def cannot_be_planted(fault, root=ROOT):
-    """Why a fault no longer fits the code or the tests, in one line, or None."""
+    """Return in one line why a fault does not fit the code or the tests, or None."""
     text = (root / fault.file).read_text(encoding="utf-8")
     if (found := text.count(fault.old)) != 1:
         return f"{fault.name}: the old text must occur exactly once in {fault.file}, found {found} times: {fault.old!r}"
@@ -115,7 +115,7 @@ def cannot_be_planted(fault, root=ROOT):
 
 
 def _plant_all(faults, write=lambda outcomes: None):
-    """The outcome of each fault, in order; what there is so far is written down after each."""
+    """The outcome of each fault, in order; the outcomes so far are written after each."""
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = _copy(pathlib.Path(folder, "tree"))
@@ -128,7 +128,7 @@ def _plant_all(faults, write=lambda outcomes: None):
 
 
 def _copy(tree):
-    """A copy of the working tree: what git knows, and what is new and not ignored."""
+    """Copy the working tree: tracked files, and new files that are not ignored."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -139,7 +139,7 @@ def _copy(tree):
 
 
 def _plant(fault, tree):
-    """Plant a fault, run its tests, and put the file back as it was, with its date, which caches go by."""
+    """Plant a fault, run its tests, and restore the file with its date, on which caches depend."""
     path = tree / fault.file
     before, text = path.stat(), path.read_text(encoding="utf-8")
     path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
@@ -170,13 +170,13 @@ def _judge(fault, tree):
 
 
 def _pytest(tree, tests, backend, limit):
-    """(exit code, or None where the limit was reached; what was printed) of the tests that use a backend."""
+    """(exit code, or None if the limit was reached; the output) of the tests that use a backend."""
     keyword = "not numba and not triton" if backend == "plain" else backend
     arguments = [
         "-x", "-q", "-rf", "--tb=no", "--no-header", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist",
         "-o", "addopts=--strict-markers", "-k", keyword, *tests,
     ]  # fmt: skip
-    # A fault in a kernel gets a new cache of compiled code; what has none shares one.
+    # A fault in a kernel gets a new cache of compiled code; the others share one.
     kept = tempfile.mkdtemp(dir=tree.parent) if backend == "numba" else str(tree.parent / "compiled")
     printed = tree.parent / "printed"
     process = multiprocessing.get_context("fork").Process(target=_child, args=(tree, arguments, kept, printed, limit))
@@ -194,7 +194,7 @@ def _pytest(tree, tests, backend, limit):
 
 
 def _child(tree, arguments, kept, printed, limit):
-    """Run pytest in the copy, in this process alone; nothing of the project is imported yet."""
+    """Run pytest in the copy, in this process; nothing of the project is imported yet."""
     for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
         del sys.modules[name]
     sys.path[:] = [str(tree), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
@@ -221,7 +221,7 @@ def _first_failure(output):
 
 
 def _confirmed(outcomes, tree):
-    """The outcomes, with those invalid whose test fails without any fault too."""
+    """The outcomes; they are invalid if the test fails without the fault too."""
     for backend in LIMITS:
         tests = sorted({one.test for one in outcomes if one.verdict == KILLED and one.fault.startswith(backend)})
         if not tests:
@@ -239,7 +239,7 @@ def _confirmed(outcomes, tree):
 
 
 def _as_json(outcomes, before):
-    """All results, the new ones in the place of older ones of the same faults; one fault a line, for readable diffs."""
+    """All results, where new ones replace older ones of the same faults; one line per fault, for readable diffs."""
     versions = {"python": platform.python_version()}
     for package in ("torch", "numba", "triton", "numpy"):
         try:

@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Use one thread: small images gain nothing from several, and on a busy machine they lose much."""
+    """Use one thread: small images are not faster in several, and much slower on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -16,7 +16,7 @@ def one_thread():
 
 
 def pytest_collection_modifyitems(items):
-    """Let the tests of the suite measure pairs whose index is NaN in the original; the library's tests may not."""
+    """Allow the tests of the suite the warning about NaN; in the tests of the library it is an error."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:MS-SSIM is NaN:UserWarning"))

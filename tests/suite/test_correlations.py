@@ -1,4 +1,4 @@
-"""Agreement statistics: computed by hand, on known curves, and to the printed digits on MATLAB scores."""
+"""Agreement statistics: by hand, on known curves, and on MATLAB scores up to the published digits."""
 
 import os
 
@@ -35,7 +35,7 @@ def test_known_curve_is_found(curve):
     np.testing.assert_allclose(found.curve(grid), correlations.Curve(*curve)(grid), atol=1e-4 * np.ptp(y))
 
 
-def test_curve_is_no_step_between_two_images():
+def test_curve_has_no_step_between_two_images():
     """Without a limit on its steepness, the best curve has a step between two of these images."""
     x = np.concatenate([np.linspace(0.90, 0.94, 12), np.linspace(0.95, 0.99, 12)])
     y = np.where(np.arange(24) < 3, 1.0, 2.0) + np.sin(np.arange(24)) / 10

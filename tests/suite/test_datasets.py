@@ -78,7 +78,7 @@ def test_pairs_are_made_on_access():
         pairs[6]
 
 
-def test_import_loads_no_optional_package():
+def test_loading_imports_no_optional_package():
     code = (
         "import sys, datasets; datasets.load('golden'), datasets.load('colour'), datasets.load('synthetic');"
         "print(*{'msssim', 'torch', 'reference', 'skimage', 'scipy', 'PIL'} & set(sys.modules))"
@@ -88,7 +88,7 @@ def test_import_loads_no_optional_package():
     assert done.stdout.split() == []
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_error_for_a_missing_package_names_it(monkeypatch):
     embedded._image.cache_clear()
     monkeypatch.setitem(sys.modules, "skimage.data", None)
     with pytest.raises(ImportError, match="python -m pip install scikit-image"):

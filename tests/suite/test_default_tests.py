@@ -1,4 +1,4 @@
-"""The tests on the emulated GPU that run by default exist: a renamed one would silently be left to tests-full."""
+"""The tests on the emulated GPU that run by default exist: a renamed one would run in tests-full only."""
 
 import ast
 import pathlib
@@ -16,6 +16,6 @@ def _by_default():
 
 
 @pytest.mark.parametrize(("file", "test"), list(_by_default()))
-def test_is_there(file, test):
+def test_that_runs_by_default_exists(file, test):
     tree = ast.parse((KERNELS / file).read_text(encoding="utf-8"))
     assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

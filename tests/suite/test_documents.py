@@ -1,4 +1,4 @@
-"""The documents: their links lead to files, README.md is short, and versions agree."""
+"""The documents: their links exist, README.md is short, and versions agree."""
 
 import importlib.util
 import pathlib
@@ -11,7 +11,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("mss
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_to_files(path):
+def test_links_exist(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     links = re.findall(r"""\]\(([^)\s]+)\)|\b(?:src|srcset)="([^"]+)\"""", text)
     for link in (first or second for first, second in links):
@@ -81,6 +81,6 @@ def test_release_is_checked(check_release, tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob(".github/**/*.yml")), ids=lambda path: path.name)
-def test_yaml_of_the_forge_can_be_parsed(path):
+def test_yaml_files_can_be_parsed(path):
     yaml = pytest.importorskip("yaml", reason="needs the package pyyaml")
     assert yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -155,7 +155,7 @@ def test_missing_on_server_says_how_to_download_by_hand(server, set_files, capsy
     assert "404" in out and "By hand, from https://github.com/sanghyun-son/EDSR-PyTorch: download benchmark.tar" in out
 
 
-def test_missing_pooch_is_named(server, set_files, capsys, monkeypatch):
+def test_error_for_missing_pooch_names_it(server, set_files, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
     set_files({"url": server.address + "/bird.png", "to": "Set5"})
     assert main(["get", "set5"]) == 1 and "python -m pip install pooch" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The example maximizes in every mode, explains why where it cannot, and plots the images."""
+"""The example maximizes in every mode, explains why it stops, and plots the images."""
 
 import importlib.util
 import math

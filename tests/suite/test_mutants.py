@@ -1,4 +1,4 @@
-"""The list of faults: each can still be planted, and what the runner makes of it."""
+"""The list of faults: each can still be planted, and its verdict is right."""
 
 import pathlib
 
@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @pytest.fixture
 def mutants(monkeypatch):
-    """The module, as `python -m tests.mutants` has it."""
+    """Return the module that `python -m tests.mutants` runs."""
     monkeypatch.syspath_prepend(str(ROOT))
     from tests.mutants import __main__
 
@@ -24,7 +24,7 @@ def test_every_fault_can_be_planted(mutants):
     assert len(set(names)) == len(names) >= 60
 
 
-def test_what_cannot_be_planted_says_why(mutants, tmp_path):
+def test_a_fault_that_cannot_be_planted_says_why(mutants, tmp_path):
     (tmp_path / "code.py").write_text("a = 1\nb = 1\n")
     (tmp_path / "test_code.py").write_text("def test_it():\n    pass\n")
     fault = mutants.Fault("plain-x", "code.py", "a = 1", "a = 2", ("test_code.py::test_it[1]",), "a is 2")

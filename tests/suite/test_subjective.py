@@ -94,7 +94,7 @@ def test_scores_that_differ_from_matlab_break_the_budget(root, tmp_path, no_publ
 
 
 @pytest.mark.full
-def test_statistics_that_differ_from_print_break_the_budget(root, tmp_path):
+def test_statistics_that_differ_from_the_published_break_the_budget(root, tmp_path):
     """The published statistics of LIVE do not hold for this database."""
     assert run(tmp_path) == 1
     table = pd.read_csv(tmp_path / "subjective-statistics.csv")
@@ -131,7 +131,7 @@ def test_scores_without_images_give_statistics_only(root, tmp_path, monkeypatch,
     assert "0 of 779 distorted images" in (tmp_path / "out/report.md").read_text()
 
 
-def test_missing_database_is_refused_with_how_to_get_it(monkeypatch, tmp_path, capsys):
+def test_error_for_a_missing_database_says_how_to_get_it(monkeypatch, tmp_path, capsys):
     for arguments, message in (
         (["--subjective"], "python -m datasets get"),
         (["--subjective", "csiq"], "python -m datasets get csiq"),
@@ -185,7 +185,7 @@ def test_error_without_any_database_names_all_of_them(tmp_path, monkeypatch, cap
     assert f"MSSSIM_DATA is {folder or 'not set'}." in message
 
 
-def test_dataset_all_means_those_available(root):
+def test_dataset_all_loads_those_available(root):
     about = {}
     assert list(accuracy._all(about)) == ["golden", "golden-gradients", "colour", "synthetic", "graphics", "live"]
     assert about["not available"].startswith("tid2008, tid2013") and about["not available"].endswith("clic")
