@@ -15,8 +15,8 @@ from .. import _dispatch, multiscale
 from .._types import Backend, BackendName
 from ..window import KernelParams
 from . import forking, fused, ops, torch_backend
+from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
-from .torch_backend import to_wider_dtype
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from types import ModuleType

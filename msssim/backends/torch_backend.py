@@ -3,7 +3,7 @@
 There is no convolution and no matrix product, so TF32 and autocast change nothing.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import _dispatch
 from ..window import OUTLIER_LIMIT, KernelParams, compute_dtype, float32_suffices, is_zero
+from .casting import cast
 from .common import EXTREME, ROUNDING_EPS, TAMED, ZERO_DENOMINATOR
 from .gaussian import gaussian, straight_through, variances
 
@@ -81,14 +82,6 @@ def _working_dtype(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]")
     return dtype
 
 
-def to_wider_dtype(img1: Tensor, img2: Tensor) -> tuple[Tensor, Tensor]:
-    """Two images of different floating-point dtypes in the wider dtype of the arithmetic."""
-    dtypes = [compute_dtype(image.dtype) for image in (img1, img2)]
-    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
-    x, y = (image if image.dtype == dtype else _dispatch.apply(_CastToCompute, image, dtype) for image in (img1, img2))
-    return x, y
-
-
 class _Pair(NamedTuple):
     """Two images in working units, minus a constant for each plane, which changes no variance.
 
@@ -111,7 +104,7 @@ class _Pair(NamedTuple):
 def _working_pair(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> _Pair:
     dtype = _working_dtype(img1, img2, **params)
     c1, c2, unit = params["c1"], params["c2"], params["unit"]
-    x, y = (_dispatch.apply(_CastToCompute, image, dtype) for image in (img1, img2))
+    x, y = (cast(image, dtype) for image in (img1, img2))
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * EXTREME, TAMED / peak, 1 / unit)
     x, y = x * scale, y * scale
@@ -203,26 +196,3 @@ def _typical(x: Tensor) -> Tensor:
 
 def _peak(x: Tensor) -> Tensor:
     return torch.maximum(x.amax((-2, -1), keepdim=True), -x.amin((-2, -1), keepdim=True))
-
-
-class _CastToCompute(torch.autograd.Function):
-    """The image in the dtype of the arithmetic; its gradient in its own dtype, clamped to the range of that."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(image: Tensor, dtype: torch.dtype) -> Tensor:
-        return image.to(dtype, memory_format=torch.contiguous_format, copy=True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.dtype, ctx.compute_dtype = inputs[0].dtype, inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        limit = torch.finfo(ctx.dtype).max
-        return gradient.clamp(-limit, limit).to(ctx.dtype), None
-
-    @staticmethod
-    def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
-        return image_tangent.to(ctx.compute_dtype)

@@ -3,6 +3,7 @@
 from . import Fault
 
 _TORCH = "msssim/backends/torch_backend.py"
+_CASTING = "msssim/backends/casting.py"
 _COMMON = "msssim/backends/common.py"
 _GAUSSIAN = "msssim/backends/gaussian.py"
 _SCALES = "msssim/multiscale.py"
@@ -124,13 +125,13 @@ FAULTS = (
         _FIRST, "the derivative of the filter misses the border",
     ),
     Fault(
-        "plain-gradient-unbounded", _TORCH, "gradient.clamp(-limit, limit).to(ctx.dtype), None",
+        "plain-gradient-unbounded", _CASTING, "gradient.clamp(-limit, limit).to(ctx.dtype), None",
         "gradient.to(ctx.dtype), None",
         ("tests/library/test_stability.py::test_a_gradient_that_is_too_large_is_clamped",),
         "a gradient beyond the dtype of the image is infinite",
     ),
     Fault(
-        "plain-forward-mode-doubled", _TORCH, "return image_tangent.to(ctx.compute_dtype)",
+        "plain-forward-mode-doubled", _CASTING, "return image_tangent.to(ctx.compute_dtype)",
         "return 2 * image_tangent.to(ctx.compute_dtype)", ("tests/library/test_gradients.py::test_forward_mode",),
         "forward mode gives twice the derivative",
     ),
