@@ -169,7 +169,7 @@ def test_the_backend_of_the_environment_variable_must_work(monkeypatch, smallest
 def test_an_invalid_environment_variable_is_a_clear_error(monkeypatch, pair):
     x, y = pair(1, 1, 16, 16)
     monkeypatch.setenv("MSSSIM_BACKEND", "cuda")
-    with pytest.raises(ValueError, match=r"MSSSIM_BACKEND must be one of 'auto', .*'torch', got 'cuda'"):
+    with pytest.raises(ValueError, match=r"MSSSIM_BACKEND must be one of 'auto', .*'torch'.*, got 'cuda'"):
         msssim.ssim(x, y)
     monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
     monkeypatch.setenv("MSSSIM_BACKEND", "numba")
