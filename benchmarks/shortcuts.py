@@ -63,7 +63,7 @@ def _medians(functions: dict[str, Callable[[], None]]) -> dict[str, float]:
     sample = timing.sampler(lambda: None)
     timed = timing.interleaved(entries, seconds=_SECONDS, rounds=(5, 1000), sample=sample)
     ratio = timing.ratios(timed["dispatcher"], timed["shortcut"])
-    return {f"{name} seconds": timed[name].spread.median for name in entries} | {"ratio": ratio.median}
+    return {f"{name} seconds": timed[name].quartiles.median for name in entries} | {"ratio": ratio.median}
 
 
 def imports(repeats: int = 5) -> dict[str, float]:
@@ -73,7 +73,7 @@ def imports(repeats: int = 5) -> dict[str, float]:
         for module, seconds in found.items():
             command = [sys.executable, "-c", _IMPORT.format(module)]
             seconds.append(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    return {module: timing.spread(seconds).median for module, seconds in found.items()}
+    return {module: timing.quartiles(seconds).median for module, seconds in found.items()}
 
 
 def main(arguments: list[str]) -> None:
