@@ -8,6 +8,7 @@ Backend: TypeAlias = Literal["auto", "triton", "numba", "torch"]
 Downsample: TypeAlias = Literal["auto"] | None
 Method: TypeAlias = Literal["product", "wtd_sum"]
 Normalize: TypeAlias = Literal["relu", "simple", "covariance"] | None
+Padding: TypeAlias = Literal["valid", "zeros", "reflect", "replicate", "symmetric"]
 Reduction: TypeAlias = Literal["mean", "none"]
 Small: TypeAlias = Literal["raise", "fewer"]
 

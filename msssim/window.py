@@ -1,22 +1,38 @@
 """The numbers a call starts from: Gaussian taps, C1 and C2, and what a dtype implies."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
 
 import torch
 from torch import Tensor
 
+from ._types import Padding
+
 Constant: TypeAlias = float | Tensor
-"""A number, or a scalar float64 tensor where torch.compile traces for any number."""
+"""A number, or a float64 tensor: a scalar, or of shape (N, 1, ..., 1) with a number for each image."""
 
 
-class KernelParams(TypedDict):
-    """The parameters that every backend takes beside the images."""
+Taps: TypeAlias = tuple[tuple[float, ...], ...]
+"""The window of each spatial axis: its length is the number of these axes."""
 
-    taps: tuple[float, ...]
+
+class _Required(TypedDict):
+    taps: Taps
     c1: Constant
     c2: Constant
     unit: Constant
+
+
+class KernelParams(_Required, total=False):
+    """The parameters that every backend takes beside the images. Those that an ordinary call lacks have defaults."""
+
+    mask: Tensor
+    """The weight of each pixel, expanded to the shape of the images; by default 1."""
+    inside: bool
+    """Whether a window that holds a pixel of weight 0 does not count; by default False."""
+    padding: Padding
+    """What is around the images; by default "valid": no window reaches there."""
 
 
 # Only the dtype decides. A range guessed from the pixels would change from image to image, and the index with it.
@@ -65,14 +81,32 @@ def constants_and_unit(K1: float, K2: float, data_range: float) -> tuple[Constan
     return *constants(K1, K2, data_range), range_pow2(data_range)
 
 
-def float32_suffices(taps: tuple[float, ...], c1: Constant, c2: Constant, unit: Constant) -> bool:
+def flat_taps(taps: Taps) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """(taps, sizes) as operators and kernels take them.
+
+    Where all axes have the same window it is given once and the sizes are (). Otherwise the windows follow one another.
+    """
+    if all(each is taps[0] for each in taps):
+        return taps[0], ()
+    return sum(taps, ()), tuple(map(len, taps))
+
+
+def taps_of_axes(flat: Sequence[float], sizes: Sequence[int], axes: int) -> Taps:
+    """The inverse of flat_taps()."""
+    if not sizes:
+        return (tuple(flat),) * axes
+    starts = [sum(sizes[:axis]) for axis in range(axes)]
+    return tuple(tuple(flat[start : start + size]) for start, size in zip(starts, sizes, strict=True))
+
+
+def float32_suffices(taps: Taps, c1: Constant, c2: Constant, unit: Constant) -> bool:
     """Whether float32 stays within the error budgets; the constants must be numbers.
 
     Constants below a quarter of the defaults do not hide what rounding leaves of a variance that is nearly zero, and in
     a mean of few pixels rounding errors do not cancel.
     """
     large = c1 >= _MIN_C1 * unit**2 and c2 >= _MIN_C2 * unit**2
-    return bool(large and sum(tap * tap for tap in taps) < _MAX_SQUARES)
+    return bool(large and all(sum(tap * tap for tap in each) < _MAX_SQUARES for each in taps))
 
 
 def is_zero(constant: Constant) -> bool:

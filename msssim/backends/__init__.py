@@ -37,6 +37,9 @@ _DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
 # The fused backend that "auto" tries on each type of device; on others it uses plain PyTorch.
 _FUSED_BY_DEVICE = {device: name for name, (device, _) in _DEVICES.items()}
 
+# The options that a fused backend has a kernel for, beside those that every backend has.
+_FEATURES: dict[str, frozenset[str]] = {"triton": frozenset(), "numba": frozenset()}
+
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
     "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
@@ -101,10 +104,14 @@ def index(
     img2: Tensor,
     win_size: int,
     pooling: multiscale.Pooling,
+    features: tuple[str, ...] = (),
     **params: "Unpack[KernelParams]",
 ) -> tuple[Tensor, Tensor]:
-    """(value, terms), computed by the backend that choose() returns."""
-    backend = choose(name, img1, win_size)
+    """(value, terms), computed by the backend that choose() returns.
+
+    `features` names the options of the call, as a user writes them, that a fused backend may not have.
+    """
+    backend = choose(name, img1, win_size, features=features)
     if backend is ops:
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
@@ -131,7 +138,9 @@ def chosen_name(name: Backend, image: Tensor, win_size: int) -> str:
     return preferred or _FUSED_BY_DEVICE[image.device.type]
 
 
-def choose(name: Backend, image: Tensor, win_size: int, maps: bool = False) -> "ModuleType":
+def choose(
+    name: Backend, image: Tensor, win_size: int, maps: bool = False, features: tuple[str, ...] = ()
+) -> "ModuleType":
     """The module that computes a call: ops for the fused backends, or that of a backend in PyTorch operations.
 
     A backend that the call names must support it, otherwise there is an error. "auto" uses plain PyTorch for what the
@@ -142,7 +151,7 @@ def choose(name: Backend, image: Tensor, win_size: int, maps: bool = False) -> "
     candidate = preferred or _FUSED_BY_DEVICE.get(image.device.type, "torch")
     if candidate not in _AVAILABLE or candidate == "torch":
         return torch_backend
-    reason = _unsupported_reason(candidate, image, win_size, maps)
+    reason = _unsupported_reason(candidate, image, win_size, maps, features)
     if reason is None and (preferred or not _fails(candidate, image.device)):
         return _PYTORCH_BACKENDS.get(candidate, ops)
     if name == "auto":
@@ -198,7 +207,7 @@ def _probe_backend(name: str, device: torch.device) -> bool:
     return True
 
 
-def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool) -> str | None:
+def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool, features: tuple[str, ...]) -> str | None:
     """Why a backend does not support a call, or None."""
     if name in _PYTORCH_BACKENDS:
         return "computes no maps, got full=True" if maps and not hasattr(_PYTORCH_BACKENDS[name], "ssim_map") else None
@@ -211,4 +220,7 @@ def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool) -> 
         return f"takes windows up to win_size={MAX_FUSED_WIN_SIZE}, got {win_size}"
     if maps:
         return "computes no maps, got full=True"
+    for feature in features:
+        if feature not in _FEATURES[name]:
+            return f"has no fused kernel for {feature}"
     return None

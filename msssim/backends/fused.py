@@ -24,7 +24,7 @@ def index(
     device = _kernel_device(img1, img2) if _dispatch.is_plain_eager() else None
     if not device:
         return multiscale.index(ops.pyramid_means, img1, img2, pooling, **params)
-    numbers = params["taps"], params["c1"], params["c2"], params["unit"]  # tensors under torch.compile only
+    numbers = params["taps"][0], params["c1"], params["c2"], params["unit"]  # tensors under torch.compile only
     options = cast(ops.Options, (*numbers, *multiscale.terms_options(pooling)))
     need1, need2 = ops.grads_needed(img1, img2)
     if need1 or need2:
@@ -94,7 +94,7 @@ def _differentiable_gradients(ctx: Any, img1: Tensor, img2: Tensor, *grad_output
     # One image may depend on the other; only the gradients of this function are requested.
     images = img1.view_as(img1), img2.view_as(img2)
     taps, c1, c2, unit, _, _ = ctx.options
-    outputs = multiscale.index(ops.pyramid_means, *images, ctx.pooling, taps=taps, c1=c1, c2=c2, unit=unit)
+    outputs = multiscale.index(ops.pyramid_means, *images, ctx.pooling, taps=(taps,) * 2, c1=c1, c2=c2, unit=unit)
     pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if pair[1] is not None]
     inputs = [image for image, need in zip(images, ctx.needs_input_grad, strict=False) if need]
     used_outputs, upstream = zip(*pairs, strict=True)

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _dispatch
+from ..window import Taps
 
 
-def gaussian(x: Tensor, taps: tuple[float, ...]) -> Tensor:
+def gaussian(x: Tensor, taps: Taps) -> Tensor:
     filtered: Tensor = _dispatch.apply(_Gaussian, x, taps)
     return filtered
 
@@ -23,11 +24,11 @@ class _Gaussian(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, taps: tuple[float, ...]) -> Tensor:
-        half = len(taps) // 2
-        # The weight of the difference between pixels k and k + 1 from the middle: the sum of the taps beyond k.
-        tails = [sum(taps[half + 1 + k :]) for k in range(half)]
-        for axis in (-2, -1):
+    def forward(x: Tensor, taps: Taps) -> Tensor:
+        for axis, tap in zip(range(-len(taps), 0), taps, strict=True):
+            half = len(tap) // 2
+            # The weight of the difference between pixels k and k + 1 from the middle: the sum of the taps beyond k.
+            tails = [sum(tap[half + 1 + k :]) for k in range(half)]
             size = x.shape[axis] - 2 * half
             steps = x.diff(dim=axis)
             out = torch.zeros_like(x.narrow(axis, half, size))
@@ -43,22 +44,24 @@ class _Gaussian(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        border = len(ctx.taps) - 1
-        return gaussian(F.pad(gradient, (border,) * 4), ctx.taps), None
+        return gaussian(_padded(gradient, ctx.taps), ctx.taps), None
 
     @staticmethod
     def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
         return gaussian(image_tangent, ctx.taps)
 
     @staticmethod
-    def vmap(info: Any, dims: Any, x: Tensor, taps: tuple[float, ...]) -> tuple[Tensor, int]:
+    def vmap(info: Any, dims: Any, x: Tensor, taps: Taps) -> tuple[Tensor, int]:
         # The rule that PyTorch would generate treats each tap as an argument.
         return gaussian(x.movedim(dims[0], 0), taps), 0
 
 
-def variances(
-    x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: tuple[float, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _padded(values: Tensor, taps: Taps) -> Tensor:
+    """Zeros around the values of windows: as many as a window has pixels beside the first."""
+    return F.pad(values, [len(tap) - 1 for tap in reversed(taps) for _ in range(2)])
+
+
+def variances(x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: Taps) -> tuple[Tensor, Tensor, Tensor]:
     """The results of `_Variances`; in forward mode by PyTorch's own derivatives, which can be nested."""
     if not torch.compiler.is_compiling() and _dispatch.in_forward_mode():
         return _Variances.forward(x, y, mu_x, mu_y, taps)
@@ -75,9 +78,7 @@ class _Variances(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: tuple[float, ...]
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: Taps) -> tuple[Tensor, Tensor, Tensor]:
         s, d, mu_s, mu_d = x + y, x - y, mu_x + mu_y, mu_x - mu_y
         squares_s, squares_d = gaussian(s * s, taps), gaussian(d * d, taps)
         squares = squares_s + squares_d
@@ -115,13 +116,13 @@ class _Variances(torch.autograd.Function):
 
 
 def _gradients_of_variances(
-    b_s: Tensor, b_d: Tensor, x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: tuple[float, ...],
+    b_s: Tensor, b_d: Tensor, x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: Taps,
     needs: tuple[bool, ...],
 ) -> list[Tensor | None]:  # fmt: skip
     """The gradients of x and y, or None, in the dtype of b_s and b_d."""
 
     def adjoint(values: Tensor) -> Tensor:
-        return gaussian(F.pad(values, (len(taps) - 1,) * 4), taps)
+        return gaussian(_padded(values, taps), taps)
 
     mu_b_s, mu_b_d = b_s * (mu_x + mu_y), b_d * (mu_x - mu_y)
     grad_s, grad_d = (x + y) * adjoint(b_s), (x - y) * adjoint(b_d)

@@ -4,19 +4,26 @@
 mean with respect to that scale's image. This does not depend on the upstream gradient, so ``msssim::pyramid_gradient``
 only has to weight and add. The derivative of the latter is rarely needed; plain PyTorch computes it, to any order.
 
-Under torch.compile C1, C2 and the unit may be scalar tensors, so that one graph serves every data_range, K1 and K2.
-They are then in the argument `constants`, and the floats c1 and c2 only say which of them is zero.
+Under torch.compile C1, C2 and the unit may be scalar tensors, so that one graph serves every data_range, K1 and K2;
+they also are tensors if data_range is one. They are then in the argument `constants`, of shape (3,) or (3, N). The
+floats c1 and c2 only say which of them is zero.
+
+The images have shape (N, C, ...) with one to three spatial axes. `taps` is the window of every axis, or the windows of
+all axes one after the other, and `win_size` then has the length of each. `mask` has the shape of the images (it may be
+expanded); with it `weights` is the sum of the weights of the windows for each plane and scale, otherwise it is empty.
 """
 
 import functools
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from .. import _dispatch, multiscale
-from ..window import Constant, KernelParams, compute_dtype, is_zero
+from .._types import Padding
+from ..window import Constant, KernelParams, compute_dtype, flat_taps, is_zero, taps_of_axes
 from . import forking, torch_backend
 from .common import KernelModule, pyramid_shapes
 
@@ -25,20 +32,23 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
 
 Options: TypeAlias = tuple[tuple[float, ...], float, float, float, int, bool]
 """taps, c1, c2, unit, levels, rectify."""
+Extras: TypeAlias = tuple[Tensor | None, Tensor | None, str, tuple[int, ...]]
+"""constants, mask, padding, win_size."""
+NO_EXTRAS: Extras = (None, None, "valid", ())
 Grads: TypeAlias = list[Tensor | None]
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
+_EXTRAS = "Tensor? constants=None, Tensor? mask=None, str padding='valid', int[] win_size=[]"
 _MEANS, _GRADIENT = "msssim::pyramid_means", "msssim::pyramid_gradient"
 
 torch.library.define(
     _MEANS,
-    f"(Tensor img1, Tensor img2, {_OPTIONS}, bool need1, bool need2, Tensor? constants=None)"
-    " -> (Tensor, Tensor, Tensor)",
+    f"(Tensor img1, Tensor img2, {_OPTIONS}, bool need1, bool need2, {_EXTRAS})"
+    " -> (Tensor terms, Tensor scale_grads1, Tensor scale_grads2, Tensor weights)",
 )
 torch.library.define(
     _GRADIENT,
-    f"(Tensor upstream, Tensor scale_grads, Tensor img1, Tensor img2, {_OPTIONS}, int which, Tensor? constants=None)"
-    " -> Tensor",
+    f"(Tensor upstream, Tensor scale_grads, Tensor img1, Tensor img2, {_OPTIONS}, int which, {_EXTRAS}) -> Tensor",
 )
 
 
@@ -51,8 +61,10 @@ def pyramid_means(
     if _dispatch.compiling_functorch_transform() or _dispatch.in_forward_mode():
         return torch_backend.pyramid_means(img1, img2, levels=levels, rectify=rectify, **params)
     c1, c2, unit, constants = _split_constants(params["c1"], params["c2"], params["unit"])
+    taps, win_size = flat_taps(params["taps"])
+    extras: Extras = (constants, params.get("mask"), params.get("padding", "valid"), win_size)
     needs = grads_needed(img1, img2)
-    return _means(img1, img2, params["taps"], c1, c2, unit, levels, rectify, *needs, constants)[0]
+    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs, *extras)[0]
 
 
 def _split_constants(c1: Constant, c2: Constant, unit: Constant) -> tuple[float, float, float, Tensor | None]:
@@ -60,14 +72,23 @@ def _split_constants(c1: Constant, c2: Constant, unit: Constant) -> tuple[float,
     if not isinstance(unit, Tensor):
         return cast(float, c1), cast(float, c2), unit, None
     constants = torch.stack([c if isinstance(c, Tensor) else torch.zeros_like(unit) for c in (c1, c2, unit)])
+    constants = constants.flatten(1) if unit.dim() else constants
     return 0.0 if is_zero(c1) else 1.0, 0.0 if is_zero(c2) else 1.0, 1.0, constants
 
 
-def _join_constants(c1: float, c2: float, unit: float, constants: Tensor | None) -> tuple[Constant, Constant, Constant]:
-    """The arguments of _split_constants()."""
-    if constants is None:
-        return c1, c2, unit
-    return constants[0] if c1 else 0.0, constants[1] if c2 else 0.0, constants[2]
+def _kernel_params(img1: Tensor, options: Any, extras: Extras) -> KernelParams:
+    """The parameters of plain PyTorch, from the arguments of an operator."""
+    taps, c1, c2, unit, _, _ = options
+    constants, mask, padding, win_size = extras
+    if constants is not None:
+        each = constants if constants.dim() == 1 else constants.reshape(3, -1, *(1,) * (img1.dim() - 1))
+        c1, c2, unit = each[0] if c1 else 0.0, each[1] if c2 else 0.0, each[2]
+    params: KernelParams = {"taps": taps_of_axes(taps, win_size, img1.dim() - 2), "c1": c1, "c2": c2, "unit": unit}
+    if mask is not None:
+        params["mask"] = mask
+    if padding != "valid":
+        params["padding"] = cast(Padding, padding)
+    return params
 
 
 def run_smallest_kernel(device: torch.device) -> None:
@@ -94,21 +115,29 @@ def kernels(device: str) -> KernelModule:
 
 def gradients(
     needs: tuple[bool, ...], upstream: Tensor, scale_grads: list[Tensor], img1: Tensor, img2: Tensor, options: Any,
-    constants: Tensor | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> Grads:  # fmt: skip
     return [
-        _gradient(upstream, scale_grads[which], img1, img2, *options, which, constants) if needs[which] else None
+        _gradient(upstream, scale_grads[which], img1, img2, *options, which, *extras) if needs[which] else None
         for which in range(2)
     ]
 
 
 def _means_impl(
     device: str, img1: Tensor, img2: Tensor, taps: list[float], c1: float, c2: float, unit: float, levels: int,
-    rectify: bool, need1: bool, need2: bool, constants: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    rectify: bool, need1: bool, need2: bool, constants: Tensor | None = None, mask: Tensor | None = None,
+    padding: str = "valid", win_size: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    if mask is not None or padding != "valid" or win_size or (constants is not None and constants.dim() > 1):
+        raise NotImplementedError("no fused kernel has masks, padding, windows by axis or constants by image")
     if constants is not None:
         c1, c2, unit = constants.tolist()
-    return kernels(device).means_and_gradients(img1, img2, tuple(taps), c1, c2, unit, levels, rectify, need1, need2)
+    options = tuple(taps), c1, c2, unit, levels, rectify
+    return *kernels(device).means_and_gradients(img1, img2, *options, need1, need2), _no_weights(img1)
+
+
+def _no_weights(img1: Tensor) -> Tensor:
+    return img1.new_empty((0,), dtype=torch.float64)
 
 
 def call_gradient(
@@ -124,7 +153,7 @@ def call_gradient(
 
 def _gradient_impl(
     device: str, upstream: Tensor, scale_grads: Tensor, img1: Tensor, img2: Tensor, taps: Any, c1: float, c2: float,
-    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None,
+    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None, *extras: Any,
 ) -> Tensor:  # fmt: skip
     unit = unit if constants is None else constants[2].item()
     return call_gradient(device, upstream, None, scale_grads, img1, (taps, c1, c2, unit, levels, rectify))
@@ -138,60 +167,62 @@ for _device in MODULES:
 @torch.library.register_fake(_MEANS)  # type: ignore[untyped-decorator]
 def _means_fake(
     img1: Tensor, img2: Tensor, taps: list[float], c1: float, c2: float, unit: float, levels: int, rectify: bool,
-    need1: bool, need2: bool, constants: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    need1: bool, need2: bool, constants: Tensor | None = None, mask: Tensor | None = None, padding: str = "valid",
+    win_size: Sequence[int] = (),
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     batch, channels, height, width = img1.shape
     # Not cached: under torch.compile the sizes may be symbols.
     pixels = sum(rows * columns for rows, columns in pyramid_shapes.__wrapped__(height, width, levels))
     dtype = compute_dtype(img1.dtype)
     first, second = (img1.new_empty((batch, channels, pixels if need else 0), dtype=dtype) for need in (need1, need2))
-    return img1.new_empty((batch, channels, levels), dtype=torch.float64), first, second
+    terms = img1.new_empty((batch, channels, levels), dtype=torch.float64)
+    return terms, first, second, _no_weights(img1) if mask is None else torch.empty_like(terms)
 
 
 @torch.library.register_fake(_GRADIENT)  # type: ignore[untyped-decorator]
-def _gradient_fake(upstream: Tensor, scale_grads: Tensor, img1: Tensor, *options: Any, **constants: Any) -> Tensor:
+def _gradient_fake(upstream: Tensor, scale_grads: Tensor, img1: Tensor, *options: Any, **extras: Any) -> Tensor:
     return img1.new_empty(img1.shape)
 
 
 def _means_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    img1, img2, *options, _, _, constants = inputs
-    ctx.save_for_backward(img1, img2, *output[1:], constants)
-    ctx.options = options
+    img1, img2, *options, _, _, constants, mask, padding, win_size = inputs
+    ctx.save_for_backward(img1, img2, *output[1:3], constants, mask)
+    ctx.options, ctx.layout = options, (padding, win_size)
     ctx.set_materialize_grads(False)
 
 
 def _means_backward(ctx: Any, upstream: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    img1, img2, *scale_grads, constants = ctx.saved_tensors
+    img1, img2, *scale_grads, constants, mask = ctx.saved_tensors
+    extras: Extras = (constants, mask, *ctx.layout)
     grads: Grads = [None, None]
     if upstream is not None:
         for which, needed in enumerate(ctx.needs_input_grad[:2]):
             if needed and scale_grads[which].shape[-1] == 0:  # the call said that it would not be needed
                 needs = which == 0, which == 1
-                scale_grads[which] = _means(img1, img2, *ctx.options, *needs, constants)[1 + which]
+                scale_grads[which] = _means(img1, img2, *ctx.options, *needs, *extras)[1 + which]
         scale_grads = [each.detach() for each in scale_grads]
-        grads = gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options, constants)
-    return *grads, *(None,) * 9
+        grads = gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options, extras)
+    return *grads, *(None,) * 12
 
 
 def _gradient_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    upstream, _, img1, img2, *options, which, constants = inputs
-    ctx.save_for_backward(upstream, img1, img2, constants)
-    ctx.options, ctx.which = options, which
+    upstream, _, img1, img2, *options, which, constants, mask, padding, win_size = inputs
+    ctx.save_for_backward(upstream, img1, img2, constants, mask)
+    ctx.options, ctx.layout, ctx.which = options, (padding, win_size), which
 
 
 def _gradient_backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
-    *tensors, constants = ctx.saved_tensors
-    taps, c1, c2, unit, levels, rectify = ctx.options
-    c1, c2, unit = _join_constants(c1, c2, unit, constants)
+    *tensors, constants, mask = ctx.saved_tensors
+    *_, levels, rectify = ctx.options
+    params = _kernel_params(tensors[1], ctx.options, (constants, mask, *ctx.layout))
 
     def gradient(upstream: Tensor, img1: Tensor, img2: Tensor) -> Tensor:
-        params: KernelParams = {"taps": taps, "c1": c1, "c2": c2, "unit": unit}
         means = functools.partial(torch_backend.pyramid_means, levels=levels, rectify=rectify, **params)
         pulled: tuple[Tensor, Tensor] = torch.func.vjp(means, img1, img2)[1](upstream)
         return pulled[ctx.which]
 
     upstream, img1, img2 = torch.func.vjp(gradient, *tensors)[1](*directions)
-    return upstream, None, img1, img2, *(None,) * 8
+    return upstream, None, img1, img2, *(None,) * 11
 
 
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
@@ -219,10 +250,10 @@ class _Means(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, dims: Any, img1: Tensor, img2: Tensor, *options: Any) -> tuple[tuple[Tensor, ...], Any]:
         images = _flattened(info.batch_size, dims[:2], (img1, img2))
-        *params, need1, need2, constants = options
+        params, (need1, need2), extras = options[:6], options[6:8], options[8:]
         needs = need1 or images[0].requires_grad, need2 or images[1].requires_grad
-        outputs = _means(*images, *params, *needs, constants)
-        return tuple(output.unflatten(0, (info.batch_size, -1)) for output in outputs), (0, 0, 0)
+        *outputs, weights = _means(*images, *params, *needs, *extras)
+        return (*(output.unflatten(0, (info.batch_size, -1)) for output in outputs), weights), (0, 0, 0, None)
 
 
 class _Gradient(torch.autograd.Function):
@@ -241,7 +272,7 @@ class _Gradient(torch.autograd.Function):
         return _gradient(*tensors, *args[4:]).unflatten(0, (info.batch_size, -1)), 0
 
 
-def _means(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _means(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     operator = _Means.apply if _dispatch.in_functorch_transform() else torch.ops.msssim.pyramid_means
     return operator(*args)  # type: ignore[no-any-return]
 

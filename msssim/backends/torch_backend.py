@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _dispatch
-from ..window import OUTLIER_LIMIT, KernelParams, compute_dtype, float32_suffices, is_zero
+from ..window import OUTLIER_LIMIT, KernelParams, Taps, compute_dtype, float32_suffices, is_zero
 from .casting import cast
 from .common import EXTREME, ROUNDING_EPS, TAMED, ZERO_DENOMINATOR
 from .gaussian import gaussian, straight_through, variances
@@ -32,11 +32,11 @@ def pyramid_means(
         Number of scales.
     rectify : bool
         Whether to use max(σxy, 0) for σxy and max(μx μy, 0) for μx μy.
-    taps : tuple of float
-        The window of one axis: symmetric, of odd length, sum 1.
-    c1, c2 : float or Tensor, shape ()
+    taps : tuple of tuple of float
+        The window of each spatial axis: symmetric, of odd length, sum 1.
+    c1, c2 : float or Tensor, shape () or (N, 1, 1, 1)
         C1 and C2 in the units of the images; one that is exactly zero is a float.
-    unit : float or Tensor, shape ()
+    unit : float or Tensor, shape () or (N, 1, 1, 1)
         A power of two near data_range.
 
     Returns
@@ -117,7 +117,7 @@ def _working_pair(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") 
     )  # fmt: skip
 
 
-def _similarity(pair: _Pair, taps: tuple[float, ...], rectify: bool, luminance: bool) -> tuple[Tensor | None, Tensor]:
+def _similarity(pair: _Pair, taps: Taps, rectify: bool, luminance: bool) -> tuple[Tensor | None, Tensor]:
     """The maps (l cs, cs); l cs is None without `luminance`.
 
     The variances are those of s = x + y and d = x - y: 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². Both are small

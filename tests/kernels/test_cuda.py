@@ -144,7 +144,7 @@ def test_opcheck(pair, needs):
     images = [image.requires_grad_(need) for image, need in zip((x, y), needs, strict=True)]
     torch.library.opcheck(torch.ops.msssim.pyramid_means.default, (*images, *options, *needs))
     if needs[0]:
-        means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *options, True, False)
+        means, kept, *_ = torch.ops.msssim.pyramid_means(x, y, *options, True, False)
         arguments = (torch.rand_like(means).requires_grad_(), kept.detach(), x, y, *options, 0)
         torch.library.opcheck(torch.ops.msssim.pyramid_gradient.default, arguments)
 

@@ -34,7 +34,7 @@ def test_opcheck_of_the_means(pair, needs):
 @pytest.mark.full
 def test_opcheck_of_the_gradient(pair):
     x, y = pair(1, 1, 12, 13)  # small, as it computes both derivatives numerically
-    means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(1), True, False)
+    means, kept, *_ = torch.ops.msssim.pyramid_means(x, y, *_options(1), True, False)
     upstream = torch.rand_like(means).requires_grad_()
     arguments = (upstream, kept, x.requires_grad_(), y, *_options(1), 0)
     torch.library.opcheck(torch.ops.msssim.pyramid_gradient.default, arguments)
@@ -144,10 +144,10 @@ def test_retain_graph_and_two_backward_calls(pair):
 def test_a_gradient_that_the_call_did_not_announce(pair):
     x, y = pair(1, 1, 23, 26)
     x.requires_grad_()
-    means, kept, _ = torch.ops.msssim.pyramid_means(x, y, *_options(), False, False)
+    means, kept, *_ = torch.ops.msssim.pyramid_means(x, y, *_options(), False, False)
     assert kept.numel() == 0
     (late,) = torch.autograd.grad(means.sum(), x)
-    means, _, _ = torch.ops.msssim.pyramid_means(x, y, *_options(), True, False)
+    means, *_ = torch.ops.msssim.pyramid_means(x, y, *_options(), True, False)
     assert torch.equal(late, torch.autograd.grad(means.sum(), x)[0])
 
 

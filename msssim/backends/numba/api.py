@@ -89,7 +89,7 @@ def _means(img1: torch.Tensor, img2: torch.Tensor, options: Options, grads: list
     numbers = parameters(planes, taps, c1, c2, unit, rectify, img1.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     images = img1.resolve_neg(), img2.resolve_neg()
-    wide = height * width < _SMALL_PLANE or not window.float32_suffices(taps, c1, c2, unit)
+    wide = height * width < _SMALL_PLANE or not window.float32_suffices((taps,), c1, c2, unit)
     if wide and numbers.dtype == torch.float32:
         chosen = torch.arange(planes)
     else:

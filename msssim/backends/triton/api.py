@@ -37,7 +37,7 @@ def means_and_gradients(
         means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
         return means, first, second
     x, y = _as_stored(img1), _as_stored(img2)
-    wide = x.dtype != torch.float64 and not window.float32_suffices(tuple(taps), c1, c2, unit)
+    wide = x.dtype != torch.float64 and not window.float32_suffices((tuple(taps),), c1, c2, unit)
     if wide:
         x, y = x.double(), y.double()
     call = launches.terms_call(
