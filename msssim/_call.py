@@ -33,3 +33,7 @@ def pooling(
 ) -> multiscale.Pooling:
     reduce_batch = reduction == "mean" or dim < 4
     return multiscale.Pooling(weights, normalize, method, reduce_batch, window.compute_dtype(dtype))
+
+
+def reduced(value: Tensor, reduction: _types.Reduction) -> Tensor:
+    return value.sum() if reduction == "sum" else value  # "mean" is a part of the pooling

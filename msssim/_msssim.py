@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from torch import Tensor
 
-from . import _call, _types, advice, backends, checks, multiscale
+from . import _call, _types, advice, backends, checks, foreign, multiscale
 from .multiscale import WEIGHTS
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -39,6 +39,7 @@ def msssim(
     small: _types.Small = "raise",
     reduction: _types.Reduction = "mean",
     backend: _types.Backend = "auto",
+    **unknown: object,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Multi-scale structural similarity (MS-SSIM) of two images or batches of images.
 
@@ -94,8 +95,8 @@ def msssim(
     small : {"raise", "fewer"}
         What to do with images whose shorter side is below win_size · 2^(M - 1), by default 176: raise an error, or use
         fewer scales, as many as fit, their weights normalized to sum to 1.
-    reduction : {"mean", "none"}
-        "mean" gives one value for the batch, "none" one for each image.
+    reduction : {"mean", "none", "sum"}
+        "mean" gives one value for the batch, "none" one for each image, "sum" the sum of these.
     backend : str, default "auto"
         One of :func:`available_backends`, or "auto" for the fastest that supports the call. The environment variable
         ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to use for "auto":
@@ -104,7 +105,7 @@ def msssim(
     Returns
     -------
     value : Tensor, shape () or (N,)
-        At most 1, and 1 up to rounding for identical images, in the dtype of the arithmetic.
+        At most 1, and 1 up to rounding for identical images, in the dtype of the arithmetic; N times that with "sum".
     terms : Tensor, shape (..., M)
         Only with ``scales=True``, with the leading axes of the input: mean cs of each scale, of the last mean l cs,
         before "relu" or "simple".
@@ -136,6 +137,8 @@ def msssim(
     >>> bool(msssim.msssim(image, 1 - image, normalize="covariance") > 0)
     True
     """
+    if unknown:
+        foreign.refuse("msssim", unknown)
     weights, (data_range, win_size, sigma, K1, K2) = checks.msssim_options(
         data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
     )
@@ -150,4 +153,5 @@ def msssim(
     value, terms = backends.index(backend, x, y, win_size, pooling, **params)
     if normalize is None and value.requires_grad:
         advice.warn_if_nan(value, terms)
+    value = _call.reduced(value, reduction)
     return (value, terms.reshape(*img1.shape[:-2], -1).to(value.dtype)) if scales else value

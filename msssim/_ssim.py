@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from torch import Tensor
 
-from . import _call, _types, backends, checks, multiscale, resample
+from . import _call, _types, backends, checks, foreign, multiscale, resample
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack
@@ -35,6 +35,7 @@ def ssim(
     full: bool = False,
     reduction: _types.Reduction = "mean",
     backend: _types.Backend = "auto",
+    **unknown: object,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Structural similarity (SSIM) of two images or batches of images.
 
@@ -69,8 +70,8 @@ def ssim(
         ssim.m. Published values of SSIM are computed this way.
     full : bool, default False
         Whether to return the map of l cs as well.
-    reduction : {"mean", "none"}
-        "mean" gives one value for the batch, "none" one for each image.
+    reduction : {"mean", "none", "sum"}
+        "mean" gives one value for the batch, "none" one for each image, "sum" the sum of these.
     backend : str, default "auto"
         One of :func:`available_backends`, or "auto" for the fastest that supports the call. The environment variable
         ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to use for "auto":
@@ -79,7 +80,7 @@ def ssim(
     Returns
     -------
     value : Tensor, shape () or (N,)
-        In [-1, 1], 1 for identical images, in the dtype of the arithmetic.
+        In [-1, 1], 1 for identical images, in the dtype of the arithmetic; N times that with "sum".
     map : Tensor, shape (..., H - win_size + 1, W - win_size + 1)
         Only with ``full=True``, with the leading axes of the input; of the downsampled images with "auto".
 
@@ -109,6 +110,8 @@ def ssim(
     >>> value.shape, map.shape
     (torch.Size([2]), torch.Size([2, 3, 54, 54]))
     """
+    if unknown:
+        foreign.refuse("ssim", unknown)
     data_range, win_size, sigma, K1, K2 = checks.ssim_options(
         data_range, win_size, sigma, K1, K2, downsample, reduction, backend
     )
@@ -121,5 +124,6 @@ def ssim(
     pooling = _call.pooling((1.0,), None, "wtd_sum", img1.dim(), x.dtype, reduction)
     if full:
         means, map = backends.ssim_map(backend, x, y, win_size, **params)
-        return multiscale.pool(means.unsqueeze(-1), pooling), map.reshape(*img1.shape[:-2], *map.shape[-2:])
-    return backends.index(backend, x, y, win_size, pooling, **params)[0]
+        value = _call.reduced(multiscale.pool(means.unsqueeze(-1), pooling), reduction)
+        return value, map.reshape(*img1.shape[:-2], *map.shape[-2:])
+    return _call.reduced(backends.index(backend, x, y, win_size, pooling, **params)[0], reduction)

@@ -10,7 +10,6 @@ LumaStandard: TypeAlias = Literal["matlab", "bt601", "bt709", "ycbcr"]
 Method: TypeAlias = Literal["product", "wtd_sum"]
 Normalize: TypeAlias = Literal["relu", "simple", "covariance"] | None
 Padding: TypeAlias = Literal["valid", "zeros", "reflect", "replicate", "symmetric"]
-Reduction: TypeAlias = Literal["mean", "none"]
 Reduction: TypeAlias = Literal["mean", "none", "sum"]
 Small: TypeAlias = Literal["raise", "fewer"]
 

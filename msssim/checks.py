@@ -11,7 +11,7 @@ from torch import Tensor
 from . import _dispatch, advice, backends, multiscale, window
 from ._types import Downsample, Reduction, Small
 
-REDUCTIONS: tuple[Reduction, ...] = ("mean", "none")
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "none", "sum")
 SMALL: tuple[Small, ...] = ("raise", "fewer")
 DOWNSAMPLE: tuple[Downsample, ...] = (None, "auto")
 

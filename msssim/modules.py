@@ -1,10 +1,10 @@
 """ssim() and msssim() as modules. Their options are attributes."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from torch import Tensor, nn
 
-from . import checks, functional
+from . import checks, foreign, functional
 from ._types import Backend, Downsample, Method, Normalize, Reduction, Scalar, Small, SupportsItem, Weights
 from .multiscale import WEIGHTS
 
@@ -16,6 +16,8 @@ class _Metric(nn.Module):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
+        if options["unknown"]:
+            foreign.refuse(type(self).__name__, options["unknown"])
         for name, value in self._checked({name: options[name] for name in self._names}).items():
             super().__setattr__(name, value)
 
@@ -55,7 +57,17 @@ class SSIM(_Metric):
     tensor(1.)
     """
 
-    _names = ("data_range", "win_size", "sigma", "K1", "K2", "downsample", "full", "reduction", "backend")
+    _names: ClassVar[tuple[str, ...]] = (
+        "data_range",
+        "win_size",
+        "sigma",
+        "K1",
+        "K2",
+        "downsample",
+        "full",
+        "reduction",
+        "backend",
+    )
 
     def __init__(
         self,
@@ -69,6 +81,7 @@ class SSIM(_Metric):
         full: bool = False,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
+        **unknown: NoReturn,
     ) -> None:
         super().__init__(locals())
 
@@ -99,7 +112,7 @@ class MSSSIM(_Metric):
     True
     """
 
-    _names = (
+    _names: ClassVar[tuple[str, ...]] = (
         "data_range", "normalize", "weights", "method", "win_size", "sigma", "K1", "K2", "scales", "small", "reduction",
         "backend",
     )  # fmt: skip
@@ -119,6 +132,7 @@ class MSSSIM(_Metric):
         small: Small = "raise",
         reduction: Reduction = "mean",
         backend: Backend = "auto",
+        **unknown: NoReturn,
     ) -> None:
         super().__init__(locals())
 

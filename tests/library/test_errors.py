@@ -79,7 +79,7 @@ OPTIONS = [
     *case(ValueError, "K1", "-0.01", K1=-0.01, must="0"),
     *case(ValueError, "K2", "None", K2=None, must="0"),
     *case(ValueError, "K2", "1e+300", K2=1e300, must="0"),
-    *case(ValueError, "reduction", "'sum'", reduction="sum", must="'mean', 'none'"),
+    *case(ValueError, "reduction", "'total'", reduction="total", must="'mean', 'none', 'sum'"),
     *case(ValueError, "reduction", "None", reduction=None, must="'mean', 'none'"),
     *case(ValueError, "backend", "'cuda'", backend="cuda", must="'auto', "),
     *case(ValueError, "backend", "['torch']", backend=["torch"], must="'torch'"),
@@ -243,3 +243,23 @@ def test_the_error_for_small_images_suggests_what_helps(win_size, least):
     ) as raised:
         msssim.msssim(tiny, tiny, win_size=win_size, small="fewer")
     assert str(least) not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["ssim", "msssim", "SSIM", "MSSSIM", "SSIMLoss", "MSSSIMLoss", "MSSSIML1Loss"])
+@pytest.mark.parametrize(
+    "keyword, instead",
+    [
+        ("size_average", 'reduction="none"'), ("window_size", "win_size"), ("betas", "weights"),
+        ("val_range", "data_range"), ("max_val", "data_range"), ("channel", "leave it out"),
+    ],
+)  # fmt: skip
+def test_a_keyword_of_another_package_is_answered_with_the_option_of_this_one(name, keyword, instead):
+    function, images = getattr(msssim, name), () if name[0].isupper() else (IMAGE, IMAGE)
+    message = rf"^{name}\(\) got an unexpected keyword argument '{keyword}'; .*{re.escape(instead)}"
+    with pytest.raises(TypeError, match=message):
+        function(*images, **{keyword: False})
+
+
+def test_any_other_unknown_keyword_is_pythons_own_error():
+    with pytest.raises(TypeError, match=r"^msssim\(\) got an unexpected keyword argument 'colour'$"):
+        msssim.msssim(IMAGE, IMAGE, colour=True)

@@ -16,13 +16,19 @@ OURS = {"msssim", "reference", "datasets", "validation", "benchmarks", "examples
 
 # A file of the library imports only files with a lower number; those in backends/ may import each other.
 RANK = {
-    "__init__": 9,
+    "__main__": 11,
+    "__init__": 10,
+    "losses": 9,
+    "metrics": 9,
+    "cli": 9,
+    "compat": 8,
     "modules": 8,
     "warming": 8,
     "functional": 7,
     "_msssim": 6,
     "_ssim": 6,
     "_call": 5,
+    "color": 5,
     "checks": 4,
     "backends": 3,
     "multiscale": 2,
@@ -30,10 +36,22 @@ RANK = {
     "advice": 2,
     "window": 1,
     "_dispatch": 1,
+    "cli_images": 0,
+    "cli_output": 0,
+    "foreign": 0,
+    "__version__": 0,
     "_types": 0,
 }
-# An optional package is imported in the folder of its kernels only.
-OPTIONAL = {**dict.fromkeys(("numba", "numpy", "llvmlite"), "backends/numba/"), "triton": "backends/triton/"}
+# Where an optional package may be imported: the folder of its kernels, or the files that need it.
+OPTIONAL = {
+    **dict.fromkeys(("numba", "llvmlite"), ("backends/numba/",)),
+    "triton": ("backends/triton/",),
+    "torchmetrics": ("metrics.py",),
+    "numpy": ("backends/numba/", "cli_images.py"),
+    **dict.fromkeys(("PIL", "cv2"), ("cli_images.py",)),
+    "matplotlib": ("cli_output.py",),
+    "tqdm": ("cli.py",),
+}
 SHARED_BY_BACKENDS = ("common", "forking")
 
 
@@ -64,7 +82,7 @@ def relative(path):
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_the_library_imports_torch_and_lower_layers_only(path):
     inside = path.relative_to(PACKAGE)
-    own = "backends" if inside.parts[0] == "backends" else inside.stem
+    own = inside.parts[0] if inside.parts[0] in ("backends", "compat") else inside.stem
     kernel = len(inside.parts) > 2 and own == "backends"  # in a folder of its own
     pytorch_backend = inside.stem.endswith("_backend")
     for level, name in imports(path):
@@ -79,7 +97,7 @@ def test_the_library_imports_torch_and_lower_layers_only(path):
                 known = ("window",) if kernel else ("window", "_dispatch")
                 assert top in known, f"a backend knows numbers and dtypes alone, not {name}"
         else:  # from its own folder, or from backends/
-            assert own == "backends" and level < len(inside.parts), f"imports {name} from above the package"
+            assert own in ("backends", "compat") and level < len(inside.parts), f"imports {name} from above the package"
             if kernel and level == len(inside.parts) - 1:  # from backends/
                 assert top in SHARED_BY_BACKENDS, f"a backend does not import its neighbour {name}"
             elif pytorch_backend:

@@ -15,7 +15,8 @@ RIGHT = """
 import torch
 from torch import Tensor, nn
 
-from msssim import MSSSIM, SSIM, WEIGHTS, available_backends, msssim, ssim, warm_up
+from msssim import MSSSIM, SSIM, WEIGHTS, available_backends, luma, msssim, ssim, warm_up
+from msssim import MSSSIML1Loss, MSSSIMLoss, SSIMLoss, msssim_l1_loss, msssim_loss, ssim_loss
 
 x, y = torch.rand(1, 3, 256, 256, requires_grad=True), torch.rand(1, 3, 256, 256)
 value: Tensor = ssim(x, y, data_range=1, win_size=7)
@@ -34,11 +35,15 @@ loss = 1 - metric(x, y) + SSIM(downsample="auto")(x, y)
 loss.backward()
 names: tuple[str, ...] = available_backends()
 lines: list[str] = warm_up(gradients=[0], backend="torch")
+losses: list[Tensor] = [ssim_loss(x, y, reduction="sum"), msssim_loss(x, y, small="fewer"), msssim_l1_loss(x, y)]
+mix: nn.Module = MSSSIML1Loss(alpha=0.5, normalize="relu", data_range=2.0)
+both: Tensor = SSIMLoss(win_size=7)(x, y) + MSSSIMLoss(weights=(0.5, 0.5))(x, y)
+gray: Tensor = luma(x, "bt709")
 """
 
 WRONG = """
 import torch
-from msssim import MSSSIM, SSIM, msssim, ssim, warm_up
+from msssim import MSSSIM, SSIM, MSSSIML1Loss, SSIMLoss, luma, msssim, ssim, ssim_loss, warm_up
 
 x = torch.rand(1, 1, 200, 200)
 ssim(x, x, reduction="avg")  # wrong
@@ -50,6 +55,11 @@ ssim(x, x, data_range="255")  # wrong
 MSSSIM(weights="default")  # wrong
 SSIM()("image.png", x)  # wrong
 warm_up(backend="cuda")  # wrong
+SSIM(window_size=7)  # wrong
+SSIMLoss(full=True)  # wrong
+MSSSIML1Loss(alpha="0.84")  # wrong
+ssim_loss(x, x, normalize="relu")  # wrong
+luma(x, "rec709")  # wrong
 value, terms = msssim(x, x, scales=False), 0
 value.backward()
 """
