@@ -1,0 +1,247 @@
+"""``ssim``, ``ms_ssim``, ``SSIM`` and ``MS_SSIM`` with the signatures of pytorch-msssim, the package on the index.
+
+The numbers are those of :func:`msssim.ssim` and :func:`msssim.msssim`. They differ from pytorch-msssim's as follows:
+
+- SSIM, and MS-SSIM of images whose sides can be halved four times: only by rounding, at most 1e-5. (pytorch-msssim
+  rounds its window to float32, which is most of it.)
+- MS-SSIM of images with an odd side at one of the scales: pytorch-msssim pads with zeros, and its value is up to 0.02
+  off (docs/peers.md).
+- Images with a shorter side of 161 to 175 pixels, which have no MS-SSIM in the authors' code, are an error here.
+- Narrower dtypes than float32 are computed in float32, also under autocast; pytorch-msssim computes in their own.
+
+`data_range` is 255 by default, as there. Floating-point images in 0..1 need ``data_range=1``; without it there is a
+warning on a CPU.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .. import functional
+from ..multiscale import WEIGHTS
+from . import _window
+
+__all__ = ["MS_SSIM", "SSIM", "ms_ssim", "ssim"]
+
+_K = (0.01, 0.03)
+
+
+def ssim(
+    X: Tensor,
+    Y: Tensor,
+    data_range: float = 255,
+    size_average: bool = True,
+    win_size: int = 11,
+    win_sigma: float = 1.5,
+    win: Tensor | None = None,
+    K: tuple[float, float] | list[float] = _K,
+    nonnegative_ssim: bool = False,
+) -> Tensor:
+    """SSIM, as ``pytorch_msssim.ssim``; the number is that of :func:`msssim.ssim`.
+
+    Parameters
+    ----------
+    X, Y : Tensor, shape (N, C, H, W)
+        The images.
+    data_range : float, default 255
+        The width of the range of the images: 1 for images in 0..1.
+    size_average : bool, default True
+        Whether to return the mean over the batch; otherwise one value for each image.
+    win_size, win_sigma : int and float, default 11 and 1.5
+        Side and standard deviation of the window.
+    win : Tensor, shape (C, 1, 1, size), optional
+        A Gaussian window, instead of `win_size` and `win_sigma`. Its values are read at each call.
+    K : (float, float), default (0.01, 0.03)
+        K1 and K2.
+    nonnegative_ssim : bool, default False
+        Whether the value of each channel is at least 0.
+
+    Returns
+    -------
+    Tensor, shape () or (N,)
+
+    Raises
+    ------
+    ValueError
+        If `win` is no Gaussian window, the images do not have four axes, or :func:`msssim.ssim` raises it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from msssim.compat import pytorch_msssim
+    >>> image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> pytorch_msssim.ssim(image, image, data_range=1, size_average=False)
+    tensor([1., 1.])
+    """
+    X, Y = _images(X, Y)
+    options = _options(data_range, size_average, win_size, win_sigma, win, K)
+    value: Tensor
+    if nonnegative_ssim:  # MS-SSIM of one scale is SSIM
+        value = functional.msssim(X, Y, weights=(1.0,), normalize="relu", **options)
+    else:
+        value = functional.ssim(X, Y, **options)
+    return value
+
+
+def ms_ssim(
+    X: Tensor,
+    Y: Tensor,
+    data_range: float = 255,
+    size_average: bool = True,
+    win_size: int = 11,
+    win_sigma: float = 1.5,
+    win: Tensor | None = None,
+    weights: Sequence[float] | None = None,
+    K: tuple[float, float] | list[float] = _K,
+) -> Tensor:
+    """MS-SSIM, as ``pytorch_msssim.ms_ssim``; the number is that of ``msssim.msssim(..., normalize="relu")``.
+
+    Parameters
+    ----------
+    X, Y : Tensor, shape (N, C, H, W)
+        The images.
+    data_range, size_average, win_size, win_sigma, win, K
+        As of :func:`ssim`.
+    weights : sequence of float, optional
+        One for each scale; by default the five of the paper.
+
+    Returns
+    -------
+    Tensor, shape () or (N,)
+        In [0, 1]. If one scale of a channel is negative, its index and gradient are 0: for a loss,
+        :class:`msssim.MSSSIMLoss` is the better choice.
+
+    Raises
+    ------
+    ValueError
+        If the shorter side is below 176 pixels, `win` is no Gaussian window, or :func:`msssim.msssim` raises it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from msssim.compat import pytorch_msssim
+    >>> image = torch.rand(1, 3, 176, 176, generator=torch.Generator().manual_seed(0))
+    >>> pytorch_msssim.ms_ssim(image, image, data_range=1)
+    tensor(1.)
+    """
+    X, Y = _images(X, Y)
+    options = _options(data_range, size_average, win_size, win_sigma, win, K)
+    used = WEIGHTS if weights is None else weights
+    _check_size(X, options["win_size"], len(used))
+    value: Tensor = functional.msssim(X, Y, weights=used, normalize="relu", **options)
+    return value
+
+
+class SSIM(nn.Module):
+    """:func:`ssim` as a module, as ``pytorch_msssim.SSIM``. `channel` has no effect: the images say it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from msssim.compat.pytorch_msssim import SSIM
+    >>> SSIM(data_range=1, channel=1)(torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32))
+    tensor(1.)
+    """
+
+    def __init__(
+        self,
+        data_range: float = 255,
+        size_average: bool = True,
+        win_size: int = 11,
+        win_sigma: float = 1.5,
+        channel: int = 3,
+        spatial_dims: int = 2,
+        K: tuple[float, float] | list[float] = _K,
+        nonnegative_ssim: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_spatial_dims(spatial_dims)
+        self.data_range, self.size_average, self.win_size, self.win_sigma = (
+            data_range,
+            size_average,
+            win_size,
+            win_sigma,
+        )
+        self.K, self.nonnegative_ssim = K, nonnegative_ssim
+
+    def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        common = self.data_range, self.size_average, self.win_size, self.win_sigma
+        return ssim(X, Y, *common, K=self.K, nonnegative_ssim=self.nonnegative_ssim)
+
+
+class MS_SSIM(nn.Module):
+    """:func:`ms_ssim` as a module, as ``pytorch_msssim.MS_SSIM``. `channel` has no effect: the images say it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from msssim.compat.pytorch_msssim import MS_SSIM
+    >>> MS_SSIM(data_range=1)(torch.zeros(1, 3, 176, 176), torch.zeros(1, 3, 176, 176))
+    tensor(1.)
+    """
+
+    def __init__(
+        self,
+        data_range: float = 255,
+        size_average: bool = True,
+        win_size: int = 11,
+        win_sigma: float = 1.5,
+        channel: int = 3,
+        spatial_dims: int = 2,
+        weights: Sequence[float] | None = None,
+        K: tuple[float, float] | list[float] = _K,
+    ) -> None:
+        super().__init__()
+        _check_spatial_dims(spatial_dims)
+        self.data_range, self.size_average, self.win_size, self.win_sigma = (
+            data_range,
+            size_average,
+            win_size,
+            win_sigma,
+        )
+        self.weights, self.K = weights, K
+
+    def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        common = self.data_range, self.size_average, self.win_size, self.win_sigma
+        return ms_ssim(X, Y, *common, weights=self.weights, K=self.K)
+
+
+def _options(
+    data_range: float, size_average: bool, win_size: int, win_sigma: float, win: Tensor | None, K: Sequence[float]
+) -> dict[str, Any]:
+    """The options of :func:`msssim.ssim` and :func:`msssim.msssim`."""
+    if win is not None:
+        win_size, win_sigma = _window.size_and_sigma("win", win)
+    K1, K2 = K
+    reduction = "mean" if size_average else "none"
+    return {
+        "data_range": data_range, "win_size": win_size, "sigma": win_sigma, "K1": K1, "K2": K2, "reduction": reduction
+    }  # fmt: skip
+
+
+def _images(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
+    """The images with four axes; a depth of one slice is dropped, as there."""
+    if X.dim() == 5 and X.shape == Y.shape and X.shape[2] == 1:
+        return X.squeeze(2), Y.squeeze(2)
+    if X.dim() != 4:
+        raise ValueError(
+            f"X must have shape (N, C, H, W), got {tuple(X.shape)}; of volumes, pass the slices as a batch"
+            if X.dim() == 5
+            else f"X must have shape (N, C, H, W), got {tuple(X.shape)}; msssim.ssim and msssim.msssim take others"
+        )
+    return X, Y
+
+
+def _check_size(X: Tensor, win_size: int, levels: int) -> None:
+    least, side = win_size * 2 ** (levels - 1), min(X.shape[-2:])
+    if side < least:
+        raise ValueError(
+            f"X must be at least {least} pixels high and wide, got {X.shape[-2]} × {X.shape[-1]}; for smaller images "
+            'use fewer scales: msssim.msssim(X, Y, data_range=..., normalize="relu", small="fewer")'
+        )
+
+
+def _check_spatial_dims(spatial_dims: int) -> None:
+    if spatial_dims != 2:
+        raise ValueError(f"spatial_dims must be 2, got {spatial_dims!r}; of volumes, pass the slices as a batch")
