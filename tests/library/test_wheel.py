@@ -57,7 +57,7 @@ def test_metadata(wheel, metadata):
     assert metadata["Name"] == "msssim"
     needed = [each for each in metadata.get_all("Requires-Dist") if "extra ==" not in each]
     assert [each.split(">")[0] for each in needed] == ["torch"]
-    assert metadata.get_all("Provides-Extra") == ["fast"]
+    assert metadata.get_all("Provides-Extra") == ["fast", "metrics", "cli"]
     assert metadata["License-Expression"] == "MIT"
     assert any(name.endswith("/licenses/LICENSE") for name in wheel.namelist())
 
