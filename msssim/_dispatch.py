@@ -16,9 +16,15 @@ from torch.autograd import forward_ad
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
+
 # Earlier versions of torch.compile cannot trace an autograd function below a torch.func transform.
 # TODO: remove when PyTorch >= 2.12 is the floor.
-_COMPILES_TRANSFORMS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 12)
+_COMPILES_TRANSFORMS = _VERSION >= (2, 12)
+
+# Whether torch.fx.experimental.symbolic_shapes.has_static_value() exists. torch.compile cannot trace an import that
+# fails. TODO: remove when PyTorch >= 2.7 is the floor.
+KNOWS_STATIC_VALUES = _VERSION >= (2, 7)
 
 
 def constant_under_dynamo(function: Callable[P, R]) -> Callable[P, R]:

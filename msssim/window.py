@@ -7,6 +7,7 @@ from typing import TypeAlias, TypedDict
 import torch
 from torch import Tensor
 
+from . import _dispatch
 from ._types import Padding
 
 Constant: TypeAlias = float | Tensor
@@ -116,10 +117,10 @@ def is_zero(constant: Constant) -> bool:
 
 def _is_symbolic(*values: float) -> bool:
     """Whether torch.compile traces for every value of one of these numbers."""
-    try:
-        from torch.fx.experimental.symbolic_shapes import has_static_value
-    except ImportError:  # TODO: remove when PyTorch >= 2.7 is the floor. Tensors are right for static numbers too
-        return True
+    if not _dispatch.KNOWS_STATIC_VALUES:
+        return True  # tensors are right for static numbers too
+    from torch.fx.experimental.symbolic_shapes import has_static_value
+
     return not all([has_static_value(value) for value in values])
 
 

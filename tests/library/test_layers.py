@@ -35,7 +35,7 @@ RANK = {
     "resample": 2,
     "advice": 2,
     "window": 1,
-    "_dispatch": 1,
+    "_dispatch": 0,
     "cli_images": 0,
     "cli_output": 0,
     "foreign": 0,
