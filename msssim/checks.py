@@ -256,4 +256,5 @@ def _is_number(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             return False
         value = float(value)
-    return bool(abs(value) <= _MAX_FLOAT)
+    finite: bool = abs(value) <= _MAX_FLOAT  # bool() of a symbol stops torch.compile of PyTorch 2.6
+    return finite
