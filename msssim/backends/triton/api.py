@@ -13,9 +13,11 @@ from . import launches
 launches.require_nvidia()
 
 
-def means(img1: Tensor, img2: Tensor, *options: Any) -> Tensor:
+def means(
+    img1: Tensor, img2: Tensor, taps: Sequence[float], c1: float, c2: float, unit: float, levels: int, rectify: bool
+) -> Tensor:
     """The terms of every plane, (N, C, levels)."""
-    return means_and_gradients(img1, img2, *options, False, False)[0]
+    return means_and_gradients(img1, img2, taps, c1, c2, unit, levels, rectify, False, False)[0]
 
 
 def means_and_gradients(
