@@ -1,4 +1,4 @@
-"""What only a GPU can show of the fused kernels: streams, graphs, devices, memory, compilation, and that nothing waits.
+"""Tests of the fused kernels that need a GPU: streams, graphs, devices, memory, compilation and synchronization.
 
 What they compute is tested in test_triton_backend.py, which uses the GPU where there is one.
 """
@@ -61,10 +61,11 @@ def test_cpu_and_gpu_agree_though_tf32_is_on(pair, dtype):
         value, gradient = _value_and_gradient(x.cuda(), y.cuda())
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-    expected, slope = _value_and_gradient(x.double(), y.double(), backend="torch")
+    expected, exact_grad = _value_and_gradient(x.double(), y.double(), backend="torch")
     eps = torch.finfo(dtype).eps
     assert abs(value.cpu() - expected) <= (1e-11 if dtype == torch.float64 else 1e-6)
-    assert (gradient.cpu() - slope).abs().max() <= max(50 * eps, 5e-5 * (dtype != torch.float64)) * slope.abs().max()
+    allowed = max(50 * eps, 5e-5 * (dtype != torch.float64)) * exact_grad.abs().max()
+    assert (gradient.cpu() - exact_grad).abs().max() <= allowed
 
 
 def test_the_same_bits_every_time(images):
@@ -183,7 +184,7 @@ def test_more_than_two_to_the_31_pixels_in_one_plane():
     x = x.view(1, 1, side, side)
     y, last = x.clone(), side - 40
     y[..., last:, last:] = 255 - y[..., last:, last:]
-    # Only windows that reach the corner see a difference: the sum over a crop that holds them all tells the rest.
+    # Only windows that reach the corner differ: a crop with all of them has the same difference of sums.
     corner = slice(side - 100, None)
     crop = msssim.ssim(
         x[..., corner, corner].double(), y[..., corner, corner].double(), data_range=255, backend="torch"
@@ -215,7 +216,7 @@ def test_the_sanitizer_finds_nothing(tool):
     sanitizer = shutil.which("compute-sanitizer", path=f"{os.environ['PATH']}{os.pathsep}/usr/local/cuda/bin")
     if sanitizer is None:
         pytest.skip("needs compute-sanitizer, which comes with NVIDIA's CUDA toolkit")
-    # Every tensor by itself, or what lies beside one would be PyTorch's too.
+    # One allocation for each tensor: otherwise the memory after a tensor would belong to PyTorch too.
     environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     command = [sanitizer, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", _TO_BE_WATCHED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)

@@ -1,4 +1,4 @@
-"""The first call of a kind: what a user reads while kernels are compiled, forks meanwhile, and warm_up()."""
+"""The first call of a kind: messages during compilation, forks during compilation, and warm_up()."""
 
 import logging
 import os
@@ -162,7 +162,7 @@ def test_no_compilation_after_warm_up(monkeypatch, pair):
     msssim.ssim(x, y, backend="numba")
     msssim.msssim(x.requires_grad_(), y, normalize="covariance", backend="numba").backward()
     msssim.msssim((255 * x.detach()).byte(), (255 * y).byte(), backend="numba")
-    # Two-level graphics, which float32 would spoil: they are computed again in float64.
+    # Two-level graphics, which are too inaccurate in float32: they are computed again in float64.
     x = torch.zeros(1, 1, 200, 190)
     x[..., 40:] = 1
     msssim.ssim(x, 0.5 * x + 0.4, backend="numba")
@@ -190,18 +190,18 @@ def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
     code = "import logging, torch, msssim; logging.basicConfig(level=20); msssim.ssim(*torch.rand(2, 16, 16))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
 
-    def said():
+    def log_of_a_call():
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
         )
         assert not done.returncode, done.stderr
         return done.stderr
 
-    assert "compiled, kept in" in said()
-    assert "loaded from" in said()
+    assert "compiled, kept in" in log_of_a_call()
+    assert "loaded from" in log_of_a_call()
     with (tmp_path / "msssim/backends/numba/filters.py").open("a") as file:
         file.write("# another version\n")
-    assert "compiled, kept in" in said()
+    assert "compiled, kept in" in log_of_a_call()
 
 
 def test_compilation_is_logged(caplog, pair):

@@ -19,7 +19,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uin
 
 @pytest.fixture(autouse=True)
 def _float32_at_every_size(monkeypatch):
-    """Small planes would be computed in float64, and the float32 kernels tested on large ones alone."""
+    """Compute small planes in float32 too; they are computed in float64 otherwise."""
     from msssim.backends.numba import api
 
     monkeypatch.setattr(api, "_SMALL_PLANE", 0)
@@ -40,19 +40,19 @@ def _value_and_gradient(x, y, backend, function=msssim.msssim, **options):
 def test_error_is_at_most_twice_that_of_the_plain_backend_and_some_roundings(pair, dtype, shape):
     x, y = pair(*shape, dtype=dtype)
     options = dict(data_range=_range(dtype))
-    exact, slope = _value_and_gradient(x.double(), y.double(), "torch", **options)
-    plain, plain_slope = _value_and_gradient(x, y, "torch", **options)
-    fused, fused_slope = _value_and_gradient(x, y, "numba", **options)
+    exact, exact_grad = _value_and_gradient(x.double(), y.double(), "torch", **options)
+    plain, plain_gradient = _value_and_gradient(x, y, "torch", **options)
+    fused, fused_gradient = _value_and_gradient(x, y, "numba", **options)
     assert fused.dtype == plain.dtype
     # float64 is its own reference: there the two only differ by some roundings.
     roundings = 50 if dtype == torch.float64 else 1
     assert abs(fused - exact) <= 2 * (abs(plain - exact) + roundings * torch.finfo(fused.dtype).eps)
-    if fused_slope is not None:
-        assert fused_slope.dtype == dtype
+    if fused_gradient is not None:
+        assert fused_gradient.dtype == dtype
         if dtype == torch.float32:  # the plain backend's gradient is computed in float64, and rounded once
             roundings = 4
-        allowed = roundings * torch.finfo(dtype).eps * slope.abs().max() + torch.finfo(dtype).tiny
-        assert (fused_slope - slope).abs().max() <= 2 * ((plain_slope - slope).abs().max() + allowed)
+        allowed = roundings * torch.finfo(dtype).eps * exact_grad.abs().max() + torch.finfo(dtype).tiny
+        assert (fused_gradient - exact_grad).abs().max() <= 2 * ((plain_gradient - exact_grad).abs().max() + allowed)
 
 
 @pytest.mark.parametrize("win_size, sigma", [(3, 0.7), (31, 5.0)])
@@ -159,8 +159,8 @@ def test_eight_python_threads_at_once(pair, threads):
     x, y = pair(1, 3, 256, 256, dtype=torch.float32)
     value, gradient = _value_and_gradient(x, y, "numba")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        for other, slope in pool.map(lambda _: _value_and_gradient(x, y, "numba"), range(48)):
-            assert torch.equal(other, value) and torch.equal(slope, gradient)
+        for other, other_gradient in pool.map(lambda _: _value_and_gradient(x, y, "numba"), range(48)):
+            assert torch.equal(other, value) and torch.equal(other_gradient, gradient)
 
 
 def _in_child(queue):
@@ -200,7 +200,7 @@ def test_addresses_beyond_two_to_the_31(pair):
     try:
         memory = torch.empty(step + 180 * 180, dtype=torch.uint8)  # untouched pages take no memory
     except RuntimeError:
-        pytest.skip("the system lends no 2 GiB of address space")
+        pytest.skip("2 GiB of address space cannot be allocated")
     x, y = pair(2, 1, 180, 180, dtype=torch.uint8)
     far = memory.as_strided((2, 1, 180, 180), (step, 180 * 180, 180, 1))
     far.copy_(x)
@@ -222,7 +222,7 @@ def test_every_pixel_of_fresh_memory_is_written(pair):
     assert torch.equal(value, expected[0]) and torch.equal(gradient, expected[1])
 
 
-def test_no_gradient_work_unless_asked(monkeypatch, pair):
+def test_no_gradient_work_unless_required(monkeypatch, pair):
     from msssim.backends.numba import api
 
     written, original = [], api._means

@@ -1,4 +1,4 @@
-"""Two-level graphics in the fused CPU kernel: planes that float32 would spoil are computed again in float64."""
+"""Two-level graphics in the fused CPU kernel: planes that float32 makes inaccurate are computed again in float64."""
 
 import numpy as np
 import pytest

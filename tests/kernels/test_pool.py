@@ -26,9 +26,9 @@ def pool(request):
     else:
         here = contextlib.nullcontext()
 
-    def pool(terms, pooling, sloped=True):
-        made = module.pool(terms.detach().to(DEVICES[request.param]), pooling, sloped)
-        return [each if each is None else each.cpu() for each in made]
+    def pool(terms, pooling, with_derivative=True):
+        results = module.pool(terms.detach().to(DEVICES[request.param]), pooling, with_derivative)
+        return [each if each is None else each.cpu() for each in results]
 
     with here:
         yield pool
@@ -54,10 +54,10 @@ def test_matches_multiscale_pool_and_its_derivative(pool, weights, normalize, me
     for terms in (_terms(3, 12, len(weights)), torch.full((2, 1, len(weights)), 0.9, dtype=torch.float64)):
         terms.requires_grad_()
         expected = multiscale.pool(terms, pooling)
-        (slope,) = torch.autograd.grad(expected.sum(), terms)
-        value, slopes = pool(terms, pooling)
+        (derivative,) = torch.autograd.grad(expected.sum(), terms)
+        value, derivatives = pool(terms, pooling)
         torch.testing.assert_close(value, expected.detach(), rtol=1e-14, atol=1e-300, equal_nan=True)
-        torch.testing.assert_close(slopes, slope, rtol=1e-12, atol=1e-300, equal_nan=True)
+        torch.testing.assert_close(derivatives, derivative, rtol=1e-12, atol=1e-300, equal_nan=True)
 
 
 @pytest.mark.parametrize("planes", [1, 100, 1000])
@@ -69,5 +69,7 @@ def test_many_planes(pool, planes):
 
 def test_identical_images_give_exactly_one(pool):
     for dtype in (torch.float32, torch.float64):
-        value, slopes = pool(torch.ones(3, 3, 5, dtype=torch.float64), _pooling(multiscale.WEIGHTS, dtype=dtype), False)
-        assert value.dtype == dtype and value.shape == () and value == 1 and slopes is None
+        value, derivatives = pool(
+            torch.ones(3, 3, 5, dtype=torch.float64), _pooling(multiscale.WEIGHTS, dtype=dtype), False
+        )
+        assert value.dtype == dtype and value.shape == () and value == 1 and derivatives is None

@@ -57,7 +57,7 @@ def _set_plan(monkeypatch, **names):
 
 @pytest.fixture(params=["small", "large"])
 def size(request, monkeypatch):
-    """As a small image is cut, whose scales are one launch, and as a large one."""
+    """The plan of a small image, whose scales are one launch, and of a large one."""
     _set_plan(monkeypatch, SMALL_PIXELS=0 if request.param == "large" else 1 << 22)
 
 
@@ -364,7 +364,7 @@ def test_addresses_beyond_two_to_the_31(pair):
     try:
         memory = torch.empty(step + 256, dtype=torch.uint8, device=DEVICE)  # untouched pages take no memory on a CPU
     except RuntimeError:
-        pytest.skip("there are no 2 GiB to lend")
+        pytest.skip("2 GiB of address space cannot be allocated")
     x, y = (image.to(DEVICE) for image in pair(2, 1, 13, 15, dtype=torch.uint8))
     far = memory.as_strided((2, 1, 13, 15), (step, 13 * 15, 15, 1))
     far.copy_(x)

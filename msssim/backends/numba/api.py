@@ -1,7 +1,7 @@
-"""The fused backend on a CPU: what the kernels are given.
+"""The fused backend on a CPU: the calls of the kernels.
 
-A call is one sweep over both images (:mod:`.sweep`): the terms of every scale and, where asked, the gradient of
-each. What depends on the shapes and options alone is worked out once and kept.
+A call is one sweep over both images (:mod:`.sweep`): the terms of every scale and, if requested, the gradient of
+each. What depends only on the shapes and options is computed once and cached.
 """
 
 from __future__ import annotations

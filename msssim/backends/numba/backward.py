@@ -136,10 +136,10 @@ def _write_row(
 
 @outlined
 def _take_strips(code: SimdBuilder, call: Arguments) -> None:
-    """One thread's part of the backward pass, strip after strip; then wait for what the others do.
+    """One thread's part of the backward pass, strip after strip; then wait for the others.
 
-    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel stands alone. What comes
-    of finite numbers stays within the limits.
+    The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel needs no other one. The
+    results of finite numbers stay within the limits.
     """
     state, shapes = (code.pointer(each, INT64) for each in (call.state, call.shapes))
     finest = code.record(shapes, ScaleShape)

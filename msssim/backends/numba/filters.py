@@ -81,7 +81,7 @@ def filter_down(
     parts: Scalar,
     steps: tuple[Scalar, ...],
 ) -> None:
-    """From the tile to its moments; meanwhile memory is asked for the next block's pixels.
+    """From the tile to its moments; the pixels of the next block are prefetched meanwhile.
 
     `rows` and `rows_again` are one scratch memory under two names. With one name the compiler keeps what is stored in
     registers, which it runs out of.

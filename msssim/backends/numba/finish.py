@@ -1,4 +1,4 @@
-"""From the sums of strips to the means of planes, and the planes that float32 may have spoiled."""
+"""From the sums of strips to the means of planes, and the planes that may be too inaccurate in float32."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .strip import PlaneConstants
 
 EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; float32 may break the error budgets
 
-# In natural images rounding errors of windows average out. In graphics most windows are alike, and so are their errors,
+# In natural images rounding errors of windows average out. In graphics most windows are equal, and so are their errors,
 # which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
-_GRAPHICS = 0.25  # from this share of pixels that equal their neighbour in both images an image is graphics
+_GRAPHICS = 0.25  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
 _RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
 _RATIO_OF_ANY = 1000.0  # the same in natural images
 _FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm

@@ -107,7 +107,7 @@ def cached_njit(function: Callable[..., None]) -> Any:
         kernel = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # numba found no folder it may write to
         return numba.njit(nogil=True)(function)
-    # Numba compiles anew when the function's own file has changed; what it calls lies in the files beside it.
+    # Numba recompiles a function only if its own file has changed, but it calls functions in other files.
     kernel._cache._cache_file._source_stamp = _state_of_sources()
     return kernel
 

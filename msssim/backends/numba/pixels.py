@@ -242,7 +242,7 @@ def downsample(
     columns: Scalar,
     shifts: Pair,
 ) -> None:
-    """The block's share of s and d of the next scale, whose rows have `width` pixels.
+    """The part of s and d of the next scale that this block gives, whose rows have `width` pixels.
 
     Of x and y, the rounding would not be small beside d.
     """

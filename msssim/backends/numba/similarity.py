@@ -1,6 +1,6 @@
 """From the moments of a block to the map of cs, or of l cs, and its derivatives.
 
-2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², of s = x + y and d = x - y; the means alike. So all is doubled here.
+2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd², of s = x + y and d = x - y; the means likewise. So all is doubled here.
 """
 
 from __future__ import annotations

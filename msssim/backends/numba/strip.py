@@ -1,10 +1,10 @@
 """One strip of a plane at one scale: its blocks from left to right, 16 rows at a time.
 
-A block is read once, with a constant near its mean subtracted, so that E[s²] - E[s]² cancels little; what lies at its
-left already is brought to the same constant. It is filtered down the columns, then along the rows, as far as its pixels
-reach, and what comes out is a part of the map. For the gradient the derivatives go the same way back, the lines that
-the blocks below need are kept for them, and the next scale's pixels are made from the same block. All of it stays in
-the nearest caches.
+A block is read once, with a constant near its mean subtracted, so that E[s²] - E[s]² cancels little; what is kept from
+the block at its left is converted to the same constant. It is filtered down the columns, then along the rows, as far as
+its pixels reach, and what comes out is a part of the map. For the gradient the derivatives go the same way back, the
+lines that the blocks below need are kept for them, and the next scale's pixels are made from the same block. All of it
+stays in the nearest caches.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Block(NamedTuple):
 
 @outlined
 def sweep_strip(code: SimdBuilder, work: Work) -> None:
-    """Add to the sums of the map, and write the strip's share of what else there is."""
+    """Add to the sums of the map, and write the other results of the strip."""
     layout, options, strip = work.layout, work.options, work.strip
     lag = layout.pad if options.n_grads else 0  # of the gradient behind the pixels
     groups = (strip.width + (lag + COLUMNS - 1)) // COLUMNS

@@ -1,4 +1,4 @@
-"""One sweep over a pair of images: the terms of every scale, and their gradients where asked.
+"""One sweep over a pair of images: the terms of every scale, and their gradients if requested.
 
 A plane is cut into strips, which threads take in turn (:mod:`.strip` does one). Sums are made strip by strip in a fixed
 order: the number of threads changes no bit of a result.

@@ -1,8 +1,8 @@
-"""Threads that share the work of a call: PyTorch's own where it has an OpenMP team, otherwise some that wait here.
+"""Threads that share the work of a call: PyTorch's own if it has an OpenMP team, otherwise Python threads.
 
 PyTorch's team spins for a while after each operation, waiting for the next: other threads would get no processor
-until it sleeps, and it wakes faster than any other. A forked child has no team, and asking for it would wait without
-end; Python's threads can be started anew.
+until it sleeps, and it wakes faster than any other. A forked child has no team, and a call of it would never
+return; Python threads can be started again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a call launches: kernels with all their arguments but the tensors, prepared once for a shape and its options.
 
-Nothing here asks the device for a value, so nothing waits for it. The kernels find out if pixels are extreme.
+Nothing here reads a value from the device, so nothing waits for it. The kernels find out if pixels are extreme.
 """
 
 import functools

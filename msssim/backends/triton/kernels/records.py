@@ -64,7 +64,7 @@ class Scaling(NamedTuple):
 class Limits(NamedTuple):
     """C1, C2 and the bounds below which a denominator counts as zero, in the kernels' units.
 
-    A sum over a window is TAP_SUM² times too large, because the outermost taps are 1. C2 and `zero2` are scaled alike.
+    A sum over a window is TAP_SUM² times too large, because the outermost taps are 1. C2 and `zero2` are scaled by it.
     """
 
     c1: Any  # 2 C1

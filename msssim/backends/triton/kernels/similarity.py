@@ -43,7 +43,7 @@ def window_similarity(
     moments, bases, valid, shifts, limits, luminance, TOTAL: tl.constexpr, RECTIFY: tl.constexpr,
     GUARD_ZERO_DIV: tl.constexpr,
 ):  # fmt: skip
-    """(1 - cs) / 2, or -l cs / 2 where luminance is asked for, and the derivatives of the map, at one position.
+    """(1 - cs) / 2, or -l cs / 2 if luminance is requested, and the derivatives of the map, at one position.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def window_similarity(
     -----
     1 - cs is 2 σd² over the denominator: exactly 0 where the images are equal.
 
-    Where the exact covariance is zero, rounding gives the computed one a sign, and μx μy alike. For the gradient a
+    Where the exact covariance is zero, rounding gives the computed one a sign, and so for μx μy. For the gradient a
     product is negative only if it is so by more than rounding can explain: some eps of the second moments about the
     bases, before and after the last change of bases, and of the deviation times the distance from the plane's constant,
     to which s and d are rounded.
