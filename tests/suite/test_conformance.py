@@ -60,7 +60,7 @@ def tensors(images, dtype):
     return tuple(torch.from_numpy(np.ascontiguousarray(image))[None].to(dtype) for image in images)
 
 
-def test_emulation_without_differences_is_wang(pairs, emulations):
+def test_emulation_without_differences_agrees_with_wang(pairs, emulations):
     for name in PAIRS[:2]:
         figures = golden.values()[name]
         assert emulations[name].value("ssim") == pytest.approx(figures.ssim_index, abs=1e-12)

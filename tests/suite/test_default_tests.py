@@ -16,6 +16,6 @@ def _by_default():
 
 
 @pytest.mark.parametrize(("file", "test"), list(_by_default()))
-def test_that_runs_by_default_exists(file, test):
+def test_default_test_exists(file, test):
     tree = ast.parse((KERNELS / file).read_text(encoding="utf-8"))
     assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}

@@ -19,7 +19,7 @@ def _pair(*shape, seed=0):
 
 @pytest.mark.parametrize("shape", [(44, 44), (47, 61)])
 @pytest.mark.parametrize("method", ["product", "wtd_sum"])
-def test_the_value_is_that_of_wang(shape, method):
+def test_value_agrees_with_wang(shape, method):
     x, y = _pair(*shape)
     options = longdouble.Options(255.0, (0.3, 0.3, 0.4), None, method)
     found = longdouble.msssim(255 * x, 255 * y, options)
@@ -28,7 +28,7 @@ def test_the_value_is_that_of_wang(shape, method):
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_one_scale_is_that_of_scikit_image(axes):
+def test_one_scale_agrees_with_scikit_image(axes):
     metrics = pytest.importorskip("skimage.metrics")
     x, y = _pair(*(15,) * axes)
     expected = metrics.structural_similarity(

@@ -18,7 +18,7 @@ SOME = ("camera-512x512-brighter", "chelsea-299x451-noisy", "coffee-400x600-boxe
 
 
 @pytest.mark.parametrize("index", range(len(GOLDEN)), ids=GOLDEN.names)
-def test_wang_in_numpy_is_wang(index):
+def test_wang_in_numpy_agrees_with_matlab(index):
     pair, expected = GOLDEN[index], golden.values()[GOLDEN.names[index]]
     x, y = pair.reference, pair.distorted
     assert wang.ssim_index(x, y)[0] == pytest.approx(expected.ssim_index, rel=0, abs=1e-11)
@@ -128,14 +128,14 @@ def test_wang_refuses_invalid_arguments(call, message):
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_scikit_image_is_wang(name):
+def test_scikit_image_agrees_with_wang(name):
     pair = GOLDEN[GOLDEN.names.index(name)]
     value = oracles.skimage_ssim(pair.reference, pair.distorted, pair.data_range)
     assert value == pytest.approx(golden.values()[name].ssim_index, rel=0, abs=1e-11)
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_tensorflow_is_wang_in_float32(name):
+def test_tensorflow_agrees_with_wang_in_float32(name):
     _tensorflow_or_skip()
     pair, expected = GOLDEN[GOLDEN.names.index(name)], golden.values()[name]
     images = pair.reference, pair.distorted, pair.data_range
