@@ -37,7 +37,7 @@ _DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
 # The fused backend that "auto" tries on each type of device; on others it uses plain PyTorch.
 _FUSED_BY_DEVICE = {device: name for name, (device, _) in _DEVICES.items()}
 
-# The options that a fused backend has a kernel for, beside those that every backend has.
+# The options that a backend supports in addition to those that every backend has. Plain PyTorch supports all.
 _FEATURES: dict[str, frozenset[str]] = {"triton": frozenset(), "numba": frozenset()}
 
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
@@ -209,7 +209,10 @@ def _probe_backend(name: str, device: torch.device) -> bool:
 
 def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool, features: tuple[str, ...]) -> str | None:
     """Why a backend does not support a call, or None."""
+    unsupported = [feature for feature in features if feature not in _FEATURES.get(name, ())]
     if name in _PYTORCH_BACKENDS:
+        if unsupported:
+            return f"does not support {unsupported[0]}"
         return "computes no maps, got full=True" if maps and not hasattr(_PYTORCH_BACKENDS[name], "ssim_map") else None
     device, place = _DEVICES[name]
     if image.device.type != device:
@@ -220,7 +223,4 @@ def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool, fea
         return f"takes windows up to win_size={MAX_FUSED_WIN_SIZE}, got {win_size}"
     if maps:
         return "computes no maps, got full=True"
-    for feature in features:
-        if feature not in _FEATURES[name]:
-            return f"has no fused kernel for {feature}"
-    return None
+    return f"has no fused kernel for {unsupported[0]}" if unsupported else None

@@ -120,6 +120,8 @@ def test_a_backend_in_pytorch_operations_is_used_when_it_is_named(monkeypatch):
     assert backends.chosen_name("other", _image("cpu"), 11) == "other" and backends.device_type("other") is None
     with pytest.raises(ValueError, match='backend="other" does not support the call: it computes no maps'):
         backends.choose("other", _image("cpu"), 11, maps=True)
+    with pytest.raises(ValueError, match="it does not support mask;"):
+        backends.choose("other", _image("cpu"), 11, features=("mask",))
     monkeypatch.setenv("MSSSIM_BACKEND", "other")
     assert backends.choose("auto", _image("cpu"), 11) is module
     assert backends.choose("auto", _image("cpu"), 11, maps=True) is torch_backend
