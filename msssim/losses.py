@@ -156,7 +156,7 @@ class SSIMLoss(SSIM):
     _names: ClassVar[tuple[str, ...]] = tuple(name for name in SSIM._names if name != "full")
 
     def __init__(self, **options: "Unpack[SSIMOptions]") -> None:
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportArgumentType]  # the dictionary may have other keys
 
     def forward(self, img1: Tensor, img2: Tensor, **options: Any) -> Tensor:
         return ssim_loss(img1, img2, **self.options | options)
@@ -182,7 +182,7 @@ class MSSSIMLoss(MSSSIM):
 
     def __init__(self, **options: "Unpack[MSSSIMOptions]") -> None:
         options.setdefault("normalize", "covariance")
-        super().__init__(**options)
+        super().__init__(**options)  # pyright: ignore[reportArgumentType]  # the dictionary may have other keys
 
     def forward(self, img1: Tensor, img2: Tensor, **options: Any) -> Tensor:
         return msssim_loss(img1, img2, **self.options | options)
