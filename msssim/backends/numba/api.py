@@ -232,12 +232,13 @@ def _sweep(
     state = np.zeros(STATE.scales + planes * (levels + 1), np.int64)
     sums = np.empty(N_SUMS * planes * levels * cut.slots)
     targets = [each.data_ptr() for each in grads] + [0, 0]
+    (x_n, x_c, x_h, x_w), (y_n, y_c, y_h, y_w) = x.stride(), y.stride()
     call = np.array(
-        records.Arguments(  # type: ignore[call-arg]  # an image has four strides
+        records.Arguments(
             means.data_ptr(), planes, levels, x.shape[1],
             pyramid.data_ptr(), pyramid.data_ptr() + coarser * pyramid.element_size(), coarser // planes,
             targets[0], targets[1], cut.pixels,
-            x.data_ptr(), *x.stride(), y.data_ptr(), *y.stride(),
+            x.data_ptr(), x_n, x_c, x_h, x_w, y.data_ptr(), y_n, y_c, y_h, y_w,
             _address(cut.shapes), _address(cut.tasks), len(cut.tasks), _address(numbers.constants), _address(state),
             _address(sums), cut.slots,
         ),
