@@ -121,7 +121,8 @@ FAULTS = (
         "the window is not symmetric",
     ),
     Fault(
-        "plain-filter-adjoint-short", _GAUSSIAN, "border = len(ctx.taps) - 1", "border = len(ctx.taps) // 2 * 2 - 2",
+        "plain-filter-adjoint-short", _GAUSSIAN, "F.pad(values, [len(tap) - 1 for tap",
+        "F.pad(values, [len(tap) // 2 * 2 - 2 for tap",
         _FIRST, "the derivative of the filter misses the border",
     ),
     Fault(
