@@ -26,8 +26,8 @@ import torch
 import triton
 
 from msssim import multiscale, window
-from msssim.backends.triton import api
-from msssim.backends.triton import plan as planning
+from msssim.backends.triton import api, launches
+from msssim.backends.triton.constants import Constants
 from validation.emulated_gpu import driver
 
 CAPABILITIES = (80, 90)
@@ -119,11 +119,10 @@ def _arithmetic(instructions):
 
 def example(dtype, win_size, needs, threads, size):
     """Call the backend on black images: three scales, so that every kernel is launched."""
-    planning.PROGRAM_SIZES = (threads,)
-    planning.SMALL_PIXELS = 0 if size == "large" else 1 << 62
     x = torch.zeros(1, 1, 4 * win_size, 4 * win_size, dtype=dtype)
     options = (window.gaussian_taps(win_size, 1.5), *window.constants(0.01, 0.03, 1.0), 1.0, 3, False)
-    terms, *kept = api.means_and_gradients(x, x, *options, *NEEDS[needs])
+    with launches.using(Constants(threads=(threads,), small_pixels=0 if size == "large" else 1 << 62)):
+        terms, *kept = api.means_and_gradients(x, x, *options, *NEEDS[needs])
     pooling = multiscale.Pooling((0.5, 0.25, 0.25), "simple", "product", True, torch.float32)
     value, dvalue_dterms = api.pool(terms, pooling, needs != "no gradient")
     for gradient in kept:

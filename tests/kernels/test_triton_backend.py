@@ -26,7 +26,9 @@ GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 triton_backend = pytest.importorskip("msssim.backends.triton.api", exc_type=ImportError)
-from msssim.backends.triton import plan as planning  # noqa: E402 - it needs triton
+from msssim.backends.triton import launches as launching  # noqa: E402 - it needs triton
+from msssim.backends.triton import plan as planning  # noqa: E402
+from msssim.backends.triton.constants import Constants  # noqa: E402
 from validation.emulated_gpu import driver  # noqa: E402 - it needs triton
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy's, under the interpreter
@@ -44,7 +46,7 @@ def launches(monkeypatch):
         if not GPU and INTERPRETED:
             stack.enter_context(driver.kernels_on_the_cpu())
             # A program of four times the size takes little longer, and there are fewer of them.
-            _set_plan(monkeypatch, PROGRAM_SIZES=(512,))
+            stack.enter_context(launching.using(Constants(threads=(512,))))
         yield stack.enter_context(driver.emulated_gpu(90)) if not GPU and not INTERPRETED else None
     driver.clear_caches()
 
@@ -56,9 +58,11 @@ def _set_plan(monkeypatch, **names):
 
 
 @pytest.fixture(params=["small", "large"])
-def size(request, monkeypatch):
+def size(request, launches):
     """The plan of a small image, whose scales are one launch, and of a large one."""
-    _set_plan(monkeypatch, SMALL_PIXELS=0 if request.param == "large" else 1 << 22)
+    constants = launching.constants_of(torch.device(DEVICE))
+    with launching.using(constants._replace(small_pixels=0 if request.param == "large" else 1 << 22)):
+        yield
 
 
 def _options(levels=1, win_size=11, sigma=1.5, data_range=1.0, rectify=False, K1=0.01, K2=0.03):

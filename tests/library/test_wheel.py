@@ -49,7 +49,8 @@ def metadata(wheel):
 def test_the_wheel_holds_the_library_only(wheel):
     names = wheel.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"msssim"}
-    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "msssim").rglob("*.py")} | {"msssim/py.typed"}
+    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "msssim").rglob("*.py")}
+    expected |= {"msssim/py.typed", "msssim/backends/triton/launch_constants.json"}
     assert {name for name in names if name.startswith("msssim/")} == expected
 
 

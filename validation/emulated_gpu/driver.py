@@ -74,7 +74,8 @@ def launching(
 
 def clear_caches() -> None:
     """Drop all prepared launches: they are for one device."""
-    for cached in (launches.terms_call, plan.choose_plan, launches.pool_launch, launches.backward_launch):
+    prepared = launches.terms_call, plan.choose_plan, launches.pool_launch, launches.backward_launch
+    for cached in (*prepared, launches.constants_of):
         getattr(cached, "cache_clear", lambda: None)()  # a test may have replaced the function
 
 
@@ -124,6 +125,7 @@ def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) ->
     with (
         launching(capability, launch),
         mock.patch.object(launches, "processors", lambda device: gpus.PROCESSORS[capability]),
+        mock.patch.object(launches, "capability", lambda device: capability),
         kernels_on_the_cpu(),
     ):
         yield done

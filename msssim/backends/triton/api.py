@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
 from ... import window
 from . import launches
 
 launches.require_nvidia()
+
+VERSION = f"triton {triton.__version__}"
 
 
 def means(
@@ -22,11 +25,12 @@ def means(
 
 def means_and_gradients(
     img1: Tensor, img2: Tensor, taps: Sequence[float], c1: float, c2: float, unit: float, levels: int, rectify: bool,
-    need1: bool, need2: bool,
+    need1: bool, need2: bool, cut: launches.Cut | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The terms of every plane, and the gradients of each scale's sum with respect to its own image.
 
-    Images are converted to float64 where float32 does not suffice; see window.float32_suffices().
+    Images are converted to float64 where float32 does not suffice; see window.float32_suffices(). `cut` replaces the
+    choice of launches, so that a small image can be computed by the machine code for a large one.
 
     Returns
     -------
@@ -36,18 +40,32 @@ def means_and_gradients(
         divides.
     """
     if need2 and not need1:
-        means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False)
+        means, second, first = means_and_gradients(img2, img1, taps, c1, c2, unit, levels, rectify, True, False, cut)
         return means, first, second
     x, y = _as_stored(img1), _as_stored(img2)
     wide = x.dtype != torch.float64 and not window.float32_suffices((tuple(taps),), c1, c2, unit)
     if wide:
         x, y = x.double(), y.double()
     call = launches.terms_call(
-        x.shape, x.stride(), y.stride(), x.dtype, x.device, tuple(taps), c1, c2, unit, levels, rectify, need1 + need2
-    )
+        x.shape, x.stride(), y.stride(), x.dtype, x.device, tuple(taps), c1, c2, unit, levels, rectify, need1 + need2,
+        *(() if cut is None else (cut,)),
+    )  # fmt: skip
     with _device_of(x):
         terms, grads1, grads2 = call(x, y, need1, need2)
     return (terms, _narrow(grads1), _narrow(grads2)) if wide else (terms, grads1, grads2)
+
+
+def cut_of_call(
+    shape: tuple[int, ...], x_steps: tuple[int, ...], y_steps: tuple[int, ...], dtype: torch.dtype,
+    device: torch.device, taps: tuple[float, ...], c1: float, c2: float, unit: float, levels: int, rectify: bool,
+    gradients: int,
+) -> launches.Cut:  # fmt: skip
+    """How means_and_gradients() launches a call."""
+    dtype = torch.uint8 if dtype == torch.bool else dtype
+    dtype = dtype if window.float32_suffices((taps,), c1, c2, unit) else torch.float64
+    return launches.terms_call(
+        shape, x_steps, y_steps, dtype, device, taps, c1, c2, unit, levels, rectify, gradients
+    ).cut
 
 
 def _narrow(scale_grads: Tensor) -> Tensor:

@@ -3,9 +3,11 @@
 Nothing here reads a value from the device, so nothing waits for it. The kernels find out if pixels are extreme.
 """
 
+import contextlib
 import functools
 import struct
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from ... import window
 from . import kernels
 from . import plan as planning
+from .constants import Constants, for_capability
 
 _EXACT = {"enable_fp_fusion": False}  # nothing is fused but what says tl.fma
 _BACKWARD_TILE = (4, 128)  # rows and columns of pyramid_backward(), which computes four times as many pixels
@@ -32,9 +35,12 @@ class Launch:
     It keeps what Triton compiled: to find that again by the arguments takes longer than everything else.
     """
 
-    def __init__(self, kernel: Any, grid: tuple[int, ...], numbers: tuple[int, ...], threads: int, **constants: object):
+    def __init__(
+        self, kernel: Any, grid: tuple[int, ...], numbers: tuple[int, ...], threads: int, max_registers: int = 0,
+        **constants: object,
+    ) -> None:  # fmt: skip
         self.kernel, self.grid, self.numbers, self.constants = kernel, (*grid, 1, 1)[:3], numbers, constants
-        self.options = {"num_warps": threads // 32, **_EXACT}
+        self.options = {"num_warps": threads // 32, **_EXACT, **({"maxnreg": max_registers} if max_registers else {})}
         self.in_order = tuple(constants[name] for name in kernel.arg_names if name in constants)
         self.compiled: Any = None
 
@@ -44,6 +50,15 @@ class Launch:
             self.compiled[self.grid](*tensors, *self.numbers, *self.in_order)
         else:
             self.compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants, **self.options)
+
+
+class Cut(NamedTuple):
+    """How the scales of a call are launched: what decides, beside the options, which machine code the sweeps are."""
+
+    one_launch: bool
+    """Whether all scales are one launch."""
+    threads: tuple[int, ...]
+    """Threads of a program, of each launch of the sweep."""
 
 
 class TermsCall:
@@ -56,8 +71,9 @@ class TermsCall:
     def __init__(
         self, shape: tuple[int, ...], x_steps: tuple[int, ...], y_steps: tuple[int, ...], dtype: torch.dtype,
         device: torch.device, taps: tuple[float, ...], c1: float, c2: float, unit: float, levels: int, rectify: bool,
-        gradients: int,
+        gradients: int, cut: Cut | None = None,
     ) -> None:  # fmt: skip
+        launch_constants = constants_of(device)
         n, channels, height, width = shape
         planes, halo, shapes = n * channels, len(taps) - 1, planning.pyramid_shapes(height, width, levels)
         fields = gradients and gradients + 2
@@ -66,15 +82,18 @@ class TermsCall:
         double = self.dtype == torch.float64
         self.pixels = sum(h * w for h, w in shapes)
         coarse_pixels = self.pixels - height * width
-        small = planes * height * width <= planning.SMALL_PIXELS
+        small = planes * height * width <= launch_constants.small_pixels
         small = small and dtype == self.dtype and x_steps[3] == y_steps[3] == 1
-        self.one_launch = small and levels > 1
+        self.one_launch = cut.one_launch if cut else small and levels > 1
         parts = [shapes] if self.one_launch else [scales for scales in (shapes[:1], shapes[1:]) if scales]
-        columns = planning.columns_of_a_thread(double, halo)
+        columns = planning.columns_of_a_thread(double, halo, launch_constants.columns)
         memory = planes * height * width * planning.SCRATCH_SHARE
+        forced = [launch_constants._replace(threads=(threads,)) for threads in cut.threads] if cut else None
         plans = [
-            planning.choose_plan(planes, scales, halo, fields, columns, processors(device), memory) for scales in parts
+            planning.choose_plan(planes, scales, halo, fields, columns, processors(device), memory, its_constants)
+            for scales, its_constants in zip(parts, forced or [launch_constants] * len(parts), strict=True)
         ]
+        self.cut = Cut(self.one_launch, tuple(plan.threads for plan in plans))
         grids = [planes * sum(plan.programs) for plan in plans]
         self.scratch = max(
             planning.scratch_size(grid, plan.threads, columns, fields) for grid, plan in zip(grids, plans, strict=True)
@@ -97,7 +116,12 @@ class TermsCall:
             constants |= dict(HAS_FINEST=not part, HAS_COARSE=coarse, WRITE_NEXT=levels > 1 and not coarse)
             constants["WIDE_OFFSETS"] = planning.farthest_offset(plan, height, width, halo, steps) >= 2**31
             numbers = (*steps, *sizes, *bits)
-            self.sweeps.append(Launch(kernels.sweep, (grid,), numbers, plan.threads, THREADS=plan.threads, **constants))
+            self.sweeps.append(
+                Launch(
+                    kernels.sweep, (grid,), numbers, plan.threads, launch_constants.max_registers,
+                    THREADS=plan.threads, **constants,
+                )
+            )  # fmt: skip
         images = *x_steps[:3], *y_steps[:3], channels
         first = 0 if self.one_launch else 1
         self.downsamples = [
@@ -184,6 +208,39 @@ def backward_launch(
         kernels.pyramid_backward, (n * channels * tiles,), numbers, 128, HAS_DVALUE=has_dvalue, LEVELS=levels,
         LIMITS=limits, ROWS=rows, COLUMNS=columns,
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def constants_of(device: torch.device) -> Constants:
+    """The launch constants of a GPU."""
+    return _tried or for_capability(capability(device))
+
+
+_tried: Constants | None = None
+
+
+@contextlib.contextmanager
+def using(constants: Constants) -> Iterator[None]:
+    """Use these launch constants on every GPU, to measure them. Launches that were prepared before are forgotten."""
+    global _tried
+    before, _tried = _tried, constants
+    _forget_launches()
+    try:
+        yield
+    finally:
+        _tried = before
+        _forget_launches()
+
+
+def _forget_launches() -> None:
+    constants_of.cache_clear()
+    terms_call.cache_clear()
+
+
+def capability(device: torch.device) -> int:
+    """The compute capability of a GPU, such as 90 for sm_90."""
+    major, minor = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    return 10 * major + minor
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,19 +8,13 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+from .constants import Constants
+
 Size: TypeAlias = tuple[int, int]
 
-PROGRAM_SIZES: tuple[int, ...] = (128, 256)  # threads of a program that are tried
 MIN_GROUP_POWER = 4  # log2 of the fewest threads of a group
-# Below this number of pixels in all planes, an image stays in the caches and launches take longer than arithmetic: it
-# may be read twice, and all scales are one launch.
-SMALL_PIXELS = 1 << 22
 # The scratch memory of a sweep is at most this part of one image, if any plan allows it.
 SCRATCH_SHARE = 0.9
-
-# No GPU has measured these. A multiprocessor has registers for 256 threads, and with 128 takes this part of the time.
-_RESIDENT_THREADS = 256
-_HALF_FULL_TIME = 0.7
 
 
 class Plan(NamedTuple):
@@ -36,9 +30,9 @@ class Plan(NamedTuple):
     """Programs of a plane, for each scale."""
 
 
-def columns_of_a_thread(double: bool, halo: int) -> int:
-    """2 where the pending sums of two columns fit into the registers, or nearly, else 1."""
-    return 2 if not double and halo <= 10 else 1
+def columns_of_a_thread(double: bool, halo: int, most: int) -> int:
+    """`most` where the pending sums of two columns fit into the registers, or nearly, else 1."""
+    return most if not double and halo <= 10 else 1
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,16 +62,18 @@ def kernel_weights(taps: tuple[float, ...], double: bool) -> tuple[tuple[float, 
 
 @functools.lru_cache(maxsize=256)
 def choose_plan(
-    planes: int, shapes: tuple[Size, ...], halo: int, fields: int, columns: int, processors: int, memory: float
-) -> Plan:
+    planes: int, shapes: tuple[Size, ...], halo: int, fields: int, columns: int, processors: int, memory: float,
+    constants: Constants,
+) -> Plan:  # fmt: skip
     """The fastest of some plans, or the one with the least scratch memory if all need more than `memory` numbers.
 
     The time of a program is taken to be the number of its rows.
     """
     tallest, lost = shapes[0][0], halo * (1 + bool(fields))
-    possible_rows = {*range(8, 128, 2), *(max(8, 2 * -(-tallest // (2 * part))) for part in range(1, 17))}
+    fewest = constants.fewest_rows
+    possible_rows = {*range(fewest, 128, 2), *(max(fewest, 2 * -(-tallest // (2 * part))) for part in range(1, 17))}
     best: tuple[tuple[float, float, int, int], Plan] | None = None
-    for threads, rows in itertools.product(PROGRAM_SIZES, possible_rows):
+    for threads, rows in itertools.product(constants.threads, possible_rows):
         powers = [power for power in range(MIN_GROUP_POWER, threads.bit_length()) if columns << power > lost]
         chosen = [
             min((programs_per_plane(*shape, rows, threads, power, lost, columns), power) for power in powers)
@@ -85,7 +81,7 @@ def choose_plan(
         ]
         lanes = sum(power << (4 * k) for k, (_, power) in enumerate(chosen))
         plan = Plan(threads, rows, lanes, tuple(programs for programs, _ in chosen))
-        time = _time_of_plan(planes, shapes, plan, lost, columns, processors)
+        time = _time_of_plan(planes, shapes, plan, lost, columns, processors, constants)
         scratch = scratch_size(planes * sum(plan.programs), threads, columns, fields)
         cost = max(memory, scratch), time, threads, -rows
         if best is None or cost < best[0]:
@@ -94,7 +90,9 @@ def choose_plan(
     return best[1]
 
 
-def _time_of_plan(planes: int, shapes: tuple[Size, ...], plan: Plan, lost: int, columns: int, processors: int) -> float:
+def _time_of_plan(
+    planes: int, shapes: tuple[Size, ...], plan: Plan, lost: int, columns: int, processors: int, constants: Constants
+) -> float:
     lengths = []
     for k, ((height, width), programs) in enumerate(zip(shapes, plan.programs, strict=True)):
         power = plan.lanes >> (4 * k) & 15
@@ -102,9 +100,10 @@ def _time_of_plan(planes: int, shapes: tuple[Size, ...], plan: Plan, lost: int, 
         whole = -(-above * -(-width // ((columns << power) - lost)) // (plan.threads >> power))
         left = height - above * plan.rows
         lengths += [(plan.rows + lost, planes * whole), (left + lost, planes * (programs - whole))]
-    time = _finish_time(lengths, max(1, _RESIDENT_THREADS // plan.threads) * processors)
-    half_full = planes * sum(plan.programs) * plan.threads <= _RESIDENT_THREADS // 2 * processors
-    return time * _HALF_FULL_TIME if half_full else time
+    resident = constants.resident_threads
+    time = _finish_time(lengths, max(1, resident // plan.threads) * processors)
+    half_full = planes * sum(plan.programs) * plan.threads <= resident // 2 * processors
+    return time * constants.half_full_time if half_full else time
 
 
 def _finish_time(programs: Iterable[tuple[int, int]], places: int) -> float:
