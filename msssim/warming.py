@@ -32,7 +32,8 @@ def warm_up(
     gradients : iterable of {0, 1, 2}, default (0, 1)
         How many of the two images require a gradient; integer dtypes are compiled for 0 only.
     device : str or torch.device, default "cpu"
-        The device of the images. On a GPU, other image sizes may still need to compile variants.
+        The device of the images. On a GPU the kernels are checked as well, so that torch.compile uses them; other
+        image sizes may still need to compile variants.
     backend : str, default "auto"
         As in :func:`msssim.msssim`.
 
@@ -71,9 +72,11 @@ def _prepare(dtype: torch.dtype, win_size: int, gradients: int, device: torch.de
     Such planes are flat or two-level graphics, and may first occur late in a program.
     """
     started = time.perf_counter()
-    name = backends.chosen_name(backend, torch.empty((1, 1, win_size, win_size), dtype=dtype, device=device), win_size)
+    image = torch.empty((1, 1, win_size, win_size), dtype=dtype, device=device)
+    name = backends.chosen_name(backend, image, win_size)
     for computed in dict.fromkeys((dtype, torch.float64) if name == "numba" else (dtype,)):
         _call(computed, win_size, gradients, device, backend)
+    name = backends.chosen_name(backend, image, win_size)  # the first call on a GPU may have found the kernels wrong
     took = "nothing to compile" if backends.device_type(name) is None else f"{time.perf_counter() - started:.1f} s"
     return f"{str(dtype).removeprefix('torch.')}, win_size={win_size}, {gradients} gradients: {name}, {took}"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import _dispatch, multiscale
 from .._types import Backend, BackendName
 from ..window import KernelParams
-from . import forking, fused, ops, torch_backend
+from . import forking, fused, ops, torch_backend, trust
 from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
 
@@ -112,6 +112,8 @@ def index(
     `features` names the options of the call, as a user writes them, that a fused backend may not have.
     """
     backend = choose(name, img1, win_size, features=features)
+    if backend is ops and name == "auto" and img1.device.type not in trust.EXEMPT:
+        backend = ops if trust.kernels_are_trusted(img1, img2, pooling, **params) else torch_backend
     if backend is ops:
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
@@ -131,8 +133,8 @@ def device_type(name: str) -> str | None:
 
 
 def chosen_name(name: Backend, image: Tensor, win_size: int) -> str:
-    """The name of the backend that computes a call without maps."""
-    if choose(name, image, win_size) is torch_backend:
+    """The name of the backend that computes a call without maps, as far as is known without making the call."""
+    if choose(name, image, win_size) is torch_backend or (name == "auto" and trust.is_distrusted(image.device)):
         return "torch"
     preferred = _preferred() if name == "auto" else name
     return preferred or _FUSED_BY_DEVICE[image.device.type]

@@ -13,6 +13,7 @@ import torch
 
 import msssim
 from msssim import window
+from msssim.backends import trust
 
 pytestmark = [
     pytest.mark.cuda,
@@ -50,6 +51,36 @@ def _same(ours, expected, **tolerances):
 
 def test_auto_takes_the_kernel(images):
     _same(_value_and_gradient(*images, backend="auto"), _value_and_gradient(*images), rtol=0, atol=0)
+
+
+def test_auto_compares_the_kernels_first_though_nothing_may_wait(images, monkeypatch):
+    monkeypatch.setattr(trust, "_state", trust._State())
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        result = _value_and_gradient(*images, backend="auto")
+        assert torch.cuda.get_sync_debug_mode() == 2
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert list(trust._state.kinds.values()) == [True]
+    _same(result, _value_and_gradient(*images), rtol=0, atol=0)
+
+
+def test_the_warning_names_the_gpu(images, monkeypatch, caplog):
+    monkeypatch.setattr(trust, "_state", trust._State())
+    monkeypatch.setattr(trust, "errors", lambda *_: (1.0, 1.0))
+    _same(_value_and_gradient(*images, backend="auto"), _value_and_gradient(*images, backend="torch"), rtol=0, atol=0)
+    assert torch.cuda.get_device_name() in caplog.text and "triton" in caplog.text
+
+
+def test_auto_in_a_graph_takes_kernels_that_were_compared_before(images, monkeypatch):
+    monkeypatch.setattr(trust, "_state", trust._State())
+    x, y = images
+    expected = _value_and_gradient(x, y, backend="auto")
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = _value_and_gradient(x, y, backend="auto")
+    graph.replay()
+    _same(result, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)

@@ -9,7 +9,8 @@ from marks import full
 
 import datasets
 import msssim
-from msssim.backends import torch_backend
+from msssim.backends import torch_backend, trial
+from msssim.backends.common import FUSED_DTYPES
 from reference import oracles
 from validation import __main__ as command
 from validation import library, tolerances
@@ -266,3 +267,14 @@ def test_document_without_markers_is_refused(run, tmp_path, capsys, text, messag
 def test_rows_without_golden_pairs_are_refused():
     with pytest.raises(ValueError, match="golden"):
         readme.tables(rows.summarize(rows.frame([_measurement(dataset="colour")])))
+
+
+def test_the_library_compares_its_kernels_by_the_same_budgets():
+    names = {dtype: str(dtype).removeprefix("torch.") for dtype in trial.BUDGETS}
+    for dtype, (value, gradient) in trial.BUDGETS.items():
+        name = names[dtype] if dtype != torch.bool else "uint8"
+        assert value == tolerances.budget("value", name, "triton").worst
+        if dtype.is_floating_point:
+            kind = "gradient" if dtype in (torch.float32, torch.float64) else "rounded gradient"
+            assert gradient == tolerances.budget(kind, name, "triton").worst
+    assert set(trial.BUDGETS) == set(FUSED_DTYPES)
