@@ -18,6 +18,9 @@ OURS, PEER = "ours", "peer"
 # Suffixes of names: under torch.compile, under torch.compile with mode="reduce-overhead", captured in a CUDA graph.
 COMPILED, REDUCE_OVERHEAD, GRAPH = ", compiled", ", reduce-overhead", ", graph"
 UNDER_COMPILE = (COMPILED, REDUCE_OVERHEAD)
+# Another variant: with zero padding, which is the default of these peers and saves them a copy of the gradient.
+ZERO_PADDING = ", zero padding"
+_ZERO_PADDED_PEERS = ("fused-ssim", "fussim")
 _COMPILED_PEERS = ("pytorch-msssim",)
 
 Images = tuple[torch.Tensor, torch.Tensor]
@@ -121,6 +124,8 @@ def all_implementations(peers: Iterable[str] | None = None, check: bool = True) 
         if name in _COMPILED_PEERS:
             found.append(_compile(peer))
             found += [_compile(peer, REDUCE_OVERHEAD), _in_graph(peer)] if cuda else []
+        if name in _ZERO_PADDED_PEERS and cuda:
+            found.append(_zero_padded(PEERS[name], peer))
     return found
 
 
@@ -129,6 +134,8 @@ def by_name(name: str, check: bool = False) -> Implementation:
     base = base_name(name)
     backend, variant = base.removeprefix("msssim "), name.removeprefix(base)
     found = _backend(backend) if backend in backends.BACKENDS else _peer(PEERS[base], check)
+    if variant == ZERO_PADDING:
+        return _zero_padded(PEERS[base], found)
     if variant == GRAPH:
         return _in_graph(found)
     return _compile(found, variant) if variant else found
@@ -136,7 +143,7 @@ def by_name(name: str, check: bool = False) -> Implementation:
 
 def base_name(name: str) -> str:
     """Return the name of an implementation without the suffix of a variant."""
-    for suffix in (COMPILED, REDUCE_OVERHEAD, GRAPH):
+    for suffix in (COMPILED, REDUCE_OVERHEAD, GRAPH, ZERO_PADDING):
         name = name.removesuffix(suffix)
     return name
 
@@ -174,6 +181,15 @@ def _peer(peer: Peer, check: bool) -> Implementation:
         version=peer.version() if check and not reason else "", metrics=tuple(peer.metrics), dtypes=peer.dtypes,
         devices=peer.devices, differentiable=peer.differentiable,
     )  # fmt: skip
+
+
+def _zero_padded(peer: Peer, implementation: Implementation) -> Implementation:
+    """Return the peer with its defaults, among them zero padding."""
+
+    def build(metric: str, data_range: float) -> Callable[..., Any]:
+        return peer.function(metric, data_range=data_range, defaults=True)
+
+    return implementation._replace(name=implementation.name + ZERO_PADDING, build=build)
 
 
 def _compile(implementation: Implementation, variant: str = COMPILED) -> Implementation:

@@ -30,6 +30,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "pytorch-msssim": (_RED, "^"),
     "pytorch-msssim (original)": (_RED, "v"),
     "fused-ssim": (_RED, "*"),
+    "fussim": (_RED, "p"),
     "torchmetrics": (_GREEN, "s"),
     "MONAI": (_GREEN, "X"),
     "piq": (_PINK, "D"),

@@ -111,6 +111,13 @@ def _fused_ssim(metric: str, data_range: float, weights: Weights, defaults: bool
     return lambda img1, img2: fused_ssim(img1 / data_range, img2 / data_range, padding=padding)
 
 
+def _fussim(metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
+    from fussim import fused_ssim
+
+    padding = "same" if defaults else "valid"
+    return lambda img1, img2: fused_ssim(img1 / data_range, img2 / data_range, padding=padding)
+
+
 def _pyiqa(metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
     import pyiqa
 
@@ -249,6 +256,19 @@ TORCH_PEERS = (
         default_conventions={"ssim": Convention(border="zeros")},
         description="SSIM only, in float32 on images in [0, 1]; valid windows as an option (zero padding by default); "
         "gradient to the first image only",
+    ),
+    Peer(
+        name="fussim",
+        package="fussim",
+        module="fussim",
+        build=_fussim,
+        metrics=("ssim",),
+        dtypes=("float32",),
+        devices=("cuda",),
+        min_version="0.3",
+        default_conventions={"ssim": Convention(border="zeros")},
+        description="the kernels of fused-ssim, compiled ahead of time; SSIM only, in float32 on images in [0, 1]; "
+        "valid windows as an option (zero padding by default); gradient to the first image only",
     ),
     Peer(
         name="pyiqa",

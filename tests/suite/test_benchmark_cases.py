@@ -1,5 +1,7 @@
 """Benchmark cases, presets, implementations, and the check of results."""
 
+import dataclasses
+
 import pytest
 import torch
 from benchmarking import CASE, IMPLEMENTATIONS, TINY, make_implementation
@@ -8,6 +10,7 @@ import msssim
 from benchmarks import cases, checks, implementations, measure, plots, rows, run
 from benchmarks.implementations import OURS, Result
 from benchmarks.presets import PRESETS
+from reference.peers import PEERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,6 +97,27 @@ def test_variants_are_found_by_name(monkeypatch):
                 found.unsupported_reason(CASE) == "runs on cuda"
                 and found.unsupported_reason(CASE._replace(device="cuda")) is None
             )
+
+
+def test_peers_with_zero_padding_are_timed_with_it_too(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    names = [one.name for one in implementations.all_implementations(["fussim", "fused-ssim"], check=False)]
+    assert names[-4:] == [f"{peer}{way}" for peer in ("fussim", "fused-ssim") for way in ("", ", zero padding")]
+    built = {}
+
+    def build(metric, data_range, weights, defaults):
+        built["defaults"] = defaults
+        return lambda x, y: x
+
+    monkeypatch.setitem(
+        implementations.PEERS, "fussim", dataclasses.replace(PEERS["fussim"], build=build, module="", devices=("cpu",))
+    )
+    for name, defaults in (("fussim", False), ("fussim, zero padding", True)):
+        found = implementations.by_name(name)
+        found.build("ssim", 1.0)
+        assert found.name == name and built["defaults"] is defaults
+    for preset in PRESETS.values():
+        assert cases.Case("ssim", cases.FORWARD_BACKWARD, (5, 5, 1080, 1920), device="cuda") in preset.cases("cuda")
 
 
 def test_only_matches_names():

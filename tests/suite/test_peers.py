@@ -129,6 +129,7 @@ TOLERANCES = {
     ("MONAI", "ssim"): 1e-5,
     ("MONAI", "msssim"): 1e-5,
     ("fused-ssim", "ssim"): 1e-5,
+    ("fussim", "ssim"): 1e-5,
     ("pyiqa", "ssim"): 1e-6,  # no window here has a negative cs, where its ReLU would matter
     ("pyiqa", "msssim"): 1e-6,
     ("scikit-image", "ssim"): 1e-6,

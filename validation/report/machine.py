@@ -12,7 +12,7 @@ import torch
 _PACKAGES = (
     "torch", "numpy", "scikit-image", "tensorflow", "tensorflow-cpu", "numba", "triton", "pandas", "matplotlib",
     "pillow", "pytorch-msssim", "torchmetrics", "piq", "piqa", "kornia", "monai", "pytorch-ignite", "fused-ssim",
-    "pyiqa", "opencv-contrib-python-headless",
+    "fussim", "pyiqa", "opencv-contrib-python-headless",
 )  # fmt: skip
 
 
