@@ -117,7 +117,8 @@ def _by_plain_pytorch(
     taps, c1, c2, unit = params
     names: Any = {"taps": (taps,) * 2, "c1": c1, "c2": c2, "unit": unit}
     with torch.enable_grad():
-        results = multiscale.index(torch_backend.pyramid_means, *images, pooling._replace(dtype=torch.float64), **names)
+        exact = pooling._replace(dtype=torch.float64)
+        results = multiscale.index(torch_backend.pyramid_means, images[0], images[1], exact, **names)
         slopes = torch.autograd.grad(results[0].sum(), images[:gradients]) if gradients else ()
     return [each.detach() for each in (*results, *slopes)]
 

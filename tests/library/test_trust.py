@@ -211,6 +211,7 @@ UNCHECKED = {
 
 @pytest.mark.filterwarnings("ignore")  # of the modules of torch.compile and torch.jit
 @pytest.mark.parametrize("call, gradient", UNCHECKED.values(), ids=UNCHECKED)
+@pytest.mark.full_where(call=_compiled)
 def test_nothing_is_compared_where_tensors_have_no_values(kernels, images, caplog, call, gradient):
     x, y = images
     first = call(x, y)
