@@ -1,5 +1,6 @@
 """Differentiable SSIM and MS-SSIM for PyTorch, checked in value and gradient against the authors' MATLAB code."""
 
+from ._presets import presets
 from .backends import available_backends
 from .color import luma
 from .functional import msssim, ssim
@@ -10,6 +11,6 @@ from .warming import warm_up
 
 __all__ = [
     "MSSSIM", "SSIM", "WEIGHTS", "MSSSIML1Loss", "MSSSIMLoss", "SSIMLoss", "available_backends", "luma", "msssim",
-    "msssim_l1_loss", "msssim_loss", "ssim", "ssim_loss", "warm_up",
+    "msssim_l1_loss", "msssim_loss", "presets", "ssim", "ssim_loss", "warm_up",
 ]  # fmt: skip
 __version__ = "1.0.0"

@@ -1,26 +1,73 @@
 """What ssim() and msssim() share: from checked arguments to those of a backend."""
 
+from typing import Any, TypeAlias
+
 import torch
 from torch import Tensor
 
-from . import _dispatch, _types, advice, backends, checks, multiscale, window
+from . import _dispatch, _types, advice, backends, checks, masks, multiscale, ranges, window
+
+Images: TypeAlias = tuple[Tensor, Tensor, float | Tensor, Tensor | None]
+"""The images of a call, (N, C, H, W), their data_range (a number, or a float64 tensor () or (N, 1, 1, 1)), the mask."""
 
 
-def prepared(img1: Tensor, img2: Tensor, data_range: float | None) -> tuple[Tensor, Tensor, float]:
-    """The images, checked, of shape (N, C, H, W) and the same dtype, and their data_range."""
+def prepared(img1: Tensor, img2: Tensor, data_range: float | Tensor | None, mask: _types.Mask) -> Images:
+    """The arguments of a call, checked; the images have the same dtype."""
     checks.images(img1, img2)
-    resolved_range = checks.resolve_data_range(data_range, img1.dtype)
-    advice.warn_if_out_of_range(img1, img2, resolved_range, data_range is not None)
+    resolved_range = ranges.of_images(data_range, img1)
+    weights = None if mask is None else masks.prepared(mask, img1, img2)
+    if type(resolved_range) is float:  # isinstance() with Tensor takes five times as long
+        advice.warn_if_out_of_range(img1, img2, resolved_range, data_range is not None, weights)
     x, y = (image[(None,) * (4 - image.dim())] if image.dim() < 4 else image for image in (img1, img2))
     if x.dtype != y.dtype:
         x, y = backends.to_wider_dtype(x, y)
-    return x, y, resolved_range
+    return x, y, resolved_range, weights
+
+
+def kernel_params(
+    data_range: Any, options: window.WindowOptions, mask: Tensor | None, mask_mode: _types.MaskMode
+) -> tuple[window.KernelParams, tuple[str, ...]]:
+    """(the parameters of a backend, the options of the call that a fused backend may have no kernel for)."""
+    if type(data_range) is float:
+        params, features = _params_of_number(data_range, options)
+    else:
+        params, features = _params_of_tensor(data_range, options)
+    if mask is None:
+        return params, features
+    params = {**params, "mask": mask}
+    if mask_mode == "inside":
+        params["inside"] = True
+    return params, (*features, "mask" if mask_mode == "normalized" else 'mask_mode="inside"')
 
 
 @_dispatch.cached_when_eager
-def kernel_params(data_range: float, win_size: int, sigma: float, K1: float, K2: float) -> window.KernelParams:
-    c1, c2, unit = window.constants_and_unit(K1, K2, data_range)
-    return {"taps": (window.gaussian_taps(win_size, sigma),) * 2, "c1": c1, "c2": c2, "unit": unit}
+def _params_of_number(data_range: float, options: window.WindowOptions) -> tuple[window.KernelParams, tuple[str, ...]]:
+    return _with_window(options, *window.constants_and_unit(options.K1, options.K2, data_range))
+
+
+def _params_of_tensor(data_range: Tensor, options: window.WindowOptions) -> tuple[window.KernelParams, tuple[str, ...]]:
+    constants = window.constants_and_unit_of_tensor(options.K1, options.K2, data_range)
+    params, features = _with_window(options, *constants)
+    return params, (*features, "a data_range for each image" if data_range.dim() else "a tensor as data_range")
+
+
+def _with_window(
+    options: window.WindowOptions, c1: window.Constant, c2: window.Constant, unit: window.Constant
+) -> tuple[window.KernelParams, tuple[str, ...]]:
+    features = []
+    if options.window == "uniform":
+        taps = window.uniform_taps(options.win_size)
+        features.append('window="uniform"')
+    else:
+        taps = window.gaussian_taps(options.win_size, 1.5 if options.sigma is None else options.sigma)
+    if options.sample_covariance:
+        c2 = c2 * window.sample_covariance_factor((len(taps),) * 2)
+        features.append("sample_covariance=True")
+    params: window.KernelParams = {"taps": (taps,) * 2, "c1": c1, "c2": c2, "unit": unit}
+    if options.padding != "valid":
+        params["padding"] = options.padding
+        features.append(f'padding="{options.padding}"')
+    return params, tuple(features)
 
 
 def pooling(
@@ -30,9 +77,11 @@ def pooling(
     dim: int,
     dtype: torch.dtype,
     reduction: _types.Reduction,
+    channels: _types.Channels = "mean",
 ) -> multiscale.Pooling:
     reduce_batch = reduction == "mean" or dim < 4
-    return multiscale.Pooling(weights, normalize, method, reduce_batch, window.compute_dtype(dtype))
+    dtype = window.compute_dtype(dtype)
+    return multiscale.Pooling(weights, normalize, method, reduce_batch, dtype, channels=channels)
 
 
 def reduced(value: Tensor, reduction: _types.Reduction) -> Tensor:

@@ -1,6 +1,6 @@
 """msssim(): documentation, checks and the choice of a backend. No arithmetic."""
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from torch import Tensor
 
@@ -11,18 +11,77 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack
 
 
+Maps: TypeAlias = tuple[Tensor, ...]
+"""A map of each scale."""
+
+
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: Literal[False] = ..., **options: "Unpack[_types.MSSSIMOptions]"
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[False] = ...,
+    full: Literal[False] = ...,
+    **options: "Unpack[_types.MSSSIMCallOptions]",
 ) -> Tensor: ...
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: Literal[True], **options: "Unpack[_types.MSSSIMOptions]"
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[True],
+    full: Literal[False] = ...,
+    **options: "Unpack[_types.MSSSIMCallOptions]",
 ) -> tuple[Tensor, Tensor]: ...
 @overload
 def msssim(
-    img1: Tensor, img2: Tensor, *, scales: bool, **options: "Unpack[_types.MSSSIMOptions]"
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: bool,
+    full: Literal[False] = ...,
+    **options: "Unpack[_types.MSSSIMCallOptions]",
 ) -> Tensor | tuple[Tensor, Tensor]: ...
+@overload
+def msssim(
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[False] = ...,
+    full: Literal[True],
+    **options: "Unpack[_types.MSSSIMCallOptions]",
+) -> tuple[Tensor, Maps]: ...
+@overload
+def msssim(
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[True],
+    full: Literal[True],
+    **options: "Unpack[_types.MSSSIMCallOptions]",
+) -> tuple[Tensor, Tensor, Maps]: ...
+@overload
+def msssim(
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[False] = ...,
+    full: Literal["weights"],
+    **options: "Unpack[_types.MSSSIMCallOptions]",
+) -> tuple[Tensor, Maps, Maps]: ...
+@overload
+def msssim(
+    img1: Tensor,
+    img2: Tensor,
+    *,
+    scales: Literal[True],
+    full: Literal["weights"],
+    **options: "Unpack[_types.MSSSIMCallOptions]",
+) -> tuple[Tensor, Tensor, Maps, Maps]: ...
+@overload
+def msssim(
+    img1: Tensor, img2: Tensor, *, scales: bool, full: _types.Full, **options: "Unpack[_types.MSSSIMCallOptions]"
+) -> Tensor | tuple[Tensor | Maps, ...]: ...
 def msssim(
     img1: Tensor,
     img2: Tensor,
@@ -31,16 +90,19 @@ def msssim(
     normalize: _types.Normalize | bool = None,
     weights: _types.Weights = WEIGHTS,
     method: _types.Method = "product",
+    channels: _types.Channels = "mean",
     win_size: int | _types.SupportsItem = 11,
     sigma: _types.Scalar = 1.5,
     K1: _types.Scalar = 0.01,
     K2: _types.Scalar = 0.03,
+    mask: _types.Mask = None,
     scales: bool = False,
+    full: _types.Full = False,
     small: _types.Small = "raise",
     reduction: _types.Reduction = "mean",
     backend: _types.Backend = "auto",
     **unknown: object,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor | tuple[Tensor | Maps, ...]:
     r"""Multi-scale structural similarity (MS-SSIM) of two images or batches of images.
 
     .. math::
@@ -55,12 +117,12 @@ def msssim(
         The images, of the same shape and device; their dtypes are the same or both floating point. float64 and 32- and
         64-bit integers are computed in float64, all other dtypes in float32, also under autocast; two different
         floating-point dtypes in the wider of these. The gradient of each image has the dtype of that image.
-    data_range : float, optional
+    data_range : float or Tensor, shape () or (N,), optional
         The distance between the smallest and the largest value that the images can have. The default depends on the
         dtype: 255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the pixels; if
-        samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor or
-        array of one element, such as ``img2.max()``, is converted to a number at each call: it gets no gradient, a
-        GPU synchronizes, and torch.compile breaks the graph.
+        samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor of
+        one element, such as ``img2.max()``, or of shape (N,) with a number for each image gets no gradient and does
+        not synchronize if it is on the device of the images; a range that is not positive gives NaN.
     normalize : {None, "relu", "simple", "covariance"}, default None
         What to do with a negative mean of cs, whose power is not a real number.
 
@@ -83,6 +145,9 @@ def msssim(
         The exponent of each scale, finest first; there is one scale for each weight. Each is in (0, 1e10].
     method : {"product", "wtd_sum"}
         The product above, or the sum of the same means with weights normalized to sum to 1.
+    channels : {"mean", "pooled"}
+        "mean" averages the indices of the channels. "pooled" averages the terms of each scale over the channels of an
+        image before the powers, as torchmetrics, MONAI and the original pytorch-msssim do.
     win_size : int, default 11
         Side of the window in pixels, an odd number >= 3.
     sigma : float, default 1.5
@@ -90,8 +155,14 @@ def msssim(
     K1, K2 : float, default 0.01 and 0.03
         The constants of the paper. With 0, where a denominator is zero: cs is 1, and l cs is l if only that of cs is,
         otherwise 1.
+    mask : Tensor, shape (H, W) or as the images or broadcastable to them, or "finite", optional
+        Which pixels to use: bool (True: use it), or floating-point weights >= 0, as in :func:`ssim`. Between scales the
+        weighted means of 2 × 2 pixels have the means of their weights. A plane without weight at some scale has no
+        index, and the mean is over the others.
     scales : bool, default False
         Whether to return the terms of each scale and channel as well.
+    full : {False, True, "weights"}
+        Whether to return the maps of all scales as well, and with "weights" the weights of their positions.
     small : {"raise", "fewer"}
         What to do with images whose shorter side is below win_size · 2^(M - 1), by default 176: raise an error, or use
         fewer scales, as many as fit, their weights normalized to sum to 1.
@@ -108,14 +179,20 @@ def msssim(
         At most 1, and 1 up to rounding for identical images, in the dtype of the arithmetic; N times that with "sum".
     terms : Tensor, shape (..., M)
         Only with ``scales=True``, with the leading axes of the input: mean cs of each scale, of the last mean l cs,
-        before "relu" or "simple".
+        before "relu" or "simple"; NaN where a plane has no weight.
+    maps : tuple of Tensor, shape (..., H_j - win_size + 1, W_j - win_size + 1)
+        Only with `full`: cs of each scale, l cs of the last; 0 where the weight is 0.
+    weights : tuple of Tensor, shapes of the maps
+        Only with ``full="weights"``: the mask in each window, 1 without a mask.
 
     Raises
     ------
     TypeError
-        If an image is not a real tensor, or the dtypes differ and are not both floating point.
+        If an image is not a real tensor, the dtypes differ and are not both floating point, or a mask is neither bool
+        nor floating point.
     ValueError
-        If the shapes differ, the images are too small for the scales, or an option is invalid.
+        If the shapes differ, the images are too small for the scales, an option is invalid, or a mask on a CPU has a
+        negative or non-finite weight.
 
     See Also
     --------
@@ -139,19 +216,38 @@ def msssim(
     """
     if unknown:
         foreign.refuse("msssim", unknown)
-    weights, (data_range, win_size, sigma, K1, K2) = checks.msssim_options(
-        data_range, normalize, weights, method, win_size, sigma, K1, K2, small, reduction, backend
-    )
+    tensor_range = data_range if data_range is not None and isinstance(data_range, Tensor) else None
+    weights, (number_range, options) = checks.msssim_options(
+        None if tensor_range is not None else data_range, normalize, weights, method, channels, win_size, sigma, K1, K2,
+        small, reduction, backend,
+    )  # fmt: skip
+    if full:
+        checks.full(full)
     if isinstance(normalize, bool):  # as in jorge-pessoa/pytorch-msssim
         normalize = "simple" if normalize else None
-    x, y, resolved_range = _call.prepared(img1, img2, data_range)
+    x, y, resolved_range, pixel_weights = _call.prepared(
+        img1, img2, number_range if tensor_range is None else tensor_range, mask
+    )
+    side = options.win_size
     if small == "fewer":
-        weights = multiscale.truncate_weights(weights, checks.fitting_levels(win_size, *x.shape[-2:]))
-    checks.window_fits(win_size, img1.shape, len(weights), small)
-    pooling = _call.pooling(weights, normalize, method, img1.dim(), x.dtype, reduction)
-    params = _call.kernel_params(resolved_range, win_size, sigma, K1, K2)
-    value, terms = backends.index(backend, x, y, win_size, pooling, **params)
+        weights = multiscale.truncate_weights(weights, checks.fitting_levels(side, *x.shape[-2:]))
+    checks.window_fits(side, img1.shape, len(weights), small)
+    pooling = _call.pooling(weights, normalize, method, img1.dim(), x.dtype, reduction, channels)
+    params, features = _call.kernel_params(resolved_range, options, pixel_weights, "normalized")
+    extras: tuple[Tensor | Maps, ...] = ()
+    if full:
+        value, terms, maps, map_weights = backends.maps(backend, x, y, side, pooling, features, **params)
+        extras = (_as_given(maps, img1), _as_given(map_weights, img1))[: 2 if full == "weights" else 1]
+    else:
+        value, terms = backends.index(backend, x, y, side, pooling, features, **params)
     if normalize is None and value.requires_grad:
         advice.warn_if_nan(value, terms)
     value = _call.reduced(value, reduction)
-    return (value, terms.reshape(*img1.shape[:-2], -1).to(value.dtype)) if scales else value
+    if scales:
+        extras = (terms.reshape(*img1.shape[:-2], -1).to(value.dtype), *extras)
+    return (value, *extras) if extras else value
+
+
+def _as_given(maps: Maps, image: Tensor) -> Maps:
+    """Maps with the leading axes of the image."""
+    return tuple(each.reshape(*image.shape[:-2], *each.shape[-2:]) for each in maps)

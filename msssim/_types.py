@@ -3,15 +3,22 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
+from torch import Tensor
+
 BackendName: TypeAlias = Literal["triton", "numba", "torch"]
 Backend: TypeAlias = Literal["auto", "triton", "numba", "torch"]
+Channels: TypeAlias = Literal["mean", "pooled"]
 Downsample: TypeAlias = Literal["auto"] | None
 LumaStandard: TypeAlias = Literal["matlab", "bt601", "bt709", "ycbcr"]
+Full: TypeAlias = bool | Literal["weights"]
+Mask: TypeAlias = Tensor | Literal["finite"] | None
+MaskMode: TypeAlias = Literal["normalized", "inside"]
 Method: TypeAlias = Literal["product", "wtd_sum"]
 Normalize: TypeAlias = Literal["relu", "simple", "covariance"] | None
 Padding: TypeAlias = Literal["valid", "zeros", "reflect", "replicate", "symmetric"]
 Reduction: TypeAlias = Literal["mean", "none", "sum"]
 Small: TypeAlias = Literal["raise", "fewer"]
+Window: TypeAlias = Literal["gaussian", "uniform"]
 
 
 class SupportsItem(Protocol):
@@ -35,7 +42,6 @@ Weights: TypeAlias = Sequence[float] | SupportsToList
 class _Options(TypedDict, total=False):
     data_range: Scalar | None
     win_size: int | SupportsItem
-    sigma: Scalar
     K1: Scalar
     K2: Scalar
     reduction: Reduction
@@ -45,13 +51,32 @@ class _Options(TypedDict, total=False):
 class SSIMOptions(_Options, total=False):
     """The options of ssim() except `full`, on which the type of its result depends."""
 
+    sigma: Scalar | None
+    window: Window
+    sample_covariance: bool
+    padding: Padding
+    mask_mode: MaskMode
     downsample: Downsample
 
 
 class MSSSIMOptions(_Options, total=False):
-    """The options of msssim() except `scales`, on which the type of its result depends."""
+    """The options of msssim() except `scales` and `full`, on which the type of its result depends."""
 
+    sigma: Scalar
+    channels: Channels
     normalize: Normalize | bool
     weights: Weights
     method: Method
     small: Small
+
+
+class SSIMCallOptions(SSIMOptions, total=False):
+    """The options of one call of ssim(), with those that a module takes in each call."""
+
+    mask: Mask
+
+
+class MSSSIMCallOptions(MSSSIMOptions, total=False):
+    """The options of one call of msssim(), with those that a module takes in each call."""
+
+    mask: Mask

@@ -25,7 +25,9 @@ _INTEGER_RANGE = 100
 _FAR_ABOVE_ONE = 16
 
 
-def warn_if_out_of_range(img1: Tensor, img2: Tensor, data_range: float, given: bool) -> None:
+def warn_if_out_of_range(
+    img1: Tensor, img2: Tensor, data_range: float, given: bool, mask: Tensor | None = None
+) -> None:
     """Warn if samples of the images clearly contradict data_range. On a CPU only: a GPU would have to synchronize.
 
     There is a warning if
@@ -47,6 +49,8 @@ def warn_if_out_of_range(img1: Tensor, img2: Tensor, data_range: float, given: b
         The range that the call uses.
     given : bool
         Whether the caller passed it; otherwise the dtype implies it.
+    mask : Tensor, optional
+        The weights of the pixels: those without weight are not sampled.
     """
     if img1.device.type != "cpu" or torch.compiler.is_compiling():
         return
@@ -55,6 +59,10 @@ def warn_if_out_of_range(img1: Tensor, img2: Tensor, data_range: float, given: b
         return
     try:
         samples = _samples(img1), _samples(img2)
+        if mask is not None:
+            samples = _with_weight(samples[0], mask), _with_weight(samples[1], mask)
+            if not samples[0]:
+                return
     except (RuntimeError, AssertionError):  # a tensor of torch.func.vmap, or a fake one: it has no values
         return
     check = _floating if floating else _integers if given else _uint16
@@ -111,6 +119,11 @@ def _samples(image: Tensor) -> list[float]:
     return samples
 
 
+def _with_weight(samples: list[float], mask: Tensor) -> list[float]:
+    """The samples of the first plane whose pixels have weight."""
+    return [sample for sample, weight in zip(samples, _samples(mask), strict=True) if weight > 0]
+
+
 def warn_if_nan(value: Tensor, terms: Tensor) -> None:
     """Warn if MS-SSIM is NaN because of a negative term. In eager mode on a CPU only: nothing synchronizes there."""
     if value.device.type != "cpu" or not _dispatch.is_plain_eager():
@@ -122,6 +135,15 @@ def warn_if_nan(value: Tensor, terms: Tensor) -> None:
         _warn(
             "MS-SSIM is NaN, and so is its gradient: the mean of cs is negative at a scale, and its power is not a "
             'real number. This is common early in training; pass normalize="covariance" for a loss'
+        )
+
+
+def warn_if_without_weight(has_index: Tensor) -> None:
+    """Warn if a plane has no pixel with weight at some scale. In eager mode on a CPU only: nothing synchronizes."""
+    if has_index.device.type == "cpu" and _dispatch.is_plain_eager() and not has_index.all():
+        _warn(
+            "the mask leaves a plane without weight at some scale: it has no index, the mean is over the others, and "
+            "it is NaN if there is no other"
         )
 
 

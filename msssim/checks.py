@@ -9,21 +9,24 @@ import torch
 from torch import Tensor
 
 from . import _dispatch, advice, backends, multiscale, window
-from ._types import Downsample, Reduction, Small
+from ._types import Downsample, MaskMode, Padding, Reduction, Small, Window
+from .window import WindowOptions
 
 REDUCTIONS: tuple[Reduction, ...] = ("mean", "none", "sum")
 SMALL: tuple[Small, ...] = ("raise", "fewer")
 DOWNSAMPLE: tuple[Downsample, ...] = (None, "auto")
+WINDOWS: tuple[Window, ...] = ("gaussian", "uniform")
+PADDING: tuple[Padding, ...] = ("valid", "zeros", "reflect", "replicate", "symmetric")
+MASK_MODES: tuple[MaskMode, ...] = ("normalized", "inside")
 
-Numbers: TypeAlias = tuple[float | None, int, float, float, float]
-"""data_range, win_size, sigma, K1 and K2 as Python's own numbers."""
+Checked: TypeAlias = tuple[float | None, WindowOptions]
+"""The data_range and other options, with Python's own numbers."""
 
-# Beyond the range of any image; float32 still holds C1 and C2 in units of data_range².
-_MIN_NUMBER, _MAX_NUMBER, _MAX_K = 1e-50, 1e50, 1000
+_MIN_NUMBER, _MAX_NUMBER, _MAX_K = window.MIN_RANGE, window.MAX_RANGE, 1000
 # The gradient grows with the weight; with this one float32 still holds it at the smallest denominators.
 _MAX_WEIGHT = 1e10
 _MAX_FLOAT = sys.float_info.max
-_POSITIVE = f"a positive number ({_MIN_NUMBER:g} to {_MAX_NUMBER:g})"
+POSITIVE = f"a positive number ({_MIN_NUMBER:g} to {_MAX_NUMBER:g})"
 _NOT_NEGATIVE = f"a number from 0 to {_MAX_K}"
 
 
@@ -115,6 +118,17 @@ def window_fits(win_size: int, shape: Sequence[int], levels: int = 1, small: Sma
     )
 
 
+def padding_fits(padding: Padding, win_size: int, shape: Sequence[int]) -> None:
+    """Check that there are as many pixels as are mirrored."""
+    radius = win_size // 2
+    least = {"reflect": radius + 1, "symmetric": radius}.get(padding, 1)
+    if min(shape[-2:]) < least:
+        raise ValueError(
+            f'img1 must be at least {least} pixels high and wide for win_size={win_size} and padding="{padding}", got '
+            f"{shape[-2]} × {shape[-1]}"
+        )
+
+
 def fitting_levels(win_size: int, height: int, width: int) -> int:
     """The number of scales that the window fits."""
     return max(0, (min(height, width) // win_size).bit_length())
@@ -128,47 +142,63 @@ def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
 
 
 def ssim_options(
-    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, downsample: Any, reduction: Any, backend: Any
-) -> Numbers:
-    """Check the options of ssim() that do not depend on the images; returns the first five as numbers."""
-    checked = _ssim_values(*_scalars(data_range, win_size, sigma, K1, K2), downsample, reduction)
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, window: Any, sample_covariance: Any, padding: Any,
+    mask_mode: Any, downsample: Any, reduction: Any, backend: Any,
+) -> Checked:  # fmt: skip
+    """Check the options of ssim() that do not depend on the images; returns those of the window."""
+    scalars = _scalars(data_range, win_size, sigma, K1, K2)
+    checked = _ssim_values(*scalars, window, sample_covariance, padding, mask_mode, downsample, reduction)
     _backend(backend)
     return checked
 
 
 def msssim_options(
-    data_range: Any, normalize: Any, weights: Any, method: Any, win_size: Any, sigma: Any, K1: Any, K2: Any,
-    small: Any, reduction: Any, backend: Any,
-) -> tuple[tuple[float, ...], Numbers]:  # fmt: skip
-    """Check the options of msssim() that do not depend on the images; returns the weights and the five numbers."""
+    data_range: Any, normalize: Any, weights: Any, method: Any, channels: Any, win_size: Any, sigma: Any, K1: Any,
+    K2: Any, small: Any, reduction: Any, backend: Any,
+) -> tuple[tuple[float, ...], Checked]:  # fmt: skip
+    """Check the options of msssim() that do not depend on the images; returns the weights and those of the window."""
     types = tuple(map(type, weights)) if type(weights) is tuple else ()  # for the cache: (True,) == (1,)
     scalars = _scalars(data_range, win_size, sigma, K1, K2)
-    checked = _msssim_values(*scalars, normalize, weights, types, method, small, reduction)
+    checked = _msssim_values(*scalars, normalize, weights, types, method, channels, small, reduction)
     _backend(backend)
     return checked
 
 
 @_dispatch.cached_when_eager
 def _ssim_values(
-    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, downsample: Any, reduction: Any
-) -> Numbers:
-    checked = _window(data_range, win_size, sigma, K1, K2)
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, window: Any, sample_covariance: Any, padding: Any,
+    mask_mode: Any, downsample: Any, reduction: Any,
+) -> Checked:  # fmt: skip
+    one_of("window", window, WINDOWS)
+    data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2, optional_sigma=True)
+    if window == "uniform" and sigma is not None:
+        raise ValueError(f'sigma must be None with window="uniform", which has no standard deviation, got {sigma!r}')
+    one_of("sample_covariance", sample_covariance, (True, False))
+    one_of("padding", padding, PADDING)
+    one_of("mask_mode", mask_mode, MASK_MODES)
     one_of("downsample", downsample, DOWNSAMPLE)
     one_of("reduction", reduction, REDUCTIONS)
-    return checked
+    return data_range, WindowOptions(win_size, sigma, K1, K2, window, sample_covariance, padding)
 
 
 @_dispatch.cached_when_eager
 def _msssim_values(
     data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, normalize: Any, weights: Any,
-    types: tuple[type, ...], method: Any, small: Any, reduction: Any,
-) -> tuple[tuple[float, ...], Numbers]:  # fmt: skip
-    checked = _window(data_range, win_size, sigma, K1, K2)
+    types: tuple[type, ...], method: Any, channels: Any, small: Any, reduction: Any,
+) -> tuple[tuple[float, ...], Checked]:  # fmt: skip
+    data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
+    one_of("channels", channels, multiscale.CHANNELS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    return _as_floats(weights), checked
+    return _as_floats(weights), (data_range, WindowOptions(win_size, sigma, K1, K2))
+
+
+def full(value: Any) -> None:
+    """Check what is not False."""
+    if isinstance(value, str) and value != "weights":
+        raise ValueError(f"full must be False, True or 'weights', got {value!r}")
 
 
 def _as_floats(weights: Any) -> tuple[float, ...]:
@@ -187,14 +217,6 @@ def _as_floats(weights: Any) -> tuple[float, ...]:
     return tuple(float(each) for each in values)
 
 
-def resolve_data_range(data_range: float | None, dtype: torch.dtype) -> float:
-    """The data_range to use: the given one, or the one that the dtype implies."""
-    data_range = window.range_of_dtype(dtype) if data_range is None else data_range
-    if data_range is None:
-        raise ValueError(f"data_range must be given for images of {dtype}, which has no conventional range, got None")
-    return float(data_range)
-
-
 def _backend(name: Any) -> None:
     if name == "auto":
         return
@@ -204,11 +226,15 @@ def _backend(name: Any) -> None:
         raise ImportError(f'backend="{name}" needs a package that is not installed: {command}')
 
 
-def _window(data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any) -> Numbers:
+def _window(
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, optional_sigma: bool = False
+) -> tuple[Any, Any, Any, Any, Any]:
     """The five options as Python's own numbers; those of NumPy could overflow later."""
     if data_range is not None:
-        data_range = _between("data_range", data_range, _MIN_NUMBER, _MAX_NUMBER, _POSITIVE + " or None")
-    sigma = _between("sigma", sigma, _MIN_NUMBER, _MAX_NUMBER, _POSITIVE)
+        data_range = _between("data_range", data_range, _MIN_NUMBER, _MAX_NUMBER, POSITIVE + " or None")
+    if sigma is not None or not optional_sigma:
+        described = POSITIVE + " or None" if optional_sigma else POSITIVE
+        sigma = _between("sigma", sigma, _MIN_NUMBER, _MAX_NUMBER, described)
     if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
         raise ValueError(f"win_size must be an odd integer >= 3, got {win_size!r}")
     K1, K2 = (_between(name, value, 0, _MAX_K, _NOT_NEGATIVE) for name, value in (("K1", K1), ("K2", K2)))

@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from . import checks, functional
-from ._types import Reduction
+from . import functional, masks, ranges
+from ._types import Mask, Reduction
 from .modules import MSSSIM, SSIM
 from .window import compute_dtype
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack
 
-    from ._types import MSSSIMOptions, SSIMOptions
+    from ._types import MSSSIMCallOptions, MSSSIMOptions, SSIMCallOptions, SSIMOptions
 
 ALPHA = 0.84
 """The weight of MS-SSIM that Zhao et al. use."""
 
 
-def ssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[SSIMOptions]") -> Tensor:
+def ssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[SSIMCallOptions]") -> Tensor:
     """1 - SSIM.
 
     Parameters
@@ -43,7 +43,7 @@ def ssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[SSIMOptions]") -> T
     return _one_minus(functional.ssim, img1, img2, options)
 
 
-def msssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[MSSSIMOptions]") -> Tensor:
+def msssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[MSSSIMCallOptions]") -> Tensor:
     """1 - MS-SSIM, with ``normalize="covariance"`` by default.
 
     Parameters
@@ -51,7 +51,7 @@ def msssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[MSSSIMOptions]") 
     img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
         The images, as of :func:`msssim.msssim`.
     **options
-        Those of :func:`msssim.msssim`, except `scales`. ``reduction="sum"`` adds the losses of the images.
+        Those of :func:`msssim.msssim`, except `scales` and `full`. ``reduction="sum"`` adds the losses of the images.
         ``small="fewer"`` is for training crops with a side below 176 pixels: it uses the scales that fit, and
         normalizes their weights. The crop size then decides how many scales there are, so keep it fixed.
 
@@ -72,7 +72,9 @@ def msssim_loss(img1: Tensor, img2: Tensor, **options: "Unpack[MSSSIMOptions]") 
     return _one_minus(functional.msssim, img1, img2, options)
 
 
-def msssim_l1_loss(img1: Tensor, img2: Tensor, *, alpha: float = ALPHA, **options: "Unpack[MSSSIMOptions]") -> Tensor:
+def msssim_l1_loss(
+    img1: Tensor, img2: Tensor, *, alpha: float = ALPHA, **options: "Unpack[MSSSIMCallOptions]"
+) -> Tensor:
     r"""The mix of MS-SSIM and L1 that Zhao et al. propose for image restoration.
 
     .. math::
@@ -111,7 +113,7 @@ def msssim_l1_loss(img1: Tensor, img2: Tensor, *, alpha: float = ALPHA, **option
     """
     alpha = _checked_alpha(alpha)
     structure = msssim_loss(img1, img2, **options)
-    l1 = _l1(img1, img2, options.get("data_range"), options.get("reduction", "mean"))
+    l1 = _l1(img1, img2, options.get("data_range"), options.get("mask"), options.get("reduction", "mean"))
     return alpha * structure + (1 - alpha) * l1.to(structure.dtype)
 
 
@@ -124,14 +126,32 @@ def _one_minus(index: Any, img1: Tensor, img2: Tensor, options: Any) -> Tensor:
     return loss
 
 
-def _l1(img1: Tensor, img2: Tensor, data_range: Any, reduction: Reduction) -> Tensor:
-    """The mean absolute difference in units of data_range; the images have been checked."""
+def _l1(img1: Tensor, img2: Tensor, data_range: Any, mask: Mask, reduction: Reduction) -> Tensor:
+    """The mean absolute difference in units of data_range; the images and options have been checked.
+
+    With a mask it is the weighted mean over the pixels and channels of each image, and the mean over the images with
+    weight.
+    """
     dtype = torch.promote_types(*(compute_dtype(image.dtype) for image in (img1, img2)))
-    difference = (img1.to(dtype) - img2.to(dtype)).abs()
-    each = reduction != "mean" and difference.dim() == 4
-    mean = difference.mean((-3, -2, -1)) if each else difference.mean()
+    weights = None if mask is None else masks.prepared(mask, img1, img2)
+    x, y = (image[(None,) * (4 - image.dim())].to(dtype) for image in (img1, img2))
+    of_range = ranges.of_images(data_range, img1)
+    each = reduction != "mean" and img1.dim() == 4
+    if weights is None and not (isinstance(of_range, Tensor) and of_range.dim()):
+        difference = (x - y).abs()
+        mean = difference.mean((-3, -2, -1)) if each else difference.mean()
+        return _reduced_l1(mean / of_range, reduction, dtype)
+    pixels = torch.ones_like(x) if weights is None else weights.to(dtype).expand_as(x)
+    hidden = pixels == 0
+    difference = (x.masked_fill(hidden, 0.0) - y.masked_fill(hidden, 0.0)).abs()
+    total = pixels.sum((1, 2, 3), keepdim=True)
+    means = (difference * pixels / (total * of_range)).sum((1, 2, 3))
+    return _reduced_l1(means if each else means[total.flatten() > 0].mean(), reduction, dtype)
+
+
+def _reduced_l1(mean: Tensor, reduction: Reduction, dtype: torch.dtype) -> Tensor:
     # Of finite pixels near the largest number the difference is infinite.
-    mean = (mean / checks.resolve_data_range(data_range, img1.dtype)).clamp(max=torch.finfo(dtype).max)
+    mean = mean.clamp(max=torch.finfo(dtype).max).to(dtype)
     return mean.sum() if reduction == "sum" else mean
 
 
@@ -178,7 +198,7 @@ class MSSSIMLoss(MSSSIM):
     True
     """
 
-    _names: ClassVar[tuple[str, ...]] = tuple(name for name in MSSSIM._names if name != "scales")
+    _names: ClassVar[tuple[str, ...]] = tuple(name for name in MSSSIM._names if name not in ("scales", "full"))
 
     def __init__(self, **options: "Unpack[MSSSIMOptions]") -> None:
         options.setdefault("normalize", "covariance")

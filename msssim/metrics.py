@@ -32,9 +32,10 @@ class _Index(Metric):  # type: ignore[misc] # torchmetrics is not analysed
     values: list[Tensor]
 
     def __init__(
-        self, module: type[modules.SSIM] | type[modules.MSSSIM], excluded: str, options: dict[str, Any]
+        self, module: type[modules.SSIM] | type[modules.MSSSIM], excluded: tuple[str, ...], options: dict[str, Any]
     ) -> None:
-        unknown = {name: value for name, value in options.items() if name in foreign.INSTEAD or name == excluded}
+        foreign_names = foreign.INSTEAD.keys() - set(module._names)
+        unknown = {name: value for name, value in options.items() if name in foreign_names or name in excluded}
         if unknown:
             foreign.refuse(type(self).__name__, unknown)
         own = {name: options.pop(name) for name in module._names if name in options}
@@ -121,7 +122,7 @@ class StructuralSimilarityIndexMeasure(_Index):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(modules.SSIM, "full", options)
+        super().__init__(modules.SSIM, ("full",), options)
 
 
 class MultiScaleStructuralSimilarityIndexMeasure(_Index):
@@ -130,8 +131,8 @@ class MultiScaleStructuralSimilarityIndexMeasure(_Index):
     Parameters
     ----------
     **options
-        Those of :class:`msssim.MSSSIM`, except `scales`, and those of :class:`torchmetrics.Metric`. `reduction` is
-        "mean" over all images, "sum" or "none".
+        Those of :class:`msssim.MSSSIM`, except `scales` and `full`, and those of :class:`torchmetrics.Metric`.
+        `reduction` is "mean" over all images, "sum" or "none".
 
     Examples
     --------
@@ -145,4 +146,4 @@ class MultiScaleStructuralSimilarityIndexMeasure(_Index):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(modules.MSSSIM, "scales", options)
+        super().__init__(modules.MSSSIM, ("scales", "full"), options)

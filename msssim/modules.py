@@ -5,8 +5,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from torch import Tensor, nn
 
 from . import checks, foreign, functional
-from ._types import Backend, Downsample, Method, Normalize, Reduction, Scalar, Small, SupportsItem, Weights
+from ._types import (
+    Backend,
+    Channels,
+    Downsample,
+    Full,
+    Mask,
+    MaskMode,
+    Method,
+    Normalize,
+    Padding,
+    Reduction,
+    Scalar,
+    Small,
+    SupportsItem,
+    Weights,
+    Window,
+)  # fmt: skip
 from .multiscale import WEIGHTS
+from .window import WindowOptions
 
 
 class _Metric(nn.Module):
@@ -36,13 +53,23 @@ class _Metric(nn.Module):
         """The current options by name."""
         return {name: getattr(self, name) for name in self._names}
 
+    def _of_call(self, mask: Mask, data_range: Tensor | None) -> dict[str, Any]:
+        options = {**self.options, "mask": mask}
+        return options if data_range is None else {**options, "data_range": data_range}
+
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
     if TYPE_CHECKING:
 
-        def __call__(self, img1: Tensor, img2: Tensor) -> Any:
-            """Tensor, or a pair of tensors as of the function; nn.Module would accept any arguments."""
+        def __call__(self, img1: Tensor, img2: Tensor, *, mask: Mask = None, data_range: Tensor | None = None) -> Any:
+            """Tensor, or several as of the function; nn.Module would accept any arguments."""
+
+
+def _numbers(data_range: float | None, options: WindowOptions) -> dict[str, Any]:
+    """The options that may have been tensors."""
+    of_window = {name: getattr(options, name) for name in ("win_size", "sigma", "K1", "K2")}
+    return {"data_range": data_range, **of_window}
 
 
 class SSIM(_Metric):
@@ -58,27 +85,24 @@ class SSIM(_Metric):
     """
 
     _names: ClassVar[tuple[str, ...]] = (
-        "data_range",
-        "win_size",
-        "sigma",
-        "K1",
-        "K2",
-        "downsample",
-        "full",
-        "reduction",
-        "backend",
-    )
+        "data_range", "win_size", "sigma", "K1", "K2", "window", "sample_covariance", "padding", "mask_mode",
+        "downsample", "full", "reduction", "backend",
+    )  # fmt: skip
 
     def __init__(
         self,
         *,
         data_range: Scalar | None = None,
         win_size: int | SupportsItem = 11,
-        sigma: Scalar = 1.5,
+        sigma: Scalar | None = None,
         K1: Scalar = 0.01,
         K2: Scalar = 0.03,
+        window: Window = "gaussian",
+        sample_covariance: bool = False,
+        padding: Padding = "valid",
+        mask_mode: MaskMode = "normalized",
         downsample: Downsample = None,
-        full: bool = False,
+        full: Full = False,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
         **unknown: NoReturn,
@@ -87,12 +111,15 @@ class SSIM(_Metric):
 
     @staticmethod
     def _checked(options: dict[str, Any]) -> dict[str, Any]:
-        names = "data_range", "win_size", "sigma", "K1", "K2"
-        numbers = checks.ssim_options(**{name: value for name, value in options.items() if name != "full"})
-        return options | dict(zip(names, numbers, strict=True))
+        checks.full(options.get("full", False))
+        checked = checks.ssim_options(**{name: value for name, value in options.items() if name != "full"})
+        return options | _numbers(*checked)
 
-    def forward(self, img1: Tensor, img2: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        result: Tensor | tuple[Tensor, Tensor] = functional.ssim(img1, img2, **self.options)
+    def forward(
+        self, img1: Tensor, img2: Tensor, *, mask: Mask = None, data_range: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """The result of the function; a `data_range` replaces the option."""
+        result: Tensor | tuple[Tensor, ...] = functional.ssim(img1, img2, **self._of_call(mask, data_range))
         return result
 
 
@@ -113,8 +140,8 @@ class MSSSIM(_Metric):
     """
 
     _names: ClassVar[tuple[str, ...]] = (
-        "data_range", "normalize", "weights", "method", "win_size", "sigma", "K1", "K2", "scales", "small", "reduction",
-        "backend",
+        "data_range", "normalize", "weights", "method", "channels", "win_size", "sigma", "K1", "K2", "scales", "full",
+        "small", "reduction", "backend",
     )  # fmt: skip
 
     def __init__(
@@ -124,11 +151,13 @@ class MSSSIM(_Metric):
         normalize: Normalize | bool = None,
         weights: Weights = WEIGHTS,
         method: Method = "product",
+        channels: Channels = "mean",
         win_size: int | SupportsItem = 11,
         sigma: Scalar = 1.5,
         K1: Scalar = 0.01,
         K2: Scalar = 0.03,
         scales: bool = False,
+        full: Full = False,
         small: Small = "raise",
         reduction: Reduction = "mean",
         backend: Backend = "auto",
@@ -138,10 +167,14 @@ class MSSSIM(_Metric):
 
     @staticmethod
     def _checked(options: dict[str, Any]) -> dict[str, Any]:
-        names = "data_range", "win_size", "sigma", "K1", "K2"
-        weights, numbers = checks.msssim_options(**{name: value for name, value in options.items() if name != "scales"})
-        return options | dict(zip(names, numbers, strict=True)) | {"weights": weights}
+        checks.full(options.get("full", False))
+        outputs = "scales", "full"
+        weights, checked = checks.msssim_options(**{key: value for key, value in options.items() if key not in outputs})
+        return options | _numbers(*checked) | {"weights": weights}
 
-    def forward(self, img1: Tensor, img2: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        result: Tensor | tuple[Tensor, Tensor] = functional.msssim(img1, img2, **self.options)
+    def forward(
+        self, img1: Tensor, img2: Tensor, *, mask: Mask = None, data_range: Tensor | None = None
+    ) -> Tensor | tuple[Any, ...]:
+        """The result of the function; a `data_range` replaces the option."""
+        result: Tensor | tuple[Any, ...] = functional.msssim(img1, img2, **self._of_call(mask, data_range))
         return result

@@ -5,6 +5,7 @@ as a dozen operations of PyTorch would take longer than a small image; the tests
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,13 +13,14 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
-from ._types import Method, Normalize
+from ._types import Channels, Method, Normalize
 
 # Wang, Simoncelli and Bovik (2003), from a psychophysical experiment; they sum to 1.0001 and are used as published.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 NORMALIZE: tuple[Normalize, ...] = (None, "relu", "simple", "covariance")
 METHODS: tuple[Method, ...] = ("product", "wtd_sum")
+CHANNELS: tuple[Channels, ...] = ("mean", "pooled")
 
 # The derivative of x^w is w x^w / max(x, POW_EPS): float32 can still multiply it by that of the smallest denominator.
 POW_EPS = 1e-16
@@ -35,6 +37,7 @@ class Pooling(NamedTuple):
     dtype: torch.dtype
     """Of the value."""
     pow_eps: float = POW_EPS
+    channels: Channels = "mean"
 
     @property
     def normalized_weights(self) -> tuple[float, ...]:
@@ -56,12 +59,65 @@ def index(
     return pool(terms, pooling), terms
 
 
+def masked_index(
+    masked_terms: Callable[..., tuple[Tensor, Tensor]],
+    img1: Tensor,
+    img2: Tensor,
+    pooling: Pooling,
+    **kernel_params: object,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(value, terms, has_index) of pool_masked(), with a backend's function for the terms and the weights."""
+    levels, rectify = terms_options(pooling)
+    return pool_masked(*masked_terms(img1, img2, levels=levels, rectify=rectify, **kernel_params), pooling)
+
+
 def pool(terms: Tensor, pooling: Pooling) -> Tensor:
     """The value, () or (N,), from terms of shape (N, C, levels)."""
+    if pooling.channels == "pooled":
+        terms = terms.mean(1, keepdim=True)
     planes = combine(terms, pooling.weights, pooling.normalize, pooling.method)
     value = planes.mean() if pooling.reduce_batch else planes.mean(-1)
     # float() and double() are dispatched in half the time of to().
     return value.float() if pooling.dtype == torch.float32 else value.double()
+
+
+def pool_masked(terms: Tensor, total_weights: Tensor, pooling: Pooling) -> tuple[Tensor, Tensor, Tensor]:
+    """The value with a mask.
+
+    Parameters
+    ----------
+    terms : Tensor, shape (N, C, levels)
+        As of pool(); any finite number where a plane has no weight at a scale.
+    total_weights : Tensor, shape (N, C, levels)
+        The sum of the weights of a plane's windows.
+    pooling : Pooling
+        As of pool().
+
+    Returns
+    -------
+    value : Tensor, shape () or (N,)
+        The mean over the planes that have an index, which are those with weight at every scale; NaN if there is none.
+        It has no gradient in the others.
+    terms : Tensor, shape (N, C, levels)
+        NaN where a plane has no weight.
+    has_index : Tensor, shape (N, C)
+    """
+    has_weight = total_weights > 0
+    has_index = has_weight.all(-1)
+    counted, used = terms.masked_fill(~has_index.unsqueeze(-1), 1.0), has_index
+    if pooling.channels == "pooled":
+        counted, used = _mean_where(counted, has_index.unsqueeze(-1), 1), has_index.any(1, keepdim=True)
+        counted = counted.unsqueeze(1).masked_fill(~used.unsqueeze(-1), 1.0)
+    planes = combine(counted, pooling.weights, pooling.normalize, pooling.method)
+    value = _mean_where(planes, used, (0, 1) if pooling.reduce_batch else 1)
+    return value.to(pooling.dtype), terms.masked_fill(~has_weight, math.nan), has_index
+
+
+def _mean_where(values: Tensor, used: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """The mean over some axes of the values that are used; NaN without a gradient if none is."""
+    count = used.sum(axes)
+    mean = values.masked_fill(~used, 0.0).sum(axes) / count.clamp(min=1)
+    return mean.masked_fill(count == 0, math.nan)
 
 
 def combine(terms: Tensor, weights: tuple[float, ...], normalize: Normalize, method: Method) -> Tensor:

@@ -1,5 +1,6 @@
 """The numbers a call starts from: Gaussian taps, C1 and C2, and what a dtype implies."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import TypeAlias, TypedDict
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
-from ._types import Padding
+from ._types import Padding, Window
 
 Constant: TypeAlias = float | Tensor
 """A number, or a float64 tensor: a scalar, or of shape (N, 1, ..., 1) with a number for each image."""
@@ -29,15 +30,35 @@ class KernelParams(_Required, total=False):
     """The parameters that every backend takes beside the images. Those that an ordinary call lacks have defaults."""
 
     mask: Tensor
-    """The weight of each pixel, expanded to the shape of the images; by default 1."""
+    """The weight of each pixel, of shape (1 or N, 1 or C, ...), bool or floating point; by default 1."""
     inside: bool
     """Whether a window that holds a pixel of weight 0 does not count; by default False."""
     padding: Padding
     """What is around the images; by default "valid": no window reaches there."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class WindowOptions:
+    """The options of a call that its KernelParams depend on beside the data_range, checked.
+
+    They are compared by identity: a call with the same options gets the same object from a cache, and finds what was
+    computed for it without comparing every option.
+    """
+
+    win_size: int
+    sigma: float | None
+    K1: float
+    K2: float
+    window: Window = "gaussian"
+    sample_covariance: bool = False
+    padding: Padding = "valid"
+
+
 # Only the dtype decides. A range guessed from the pixels would change from image to image, and the index with it.
 _DTYPE_RANGES = {torch.bool: 1.0, torch.uint8: 255.0, torch.uint16: 65535.0}
+
+# Beyond the range of any image; float32 still holds C1 and C2 in units of data_range².
+MIN_RANGE, MAX_RANGE = 1e-50, 1e50
 
 # In units of range_pow2(). Images within their range have no larger pixel, nor sum or difference of two. Backends
 # subtract a typical value of each plane before they square; it is computed from the pixels below this limit, so that
@@ -66,6 +87,20 @@ def gaussian_taps(win_size: int, sigma: float) -> tuple[float, ...]:
     return tuple(weight / total for weight in weights)
 
 
+def uniform_taps(win_size: int) -> tuple[float, ...]:
+    """The uniform window of one axis."""
+    return (1 / win_size,) * win_size
+
+
+def sample_covariance_factor(win_sizes: Sequence[int]) -> float:
+    """(n - 1) / n for a window of n pixels.
+
+    cs of covariances divided by n - 1 is cs of those divided by n with C2 times this.
+    """
+    pixels = math.prod(win_sizes)
+    return (pixels - 1) / pixels
+
+
 def constants(K1: float, K2: float, data_range: float) -> tuple[float, float]:
     """C1 = (K1 L)² and C2 = (K2 L)², which keep the denominators of l and cs away from zero."""
     return (K1 * data_range) ** 2, (K2 * data_range) ** 2
@@ -80,6 +115,13 @@ def constants_and_unit(K1: float, K2: float, data_range: float) -> tuple[Constan
         c1, c2 = (0.0 if c == 0 else _as_tensor(c) for c in constants(K1, K2, data_range))
         return c1, c2, _range_pow2_of_tensor(_as_tensor(data_range))
     return *constants(K1, K2, data_range), range_pow2(data_range)
+
+
+def constants_and_unit_of_tensor(K1: float, K2: float, data_range: Tensor) -> tuple[Constant, Constant, Constant]:
+    """The same of a float64 tensor. Nothing synchronizes: outside the limits for numbers the results are NaN."""
+    data_range = data_range.masked_fill(~((data_range >= MIN_RANGE) & (data_range <= MAX_RANGE)), math.nan)
+    c1, c2 = (0.0 if K == 0 else (K * data_range) ** 2 for K in (K1, K2))
+    return c1, c2, _range_pow2_of_tensor(data_range)
 
 
 def flat_taps(taps: Taps) -> tuple[tuple[float, ...], tuple[int, ...]]:

@@ -95,7 +95,7 @@ def msssim(
     options : Options
         The options of the call.
     mask : array_like, optional
-        The weight of each pixel, of the shape of `x`, at least 0.
+        The weight of each pixel, broadcast to the shape of `x`, at least 0.
     axes : int, default 2
         The number of axes of a plane.
     rounding : float, optional
@@ -106,10 +106,10 @@ def msssim(
         implementation that stores them in this dtype.
     """
     x, y = (np.asarray(image, LD) for image in (x, y))
-    shape = (-1, *x.shape[x.ndim - axes :])
+    of_images, shape = x.shape, (-1, *x.shape[x.ndim - axes :])
     # In units of the range: nothing overflows or underflows then, and C1 and C2 are K1 and K2 squared.
     x, y = (image.reshape(shape) / LD(options.data_range) for image in (x, y))
-    weight = None if mask is None else np.broadcast_to(np.asarray(mask, LD), x.shape)
+    weight = None if mask is None else np.broadcast_to(np.asarray(mask, LD), of_images).reshape(shape)
     if weight is not None:
         x, y = (np.where(weight > 0, image, 0) for image in (x, y))
     levels = len(options.weights)

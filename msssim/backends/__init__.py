@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import _dispatch, multiscale
+from .. import _dispatch, advice, multiscale
 from .._types import Backend, BackendName
 from ..window import KernelParams
-from . import forking, fused, ops, torch_backend, trust
+from . import borders, forking, fused, ops, torch_backend, trust
 from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
 
     from typing_extensions import Unpack
 
-__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "index", "missing", "ssim_map", "to_wider_dtype"]
+__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "index", "maps", "missing", "to_wider_dtype"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,15 @@ _DEVICES = {"triton": ("cuda", "a GPU"), "numba": ("cpu", "the CPU")}
 _FUSED_BY_DEVICE = {device: name for name, (device, _) in _DEVICES.items()}
 
 # The options that a backend supports in addition to those that every backend has. Plain PyTorch supports all.
-_FEATURES: dict[str, frozenset[str]] = {"triton": frozenset(), "numba": frozenset()}
+_FEATURES: dict[str, frozenset[str]] = {
+    "triton": frozenset(),  # until they are measured on a GPU
+    "numba": frozenset(
+        (
+            'window="uniform"', "sample_covariance=True", "a tensor as data_range", "a data_range for each image",
+            *(f'padding="{padding}"' for padding in ("zeros", "reflect", "replicate", "symmetric")),
+        )
+    ),
+}  # fmt: skip
 
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
@@ -112,19 +120,38 @@ def index(
     `features` names the options of the call, as a user writes them, that a fused backend may not have.
     """
     backend = choose(name, img1, win_size, features=features)
+    if "mask" in params:
+        value, terms, has_index = multiscale.masked_index(backend.masked_terms, img1, img2, pooling, **params)
+        advice.warn_if_without_weight(has_index)
+        return value, terms
     if backend is ops and name == "auto" and img1.device.type not in trust.EXEMPT:
         backend = ops if trust.kernels_are_trusted(img1, img2, pooling, **params) else torch_backend
     if backend is ops:
+        if "padding" in params:  # the kernels take padded images
+            padding, radii = params.pop("padding"), tuple(len(tap) // 2 for tap in params["taps"])
+            img1, img2 = (borders.pad(image, radii, padding) for image in (img1, img2))
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
 
 
-def ssim_map(
-    name: Backend, img1: Tensor, img2: Tensor, win_size: int, **params: "Unpack[KernelParams]"
-) -> tuple[Tensor, Tensor]:
-    """(mean l cs of each plane, map of l cs), computed by the backend that choose() returns."""
-    means, l_cs = choose(name, img1, win_size, maps=True).ssim_map(img1, img2, **params)
-    return means, l_cs
+def maps(
+    name: Backend,
+    img1: Tensor,
+    img2: Tensor,
+    win_size: int,
+    pooling: multiscale.Pooling,
+    features: tuple[str, ...] = (),
+    **params: "Unpack[KernelParams]",
+) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """(value, terms, the map of every scale, its weights), computed by the backend that choose() returns."""
+    levels, rectify = multiscale.terms_options(pooling)
+    pyramid = choose(name, img1, win_size, maps=True, features=features).pyramid
+    found = pyramid(img1, img2, levels=levels, rectify=rectify, keep_maps=True, **params)
+    if found.total_weights is None:
+        return multiscale.pool(found.terms, pooling), found.terms, found.maps, tuple(map(torch.ones_like, found.maps))
+    value, terms, has_index = multiscale.pool_masked(found.terms, found.total_weights, pooling)
+    advice.warn_if_without_weight(has_index)
+    return value, terms, found.maps, found.map_weights
 
 
 def device_type(name: str) -> str | None:
@@ -215,7 +242,7 @@ def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool, fea
     if name in _PYTORCH_BACKENDS:
         if unsupported:
             return f"does not support {unsupported[0]}"
-        return "computes no maps, got full=True" if maps and not hasattr(_PYTORCH_BACKENDS[name], "ssim_map") else None
+        return "computes no maps, got full=True" if maps and not hasattr(_PYTORCH_BACKENDS[name], "pyramid") else None
     device, place = _DEVICES[name]
     if image.device.type != device:
         return f"runs on {place}, got images on {image.device}"

@@ -22,7 +22,7 @@ def index(
 ) -> tuple[Tensor, Tensor]:
     """(value, terms) as :func:`multiscale.index`, by a fused kernel."""
     device = _kernel_device(img1, img2) if _dispatch.is_plain_eager() else None
-    if not device:
+    if not device or pooling.channels == "pooled" or type(params["unit"]) is not float:
         return multiscale.index(ops.pyramid_means, img1, img2, pooling, **params)
     numbers = params["taps"][0], params["c1"], params["c2"], params["unit"]  # tensors under torch.compile only
     options = cast(ops.Options, (*numbers, *multiscale.terms_options(pooling)))

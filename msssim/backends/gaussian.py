@@ -44,7 +44,7 @@ class _Gaussian(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gaussian(_padded(gradient, ctx.taps), ctx.taps), None
+        return gaussian(padded(gradient, ctx.taps), ctx.taps), None
 
     @staticmethod
     def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
@@ -56,7 +56,7 @@ class _Gaussian(torch.autograd.Function):
         return gaussian(x.movedim(dims[0], 0), taps), 0
 
 
-def _padded(values: Tensor, taps: Taps) -> Tensor:
+def padded(values: Tensor, taps: Taps) -> Tensor:
     """Zeros around the values of windows: as many as a window has pixels beside the first."""
     return F.pad(values, [len(tap) - 1 for tap in reversed(taps) for _ in range(2)])
 
@@ -122,7 +122,7 @@ def _gradients_of_variances(
     """The gradients of x and y, or None, in the dtype of b_s and b_d."""
 
     def adjoint(values: Tensor) -> Tensor:
-        return gaussian(_padded(values, taps), taps)
+        return gaussian(padded(values, taps), taps)
 
     mu_b_s, mu_b_d = b_s * (mu_x + mu_y), b_d * (mu_x - mu_y)
     grad_s, grad_d = (x + y) * adjoint(b_s), (x - y) * adjoint(b_d)

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from .. import _dispatch, multiscale
-from .._types import Padding
-from ..window import Constant, KernelParams, compute_dtype, flat_taps, is_zero, taps_of_axes
+from ..window import KernelParams, compute_dtype, flat_taps
 from . import forking, torch_backend
+from .arguments import NO_EXTRAS, Extras, kernel_params, split_constants
 from .common import KernelModule, pyramid_shapes
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -32,9 +32,6 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
 
 Options: TypeAlias = tuple[tuple[float, ...], float, float, float, int, bool]
 """taps, c1, c2, unit, levels, rectify."""
-Extras: TypeAlias = tuple[Tensor | None, Tensor | None, str, tuple[int, ...]]
-"""constants, mask, padding, win_size."""
-NO_EXTRAS: Extras = (None, None, "valid", ())
 Grads: TypeAlias = list[Tensor | None]
 
 _OPTIONS = "float[] taps, float c1, float c2, float unit, int levels, bool rectify"
@@ -58,37 +55,34 @@ def pyramid_means(
     """As :func:`torch_backend.pyramid_means`, by a fused kernel."""
     # torch.compile cannot trace the operators' derivatives below a transform. In forward mode the derivative would be
     # that of the plain backend, which computes the value on the way.
-    if _dispatch.compiling_functorch_transform() or _dispatch.in_forward_mode():
+    given_unit = params["unit"]
+    of_images = isinstance(given_unit, Tensor) and given_unit.dim() > 0
+    if (
+        _dispatch.compiling_functorch_transform()
+        or _dispatch.in_forward_mode()
+        or (isinstance(given_unit, Tensor) and _dispatch.in_functorch_transform())  # which may map the constants
+        or (of_images and not _dispatch.is_plain_eager())
+    ):
         return torch_backend.pyramid_means(img1, img2, levels=levels, rectify=rectify, **params)
-    c1, c2, unit, constants = _split_constants(params["c1"], params["c2"], params["unit"])
+    if of_images:
+        return _means_of_each_image(img1, img2, levels, rectify, params)
+    c1, c2, unit, constants = split_constants(params["c1"], params["c2"], given_unit)
     taps, win_size = flat_taps(params["taps"])
     extras: Extras = (constants, params.get("mask"), params.get("padding", "valid"), win_size)
     needs = grads_needed(img1, img2)
     return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs, *extras)[0]
 
 
-def _split_constants(c1: Constant, c2: Constant, unit: Constant) -> tuple[float, float, float, Tensor | None]:
-    """(c1, c2, unit, constants) as the operators take them."""
-    if not isinstance(unit, Tensor):
-        return cast(float, c1), cast(float, c2), unit, None
-    constants = torch.stack([c if isinstance(c, Tensor) else torch.zeros_like(unit) for c in (c1, c2, unit)])
-    constants = constants.flatten(1) if unit.dim() else constants
-    return 0.0 if is_zero(c1) else 1.0, 0.0 if is_zero(c2) else 1.0, 1.0, constants
-
-
-def _kernel_params(img1: Tensor, options: Any, extras: Extras) -> KernelParams:
-    """The parameters of plain PyTorch, from the arguments of an operator."""
-    taps, c1, c2, unit, _, _ = options
-    constants, mask, padding, win_size = extras
-    if constants is not None:
-        each = constants if constants.dim() == 1 else constants.reshape(3, -1, *(1,) * (img1.dim() - 1))
-        c1, c2, unit = each[0] if c1 else 0.0, each[1] if c2 else 0.0, each[2]
-    params: KernelParams = {"taps": taps_of_axes(taps, win_size, img1.dim() - 2), "c1": c1, "c2": c2, "unit": unit}
-    if mask is not None:
-        params["mask"] = mask
-    if padding != "valid":
-        params["padding"] = cast(Padding, padding)
-    return params
+def _means_of_each_image(img1: Tensor, img2: Tensor, levels: int, rectify: bool, params: KernelParams) -> Tensor:
+    """The terms of images with a data_range of their own, on a CPU: a call for each."""
+    terms = []
+    for n in range(img1.shape[0]):
+        one = slice(n, n + 1)
+        constants = params["c1"], params["c2"], params["unit"]
+        c1, c2, unit = (c[n].item() if isinstance(c, Tensor) else c for c in constants)
+        own: KernelParams = {**params, "c1": c1, "c2": c2, "unit": unit}
+        terms.append(pyramid_means(img1[one], img2[one], levels=levels, rectify=rectify, **own))
+    return torch.cat(terms)
 
 
 def run_smallest_kernel(device: torch.device) -> None:
@@ -214,7 +208,7 @@ def _gradient_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 def _gradient_backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, constants, mask = ctx.saved_tensors
     *_, levels, rectify = ctx.options
-    params = _kernel_params(tensors[1], ctx.options, (constants, mask, *ctx.layout))
+    params = kernel_params(tensors[1], ctx.options, (constants, mask, *ctx.layout))
 
     def gradient(upstream: Tensor, img1: Tensor, img2: Tensor) -> Tensor:
         means = functools.partial(torch_backend.pyramid_means, levels=levels, rectify=rectify, **params)

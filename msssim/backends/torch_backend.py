@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import _dispatch
 from ..window import OUTLIER_LIMIT, KernelParams, Taps, compute_dtype, float32_suffices, is_zero
+from . import borders, masked
 from .casting import cast
 from .common import EXTREME, ROUNDING_EPS, TAMED, ZERO_DENOMINATOR
 from .gaussian import gaussian, straight_through, variances
@@ -44,22 +45,71 @@ def pyramid_means(
     Tensor, shape (N, C, levels)
         In float64 (in float32 on a device without float64).
     """
+    return pyramid(img1, img2, levels=levels, rectify=rectify, keep_maps=False, **params).terms
+
+
+def masked_terms(
+    img1: Tensor, img2: Tensor, *, levels: int, rectify: bool, **params: "Unpack[KernelParams]"
+) -> tuple[Tensor, Tensor]:
+    """(terms, sums of the weights of all windows), (N, C, levels), with a mask."""
+    found = pyramid(img1, img2, levels=levels, rectify=rectify, keep_maps=False, **params)
+    assert found.total_weights is not None
+    return found.terms, found.total_weights
+
+
+class Pyramid(NamedTuple):
+    """The results of all scales."""
+
+    terms: Tensor
+    """(N, C, levels): as pyramid_means() returns them; 0 where a plane has no weight at a scale."""
+    total_weights: Tensor | None
+    """(N, C, levels), with a mask: the sum of the weights of a plane's windows."""
+    maps: tuple[Tensor, ...]
+    """If requested, cs at every position of the window, l cs at the last scale; 0 where a window has no weight."""
+    map_weights: tuple[Tensor, ...]
+    """With maps and a mask: the weight of each position."""
+
+
+def pyramid(
+    img1: Tensor, img2: Tensor, *, levels: int, rectify: bool, keep_maps: bool, **params: "Unpack[KernelParams]"
+) -> Pyramid:
+    """The terms of every scale as of pyramid_means(), with the weights of a mask and the maps where requested.
+
+    Parameters
+    ----------
+    img1, img2, levels, rectify, taps, c1, c2, unit
+        As pyramid_means() takes them.
+    keep_maps : bool
+        Whether to return the maps.
+    mask : Tensor, shape (1 or N, 1 or C, H, W), optional
+        bool or floating point: the weight of each pixel.
+    inside : bool, default False
+        Whether a window that holds a pixel without weight does not count.
+    padding : str, default "valid"
+        What is around the images.
+    """
     pair = _working_pair(img1, img2, **params)
-    terms = []
+    dtype = compute_dtype(img1.dtype)
+    terms, totals, maps, map_weights = [], [], [], []
     for level in range(levels):
         if level:
             pair = pair.halved()
-        l_cs, cs = _similarity(pair, params["taps"], rectify, luminance=level == levels - 1)
-        terms.append(_mean(cs if l_cs is None else l_cs))
-    return torch.stack(terms, -1)
-
-
-def ssim_map(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> tuple[Tensor, Tensor]:
-    """(mean l cs of each plane, (N, C); l cs at every position of the window, in the dtype of the arithmetic)."""
-    pair = _working_pair(img1, img2, **params)
-    l_cs, _ = _similarity(pair, params["taps"], rectify=False, luminance=True)
-    assert l_cs is not None
-    return _mean(l_cs), l_cs.to(compute_dtype(img1.dtype))
+        windows = None if pair.weights is None else masked.windows(pair.weights, params["taps"])
+        l_cs, cs = _similarity(pair, params["taps"], windows, rectify, luminance=level == levels - 1)
+        values = cs if l_cs is None else l_cs
+        if pair.weights is None or windows is None:
+            terms.append(_mean(values))
+        else:
+            term, total = masked.mean_of_map(values, windows)
+            terms.append(term)
+            totals.append(total)
+        if keep_maps:
+            maps.append(values.to(dtype))
+        if keep_maps and pair.weights is not None and windows is not None:
+            maps[-1] = maps[-1].masked_fill(windows.weight == 0, 0)
+            map_weights.append((windows.weight * pair.weights.peak).to(dtype).expand_as(values))
+    weights = torch.stack(totals, -1) if totals else None
+    return Pyramid(torch.stack(terms, -1), weights, tuple(maps), tuple(map_weights))
 
 
 def _working_dtype(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> torch.dtype:
@@ -69,6 +119,8 @@ def _working_dtype(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]")
     devices may have no fast float64: there only the sums of `_Variances` use it.
     """
     dtype = compute_dtype(img1.dtype)
+    if "mask" in params and img1.device.type != "mps":
+        return torch.float64  # masked.moments() are not exact enough in float32
     if dtype == torch.float64 or img1.device.type != "cpu":
         return dtype
     gradient = torch.is_grad_enabled() and (img1.requires_grad or img2.requires_grad)
@@ -76,6 +128,7 @@ def _working_dtype(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]")
     if (
         gradient
         or not _dispatch.is_plain_eager()
+        or isinstance(params["unit"], Tensor)
         or not float32_suffices(params["taps"], params["c1"], params["c2"], params["unit"])
     ):
         return torch.float64
@@ -95,37 +148,58 @@ class _Pair(NamedTuple):
     c1: Tensor  # (N, C, 1, 1): C1 and C2 in working units
     c2: Tensor
     is_zero: tuple[bool, bool]  # whether C1 and C2 were given as zero, so that rounding may hide a zero denominator
+    weights: masked.Weights | None = None  # of a mask; pixels without weight are 0
 
     def halved(self) -> "_Pair":
         """The next scale."""
-        return _Pair(_halve(self.x), _halve(self.y), self.shift_x, self.shift_y, self.c1, self.c2, self.is_zero)
+        if self.weights is None:
+            return self._replace(x=_halve(self.x), y=_halve(self.y))
+        x, y, weights = masked.halved(self.x, self.y, self.weights)
+        return self._replace(x=x, y=y, weights=weights)
 
 
 def _working_pair(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> _Pair:
     dtype = _working_dtype(img1, img2, **params)
     c1, c2, unit = params["c1"], params["c2"], params["unit"]
     x, y = (cast(image, dtype) for image in (img1, img2))
+    if "padding" in params:
+        radii = tuple(len(tap) // 2 for tap in params["taps"])
+        x, y = (borders.pad(image, radii, params["padding"]) for image in (x, y))
+    weights = masked.weights_of(params["mask"], params.get("inside", False), dtype) if "mask" in params else None
+    hidden = None if weights is None else weights.pixels == 0
+    if hidden is not None:
+        x, y = x.masked_fill(hidden, 0.0), y.masked_fill(hidden, 0.0)
     peak = torch.maximum(_peak(x.detach()), _peak(y.detach()))
     scale = torch.where(peak > unit * EXTREME, TAMED / peak, 1 / unit)
+    change = (scale * unit) ** 2
+    c1, c2 = c1 / unit**2 * change, c2 / unit**2 * change
+    if isinstance(unit, Tensor) and unit.dim():  # float64 numbers of images, which would make maps of float32 float64
+        scale, c1, c2 = scale.to(dtype), c1.to(dtype), c2.to(dtype)
     x, y = x * scale, y * scale
     # Multiples of 1/128: minus these, the pixels of 8-bit images have so few digits that their squares are exact.
-    shift_x, shift_y = ((_typical(image.detach()) * 128).round().to(dtype) / 128 for image in (x, y))
-    change = (scale * unit) ** 2
-    return _Pair(
-        x - shift_x, y - shift_y, shift_x, shift_y,
-        c1 / unit**2 * change, c2 / unit**2 * change, (is_zero(c1), is_zero(c2)),
-    )  # fmt: skip
+    shift_x, shift_y = ((_typical(image.detach(), hidden) * 128).round().to(dtype) / 128 for image in (x, y))
+    x, y = x - shift_x, y - shift_y
+    if hidden is not None:
+        x, y = x.masked_fill(hidden, 0.0), y.masked_fill(hidden, 0.0)
+    return _Pair(x, y, shift_x, shift_y, c1, c2, (is_zero(params["c1"]), is_zero(params["c2"])), weights)
 
 
-def _similarity(pair: _Pair, taps: Taps, rectify: bool, luminance: bool) -> tuple[Tensor | None, Tensor]:
+def _similarity(
+    pair: _Pair, taps: Taps, windows: masked.Windows | None, rectify: bool, luminance: bool
+) -> tuple[Tensor | None, Tensor]:
     """The maps (l cs, cs); l cs is None without `luminance`.
 
     The variances are those of s = x + y and d = x - y: 2 (σx² + σy²) = σs² + σd² and 4 σxy = σs² - σd². Both are small
     where the images are nearly equal, and |2 σxy| <= σx² + σy² holds after rounding too.
     """
     zero, eps = ZERO_DENOMINATOR[pair.x.dtype], ROUNDING_EPS * torch.finfo(pair.x.dtype).eps
-    mu_x, mu_y = gaussian(pair.x, taps), gaussian(pair.y, taps)
-    sigma2_s, sigma2_d, squares = variances(pair.x, pair.y, mu_x, mu_y, taps)
+    if windows is not None:
+        eps *= 4  # quotients of sums
+    if pair.weights is None or windows is None:
+        mu_x, mu_y = gaussian(pair.x, taps), gaussian(pair.y, taps)
+        sigma2_s, sigma2_d, squares = variances(pair.x, pair.y, mu_x, mu_y, taps)
+    else:
+        mu_x, mu_y, sigma2_s, sigma2_d, squares = masked.moments(pair.x, pair.y, pair.weights, windows, taps)
     cs = _contrast_structure(pair, sigma2_s, sigma2_d, squares.detach(), rectify, zero, eps)
     if not luminance:
         return None, cs
@@ -187,9 +261,11 @@ def _mean(x: Tensor, keepdim: bool = False) -> Tensor:
     return x.mean((-2, -1), keepdim=keepdim, dtype=torch.float32 if x.device.type == "mps" else torch.float64)
 
 
-def _typical(x: Tensor) -> Tensor:
-    """The mean of the pixels of each plane within OUTLIER_LIMIT, or of all if none is."""
+def _typical(x: Tensor, hidden: Tensor | None) -> Tensor:
+    """The mean of the pixels of each plane within OUTLIER_LIMIT, or of all if none is; hidden ones do not count."""
     near = x.abs() <= OUTLIER_LIMIT
+    if hidden is not None:
+        near = near & ~hidden
     part = _mean(near.to(x.dtype), keepdim=True)
     return torch.where(part > 0, _mean(x.masked_fill(~near, 0.0), keepdim=True) / part, _mean(x, keepdim=True))
 

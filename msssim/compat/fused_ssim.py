@@ -7,14 +7,11 @@ images; there they reach the first one only.
 import contextlib
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import checks, functional
 
 __all__ = ["fused_ssim"]
-
-_RADIUS = 5
 
 
 def fused_ssim(img1: Tensor, img2: Tensor, padding: str = "same", train: bool = True) -> Tensor:
@@ -50,6 +47,4 @@ def fused_ssim(img1: Tensor, img2: Tensor, padding: str = "same", train: bool = 
     """
     checks.one_of("padding", padding, ("same", "valid"))
     with contextlib.nullcontext() if train else torch.no_grad():
-        if padding == "same":
-            img1, img2 = (F.pad(image, (_RADIUS,) * 4) for image in (img1, img2))
-        return functional.ssim(img1, img2, data_range=1.0)
+        return functional.ssim(img1, img2, data_range=1.0, padding="zeros" if padding == "same" else "valid")

@@ -13,14 +13,19 @@ import torch
 
 import msssim
 
-WINDOW = dict(win_size=11, sigma=1.5, K1=0.01, K2=0.03)
 OPTIONS = {
-    "ssim": dict(data_range=None, **WINDOW, downsample=None, full=False, reduction="mean", backend="auto"),
+    "ssim": dict(
+        data_range=None, win_size=11, sigma=None, K1=0.01, K2=0.03, window="gaussian", sample_covariance=False,
+        padding="valid", mask=None, mask_mode="normalized", downsample=None, full=False, reduction="mean",
+        backend="auto",
+    ),
     "msssim": dict(
-        data_range=None, normalize=None, weights=msssim.WEIGHTS, method="product", **WINDOW,
-        scales=False, small="raise", reduction="mean", backend="auto",
+        data_range=None, normalize=None, weights=msssim.WEIGHTS, method="product", channels="mean", win_size=11,
+        sigma=1.5, K1=0.01, K2=0.03, mask=None, scales=False, full=False, small="raise", reduction="mean",
+        backend="auto",
     ),
 }  # fmt: skip
+OF_A_CALL = ("mask",)  # a module takes it in forward()
 
 
 def options_of(function):
@@ -38,8 +43,10 @@ def test_options_are_keyword_only_with_fixed_names_and_defaults(name):
     ]
     assert positional == ["img1", "img2"]
     assert list(options_of(function).items()) == list(OPTIONS[name].items())
-    assert inspect.signature(module).parameters.keys() == OPTIONS[name].keys() | {"unknown"}
-    assert options_of(module) == OPTIONS[name]
+    of_module = {option: default for option, default in OPTIONS[name].items() if option not in OF_A_CALL}
+    assert inspect.signature(module).parameters.keys() == of_module.keys() | {"unknown"}
+    assert list(options_of(module).items()) == list(of_module.items()) and module()._names == tuple(of_module)
+    assert options_of(module.forward) == dict(mask=None, data_range=None)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -54,7 +61,7 @@ def test_every_option_is_documented(name):
 
 def test_public_names():
     assert set(msssim.__all__) == {
-        "ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends", "warm_up", "luma",
+        "ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends", "warm_up", "luma", "presets",
         "ssim_loss", "msssim_loss", "msssim_l1_loss", "SSIMLoss", "MSSSIMLoss", "MSSSIML1Loss",
     }  # fmt: skip
     assert all(inspect.getdoc(getattr(msssim, name)) for name in msssim.__all__)
@@ -95,6 +102,8 @@ def test_example_of_the_original_readme():
         ("ssim", dict(reduction="none", win_size=7, sigma=1.0, data_range=2.0)),
         ("ssim", dict(full=True, K1=0.02, K2=0.05)),
         ("ssim", dict(downsample="auto")),
+        ("ssim", dict(window="uniform", win_size=7, sample_covariance=True, padding="reflect")),
+        ("msssim", dict(channels="pooled", full=True, scales=True)),
         ("msssim", {}),
         ("msssim", dict(normalize=True, reduction="none")),
         ("msssim", dict(normalize="relu", method="wtd_sum", scales=True)),

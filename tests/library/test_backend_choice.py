@@ -125,7 +125,7 @@ def test_a_backend_in_pytorch_operations_is_used_when_it_is_named(monkeypatch):
     monkeypatch.setenv("MSSSIM_BACKEND", "other")
     assert backends.choose("auto", _image("cpu"), 11) is module
     assert backends.choose("auto", _image("cpu"), 11, maps=True) is torch_backend
-    module.ssim_map = torch_backend.ssim_map
+    module.pyramid = torch_backend.pyramid
     assert backends.choose("other", _image("cpu"), 11, maps=True) is module
 
 

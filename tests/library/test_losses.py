@@ -168,3 +168,20 @@ def test_a_training_step_lowers_the_mix(pair):
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert F.l1_loss(output, target) < F.l1_loss(start, target)
+
+
+def test_the_mix_with_a_mask_and_ranges_of_images(pair):
+    x, y = pair(2, 3, 64, 61, noise=0.5)
+    mask = torch.rand(2, 1, 64, 61, generator=torch.Generator().manual_seed(0)) > 0.3
+    ranges, options = torch.tensor([1.0, 4.0]), dict(small="fewer", reduction="none")
+    hidden = x.masked_fill(~mask, float("nan")).requires_grad_()
+    value = msssim.msssim_l1_loss(hidden, y, mask=mask, data_range=ranges, **options)
+    index = msssim.msssim(x, y, mask=mask, data_range=ranges, normalize="covariance", **options)
+    l1 = torch.stack([(x - y).abs()[n, :, mask[n, 0]].mean() / ranges[n] for n in range(2)])
+    torch.testing.assert_close(value, 0.84 * (1 - index) + 0.16 * l1)
+    torch.testing.assert_close(
+        msssim.msssim_l1_loss(hidden, y, mask=mask, data_range=ranges, small="fewer"), value.mean()
+    )
+    assert torch.autograd.grad(value.sum(), hidden)[0].isfinite().all()
+    criterion = msssim.MSSSIML1Loss(**options)
+    assert torch.equal(criterion(hidden, y, mask=mask, data_range=ranges), value)

@@ -15,7 +15,7 @@ RIGHT = """
 import torch
 from torch import Tensor, nn
 
-from msssim import MSSSIM, SSIM, WEIGHTS, available_backends, luma, msssim, ssim, warm_up
+from msssim import MSSSIM, SSIM, WEIGHTS, available_backends, luma, msssim, presets, ssim, warm_up
 from msssim import MSSSIML1Loss, MSSSIMLoss, SSIMLoss, msssim_l1_loss, msssim_loss, ssim_loss
 
 x, y = torch.rand(1, 3, 256, 256, requires_grad=True), torch.rand(1, 3, 256, 256)
@@ -23,7 +23,12 @@ value: Tensor = ssim(x, y, data_range=1, win_size=7)
 value.backward()
 msssim(x, y, normalize="covariance", weights=[0.5, 0.5], data_range=y.max()).backward()
 full_value, ssim_map = ssim(x, y, full=True)
-index, terms = msssim(x, y, scales=True, reduction="none", small="fewer")
+index, terms = msssim(x, y, scales=True, reduction="none", small="fewer", mask="finite", channels="pooled")
+weighted, weighted_map, weights = ssim(x, y, full="weights", mask=x > 0, mask_mode="inside")
+value, maps = msssim(x, y, full=True)
+value, terms, maps, of_maps = msssim(x, y, scales=True, full="weights")
+shapes: list[torch.Size] = [each.shape for each in (*maps, *of_maps, weights)]
+ssim(x, y, window="uniform", sample_covariance=True, padding="zeros", data_range=y.amax((1, 2, 3))).backward()
 print(index.mean(), terms.shape, full_value.item(), ssim_map.amin())
 for flag in (True, False):
     either = ssim(x, y, full=flag)
@@ -31,8 +36,9 @@ for flag in (True, False):
 criterion: nn.Module = nn.Sequential()
 metric = MSSSIM(normalize="relu", weights=WEIGHTS, backend="torch")
 metric.eval().requires_grad_(False)
-loss = 1 - metric(x, y) + SSIM(downsample="auto")(x, y)
+loss = 1 - metric(x, y) + SSIM(downsample="auto")(x, y, mask=x > 0, data_range=y.max())
 loss.backward()
+value = ssim(x, y, data_range=255.0, **presets["fastmri"]) + SSIM(data_range=1, **presets["3dgs"])(x, y)
 names: tuple[str, ...] = available_backends()
 lines: list[str] = warm_up(gradients=[0], backend="torch")
 losses: list[Tensor] = [ssim_loss(x, y, reduction="sum"), msssim_loss(x, y, small="fewer"), msssim_l1_loss(x, y)]
@@ -60,6 +66,10 @@ SSIMLoss(full=True)  # wrong
 MSSSIML1Loss(alpha="0.84")  # wrong
 ssim_loss(x, x, normalize="relu")  # wrong
 luma(x, "rec709")  # wrong
+ssim(x, x, full="maps")  # wrong
+msssim(x, x, padding="zeros")  # wrong
+ssim(x, x, mask=[[1, 0]])  # wrong
+ssim(x, x, full=True).backward()  # wrong
 value, terms = msssim(x, x, scales=False), 0
 value.backward()
 """

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import msssim
-from msssim import checks, multiscale
+from msssim import multiscale
 
 WEIGHTS3 = (0.2, 0.5, 0.3)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -119,9 +119,9 @@ def test_the_mean_is_summed_in_float64(pair):
 
 def test_range_of_each_dtype(pair):
     """The range that data_range=None implies."""
-    ranges = {torch.uint8: 255, torch.uint16: 65535, torch.bool: 1, **dict.fromkeys(DTYPES, 1)}
-    for dtype, data_range in ranges.items():
-        assert checks.resolve_data_range(None, dtype) == data_range
+    expected = {torch.uint8: 255, torch.uint16: 65535, torch.bool: 1, **dict.fromkeys(DTYPES, 1)}
+    for dtype, data_range in expected.items():
+        assert ranges.resolved(None, dtype) == data_range
         x, y = pair(1, 1, 13, 14, dtype=dtype)
         implied, given = (msssim.ssim(x, y, data_range=each, backend="torch") for each in (None, data_range))
         assert implied == given

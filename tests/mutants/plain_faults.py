@@ -5,6 +5,8 @@ from . import Fault
 _TORCH = "msssim/backends/torch_backend.py"
 _CASTING = "msssim/backends/casting.py"
 _COMMON = "msssim/backends/common.py"
+_MASKED = "msssim/backends/masked.py"
+_BORDERS = "msssim/backends/borders.py"
 _GAUSSIAN = "msssim/backends/gaussian.py"
 _SCALES = "msssim/multiscale.py"
 _WINDOW = "msssim/window.py"

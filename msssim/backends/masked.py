@@ -1,0 +1,147 @@
+"""Windowed means and variances of pixels with weights, in plain PyTorch, differentiable to any order.
+
+Normalized convolution: with weights m and the window g, the mean is g∗(m x) / g∗m, and a window has the weight g∗m.
+Nothing cancels in these sums, and they are sums of the pixels' own values, unlike those of :mod:`.gaussian`: where few
+pixels have weight, a sum of differences would have lost the digits that the quotient needs.
+
+References
+----------
+.. [1] H. Knutsson, C.-F. Westin, "Normalized and differential convolution", CVPR 1993.
+   :doi:`10.1109/CVPR.1993.341081`
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import _dispatch
+from ..window import Taps
+from .gaussian import padded, straight_through
+
+# Weights below this, relative to the largest of the plane, count as 0: the reciprocal of a smaller one may overflow.
+_LEAST = {torch.float32: 2.0**-100, torch.float64: 2.0**-900}
+
+_AVG_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+class Weights(NamedTuple):
+    """The weights of the pixels of a plane, at most 1, of shape (1 or N, 1 or C, ...)."""
+
+    pixels: Tensor
+    peak: Tensor
+    """What was divided by: the largest weight of each plane."""
+    inside: bool
+    """Whether a window that holds a pixel without weight does not count."""
+
+    @property
+    def is_zero(self) -> Tensor:
+        return self.pixels == 0
+
+
+class Windows(NamedTuple):
+    """The weights of the windows of a plane, and their reciprocals: both 0 where no pixel of a window has weight."""
+
+    weight: Tensor
+    reciprocal: Tensor
+
+
+def weights_of(mask: Tensor, inside: bool, dtype: torch.dtype) -> Weights:
+    pixels = mask.to(dtype)
+    peak = pixels.amax(tuple(range(2, pixels.dim())), keepdim=True)
+    return Weights(pixels / peak.masked_fill(peak == 0, 1), peak, inside)
+
+
+def spatial(image: Tensor) -> tuple[int, ...]:
+    return tuple(range(2, image.dim()))
+
+
+def windows(weights: Weights, taps: Taps) -> Windows:
+    weight = correlate(weights.pixels, taps)
+    weight = weight.masked_fill(weight < _LEAST[weight.dtype], 0)
+    if weights.inside:
+        holes = correlate(weights.is_zero.to(weight.dtype), tuple((1.0,) * len(tap) for tap in taps))
+        weight = weight.masked_fill(holes > 0, 0)
+    return Windows(weight, (1 / weight.masked_fill(weight == 0, 1)).masked_fill(weight == 0, 0))
+
+
+def moments(
+    x: Tensor, y: Tensor, weights: Weights, windows: Windows, taps: Taps
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(μx, μy, the variances of s = x + y and of d = x - y, E[s²] + E[d²]); all are 0 in a window without weight."""
+
+    def mean(values: Tensor) -> Tensor:
+        return correlate(weights.pixels * values, taps) * windows.reciprocal
+
+    s, d, mu_x, mu_y = x + y, x - y, mean(x), mean(y)
+    squares_s, squares_d = mean(s * s), mean(d * d)
+    variance_s = squares_s - (mu_x + mu_y).square()
+    variance_d = squares_d - (mu_x - mu_y).square()
+    # Rounding below zero must not cut off a gradient.
+    variance_s = straight_through(variance_s, variance_s.detach().clamp(min=0))
+    variance_d = straight_through(variance_d, variance_d.detach().clamp(min=0))
+    return mu_x, mu_y, variance_s, variance_d, (squares_s + squares_d).detach()
+
+
+def mean_of_map(values: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
+    """(the weighted mean of a map, the sum of the weights), (N, C); 0 without weight."""
+    weight = windows.weight
+    axes = spatial(values)
+    total = weight.sum(axes)
+    mean = (values.masked_fill(weight == 0, 0) * weight).sum(axes) / total.masked_fill(total == 0, 1)
+    mean = straight_through(mean, mean.detach().clamp(-1, 1))  # rounding may go beyond
+    return mean, total.expand_as(mean)
+
+
+def halved(x: Tensor, y: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
+    """The next scale: weighted means of the 2 × 2 pixels that exist, and the means of their weights."""
+
+    def mean(values: Tensor) -> Tensor:
+        # As in torch_backend: both settings of count_include_pad agree.
+        return _AVG_POOL[values.dim() - 2](values, 2, ceil_mode=True, count_include_pad=False)
+
+    total = mean(weights.pixels)
+    total = total.masked_fill(total < _LEAST[total.dtype], 0)
+    reciprocal = (1 / total.masked_fill(total == 0, 1)).masked_fill(total == 0, 0)
+    x, y = (mean(weights.pixels * image) * reciprocal for image in (x, y))
+    return x, y, weights._replace(pixels=total)
+
+
+def correlate(x: Tensor, taps: Taps) -> Tensor:
+    """The sum over each window inside the image, weighted by the taps."""
+    summed: Tensor = _dispatch.apply(_Correlate, x, taps)
+    return summed
+
+
+class _Correlate(torch.autograd.Function):
+    """One axis after the other. The adjoint of a symmetric filter is the filter on the padded image."""
+
+    @staticmethod
+    def forward(x: Tensor, taps: Taps) -> Tensor:
+        for axis, tap in zip(range(-len(taps), 0), taps, strict=True):
+            half = len(tap) // 2
+            size = x.shape[axis] - 2 * half
+            out = torch.zeros_like(x.narrow(axis, half, size))
+            for k in range(half):  # small weights first
+                out.add_(x.narrow(axis, k, size), alpha=tap[k])
+                out.add_(x.narrow(axis, 2 * half - k, size), alpha=tap[k])
+            x = out.add_(x.narrow(axis, half, size), alpha=tap[half])
+        return x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.taps = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return correlate(padded(gradient, ctx.taps), ctx.taps), None
+
+    @staticmethod
+    def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
+        return correlate(image_tangent, ctx.taps)
+
+    @staticmethod
+    def vmap(info: Any, dims: Any, x: Tensor, taps: Taps) -> tuple[Tensor, int]:
+        # The rule that PyTorch would generate treats each tap as an argument.
+        return correlate(x.movedim(dims[0], 0), taps), 0
