@@ -58,13 +58,22 @@ def in_forward_mode() -> bool:
     return forward_ad._current_level >= 0
 
 
+def is_exporting() -> bool:
+    """Whether torch.export, an exporter built on it, or torch.jit.trace() records a program that runs elsewhere."""
+    # TODO: call it directly when PyTorch >= 2.7 is the floor. The exporters of 2.6 cannot be recognized.
+    exporting = getattr(torch.compiler, "is_exporting", None)
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined] # documented, but not in __all__
+    return tracing or (exporting is not None and exporting())
+
+
 def apply(function: type[torch.autograd.Function], *args: Any) -> Any:
     """Call an autograd function; in forward mode its static method ``tangent`` is the ``jvp``.
 
     torch.compile cannot trace a function that has a ``jvp``, so there is one only in forward mode. It also computes
-    wrong nested derivatives of autograd functions below a transform: there it traces ``forward`` itself.
+    wrong nested derivatives of autograd functions below a transform: there it traces ``forward`` itself. So do
+    exporters, since a saved program cannot hold an autograd function.
     """
-    if compiling_functorch_transform():
+    if compiling_functorch_transform() or is_exporting():
         return function.forward(*args)
     if not torch.compiler.is_compiling() and in_forward_mode():
         function = _with_jvp(function)

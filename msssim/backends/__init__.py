@@ -173,9 +173,11 @@ def choose(
     """The module that computes a call: ops for the fused backends, or that of a backend in PyTorch operations.
 
     A backend that the call names must support it, otherwise there is an error. "auto" uses plain PyTorch for what the
-    kernels do not support, and where a package is installed but does not work. MSSSIM_BACKEND changes which backend
-    "auto" tries first; that one must work.
+    kernels do not support, where a package is installed but does not work, and in exported programs, which run where
+    there is no msssim. MSSSIM_BACKEND changes which backend "auto" tries first; that one must work.
     """
+    if name == "auto" and _dispatch.is_exporting():
+        return torch_backend
     preferred = _preferred() if name == "auto" else name
     candidate = preferred or _FUSED_BY_DEVICE.get(image.device.type, "torch")
     if candidate not in _AVAILABLE or candidate == "torch":

@@ -253,7 +253,19 @@ def _halve(x: Tensor) -> Tensor:
     """The mean of 2 × 2 pixels at stride 2, on an odd side of the pixels that exist, as in msssim.m."""
     # There is no padding, so both settings of count_include_pad agree; with True, Inductor's derivative is wrong at odd
     # borders.
-    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    if not _dispatch.is_exporting():
+        return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+    # Exporters refuse the pooling of sizes that are not known, and runtimes lack it in float64. An odd side ends with
+    # a copy of its last row here, which does not change the mean.
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        shifted = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
+        x = (_every_second(x, axis) + _every_second(shifted, axis)) / 2
+    return x
+
+
+def _every_second(x: Tensor, axis: int) -> Tensor:
+    return x[..., ::2, :] if axis == -2 else x[..., ::2]
 
 
 def _mean(x: Tensor, keepdim: bool = False) -> Tensor:
