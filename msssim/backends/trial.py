@@ -87,8 +87,8 @@ def _pair(kind: Kind, levels: int, unit: float) -> tuple[Tensor, Tensor]:
 
     Every covariance is far from zero, so that rounding decides no sign.
     """
-    height = (len(kind.taps) * 2 ** (levels - 1) + 12) | 1
-    width = height + 40
+    height = (len(kind.taps) * 2 ** (levels - 1) + 100) | 1
+    width = height + 180  # so that any plan cuts the finest scale of a plane into several programs
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand((2, 1, 2, height, width), generator=generator, dtype=torch.float64, device="cpu")
     rows, columns = torch.arange(height, device="cpu")[:, None], torch.arange(width, device="cpu")
