@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import msssim
-from msssim import multiscale
+from msssim import multiscale, ranges
 
 WEIGHTS3 = (0.2, 0.5, 0.3)
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
