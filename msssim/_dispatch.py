@@ -26,6 +26,9 @@ _COMPILES_TRANSFORMS = _VERSION >= (2, 12)
 # fails. TODO: remove when PyTorch >= 2.7 is the floor.
 KNOWS_STATIC_VALUES = _VERSION >= (2, 7)
 
+# TODO: use it directly when PyTorch >= 2.7 is the floor. With 2.6 exporters cannot be recognized.
+_torch_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", bool)
+
 
 def constant_under_dynamo(function: Callable[P, R]) -> Callable[P, R]:
     """Let torch.compile call a function without tensors while it traces, and keep the result as a constant."""
@@ -60,10 +63,7 @@ def in_forward_mode() -> bool:
 
 def is_exporting() -> bool:
     """Whether torch.export, an exporter built on it, or torch.jit.trace() records a program that runs elsewhere."""
-    # TODO: call it directly when PyTorch >= 2.7 is the floor. The exporters of 2.6 cannot be recognized.
-    exporting = getattr(torch.compiler, "is_exporting", None)
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined] # documented, but not in __all__
-    return tracing or (exporting is not None and exporting())
+    return bool(_torch_is_exporting()) or bool(torch.jit.is_tracing())  # type: ignore[attr-defined] # not in __all__
 
 
 def apply(function: type[torch.autograd.Function], *args: Any) -> Any:
