@@ -84,13 +84,14 @@ def test_a_saved_trace_runs_without_msssim(images, tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # the exporter has many for its own code and its packages
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", ["ssim", "msssim"])
 def test_onnx(pair, images, tmp_path, name, dynamic):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnx, onnxscript and onnxruntime")
     pytest.importorskip("onnxscript", reason="needs onnx, onnxscript and onnxruntime")
     shapes = sizes_are_dynamic() if dynamic else None
-    program = torch.onnx.export(MODULES[name], images, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    program = torch.onnx.export(MODULES[name].eval(), images, dynamo=True, dynamic_shapes=shapes, verbose=False)
     program.save(tmp_path / "index.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "index.onnx")
     for shape in ((1, 3, 60, 45), (3, 3, 45, 61)) if dynamic else (images[0].shape,):
