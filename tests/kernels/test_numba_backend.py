@@ -277,7 +277,7 @@ def test_importing_the_library_imports_no_numba():
 
 
 def test_a_thread_without_memory_does_nothing():
-    from msssim.backends.numba import api, plan, records, sweep
+    from msssim.backends.numba import plan, records, sources, sweep
 
     like = plan.LIKE[torch.float32]
     shapes = np.array(records.ScaleShape(16, 2**55, 0, 1))  # no machine has memory for so wide a plane
@@ -288,4 +288,4 @@ def test_a_thread_without_memory_does_nothing():
     sweep.sweep(0, 1, like, call, like, (np.float32(0.1),) * 6, (), None)
     assert not state.any()
     with pytest.raises(MemoryError):
-        api._require(state[records.STATE.done])
+        sources.require(state[records.STATE.done])

@@ -69,7 +69,7 @@ def test_a_photograph_is_computed_in_float32(monkeypatch):
     x = torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
     calls = []
     original = api._means
-    monkeypatch.setattr(api, "_means", lambda img1, *rest: calls.append(img1.dtype) or original(img1, *rest))
+    monkeypatch.setattr(api, "_means", lambda source, *rest: calls.append(source.dtype) or original(source, *rest))
     msssim.ssim(x.requires_grad_(), 0.9 * x.detach(), backend="numba")
     assert calls == [torch.float32]
     flat = torch.zeros(1, 1, 64, 64)

@@ -14,23 +14,17 @@ import torch
 
 from ... import window
 from ..common import TAMED
-from . import backward, pooling, records, sweep
-from .finish import EXTREME, N_SUMS
-from .memory import borrow, empty, return_borrowed
+from . import backward, pooling
+from .finish import EXTREME
+from .memory import empty
 from .plan import LIKE, Parameters, Plan, parameters, plan, plane_constants
 from .preparing import prepare
 from .records import STATE
+from .sources import InMemory, Source, address, require, threads
 from .threads import on_threads
 
 _EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
 _SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
-_AT_ONCE = 1 << 21  # pixels that are computed again in float64 at a time, or a plane
-_SMALL_WORK = 1 << 15  # pixels below which a second thread costs more than it gives
-_GRADIENTS: tuple[tuple[int, ...], ...] = (
-    (),
-    (0,),
-    (0, 0),
-)  # how many images have a gradient, as types that code is made for
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
 
@@ -46,7 +40,7 @@ def means(
     rectify: bool,
 ) -> torch.Tensor:
     """The terms of every plane, (N, C, levels)."""
-    return _means(img1, img2, (taps, c1, c2, unit, levels, rectify), [])
+    return _means(InMemory(img1, img2), (taps, c1, c2, unit, levels, rectify), [])
 
 
 def means_and_gradients(
@@ -74,31 +68,34 @@ def means_and_gradients(
     pixels = plan(batch * channels, height, width, levels, need1).pixels
     dtype = window.compute_dtype(img1.dtype)
     grads = [empty((batch, channels, pixels if need else 0), dtype) for need in (need1, need2)]
-    return _means(img1, img2, options, grads[: need1 + need2]), grads[0], grads[1]
+    return _means(InMemory(img1, img2), options, grads[: need1 + need2]), grads[0], grads[1]
 
 
-def _means(img1: torch.Tensor, img2: torch.Tensor, options: Options, grads: list[torch.Tensor]) -> torch.Tensor:
+def means_of(source: Source, options: Options) -> torch.Tensor:
+    """The terms of every plane of a source, (N, C, levels)."""
+    return _means(source, options, [])
+
+
+def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch.Tensor:
     """The terms; the gradients, as many as there are in `grads`, are written there.
 
     Planes that float32 cannot do within the error budgets, or at all, are computed again in float64.
     """
     taps, c1, c2, unit, levels, rectify = options
-    batch, channels, height, width = img1.shape
+    batch, channels, height, width = source.shape
     planes = batch * channels
     cut = plan(planes, height, width, levels, bool(grads))
-    numbers = parameters(planes, taps, c1, c2, unit, rectify, img1.dtype)
+    numbers = parameters(planes, taps, c1, c2, unit, rectify, source.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
-    images = img1.resolve_neg(), img2.resolve_neg()
     wide = height * width < _SMALL_PLANE or not window.float32_suffices((taps,), c1, c2, unit)
     if wide and numbers.dtype == torch.float32:
         chosen = torch.arange(planes)
     else:
-        chosen = _sweep_and_judge(images, means, grads, cut, numbers, options)
-    for some in torch.split(chosen, max(1, _AT_ONCE // (height * width))) if len(chosen) else ():
+        chosen = _sweep_and_judge(source, means, grads, cut, numbers, options)
+    for some in source.groups(chosen) if len(chosen) else ():
         index = some // channels, some % channels
-        wide1, wide2 = (image.detach()[index].unsqueeze(1).double() for image in images)
         wide_grads = [empty((len(some), 1, cut.pixels), torch.float64) for _ in grads]
-        means[index] = _means(wide1, wide2, options, wide_grads).squeeze(1)
+        means[index] = _means(source.widened(index), options, wide_grads).squeeze(1)
         for each, wide_each in zip(grads, wide_grads, strict=True):
             limit = torch.finfo(each.dtype).max  # an infinity would be NaN where the scale has a slope of 0
             each[index] = wide_each.squeeze(1).clamp(-limit, limit).to(each.dtype)
@@ -106,7 +103,7 @@ def _means(img1: torch.Tensor, img2: torch.Tensor, options: Options, grads: list
 
 
 def _sweep_and_judge(
-    images: tuple[torch.Tensor, torch.Tensor],
+    source: Source,
     means: torch.Tensor,
     grads: list[torch.Tensor],
     cut: Plan,
@@ -116,12 +113,12 @@ def _sweep_and_judge(
     """Compute all planes in the dtype of the parameters; gives the numbers of those that need float64."""
     _, c1, c2, unit, levels, rectify = options
     planes = cut.planes
-    state = _sweep(images, means, grads, cut, numbers)
+    state = source.sweep(means, grads, cut, numbers)
     if not state[STATE.suspect]:
         return torch.empty(0, dtype=torch.int64)
     inaccurate = state[STATE.scales + planes * levels :] != 0
     if state[STATE.suspect] & EXTREME:
-        peak = torch.maximum(*(_peak(image) for image in images)).reshape(-1).double().numpy()
+        peak = source.peaks()
         finite = np.isfinite(peak)
         means.view(planes, levels)[torch.from_numpy(~finite)] = torch.nan
         overflowed = ~means.view(planes, levels).isfinite().all(1).numpy()
@@ -132,7 +129,7 @@ def _sweep_and_judge(
             tamed = np.ldexp(TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
             scale = np.where(extreme, tamed, 1 / unit)
             constants = plane_constants(scale, c1, c2, unit, numbers.dtype, rectify)
-            _sweep(images, means, grads, cut, numbers._replace(constants=constants, guard_zero_div=True))
+            source.sweep(means, grads, cut, numbers._replace(constants=constants, guard_zero_div=True))
     return torch.from_numpy(np.flatnonzero(inaccurate))
 
 
@@ -172,17 +169,17 @@ def gradient(
             n_planes=planes,
             n_levels=levels,
             halo=halo,
-            shapes=_address(cut.shapes),
-            numbers=_address(numbers),
-            state=_address(state),
+            shapes=address(cut.shapes),
+            numbers=address(numbers),
+            state=address(state),
         ),
         np.int64,
     )
     arguments = call, LIKE[out.dtype]
     prepare(backward.pyramid_backward, (out.dtype,), (0, 1, *arguments))
     alive = upstream, scale_grads, out, cut, numbers, state
-    on_threads(backward.pyramid_backward, arguments, _threads(out.numel()), alive)
-    _require(state[backward.STATE.done])
+    on_threads(backward.pyramid_backward, arguments, threads(out.numel()), alive)
+    require(state[backward.STATE.done])
     return out if dtype == out.dtype else out.to(dtype)
 
 
@@ -219,55 +216,3 @@ def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[tor
 def _rule(options: Any) -> tuple[np.ndarray, int, bool]:
     modes: dict[str | None, int] = {"relu": pooling.RELU, "simple": pooling.SIMPLE}
     return np.array(options.normalized_weights), modes.get(options.normalize, pooling.RAW), options.method == "product"
-
-
-def _sweep(
-    images: tuple[torch.Tensor, ...], means: torch.Tensor, grads: list[torch.Tensor], cut: Plan, numbers: Parameters
-) -> np.ndarray:
-    """Write the means and the gradients; gives the state that the threads have left."""
-    x, y = images
-    planes, levels = cut.planes, len(cut.shapes)
-    coarser = planes * (cut.pixels - x.shape[2] * x.shape[3])
-    pyramid = borrow(2 * coarser, numbers.dtype)
-    state = np.zeros(STATE.scales + planes * (levels + 1), np.int64)
-    sums = np.empty(N_SUMS * planes * levels * cut.slots)
-    targets = [each.data_ptr() for each in grads] + [0, 0]
-    (x_n, x_c, x_h, x_w), (y_n, y_c, y_h, y_w) = x.stride(), y.stride()
-    call = np.array(
-        records.Arguments(
-            means.data_ptr(), planes, levels, x.shape[1],
-            pyramid.data_ptr(), pyramid.data_ptr() + coarser * pyramid.element_size(), coarser // planes,
-            targets[0], targets[1], cut.pixels,
-            x.data_ptr(), x_n, x_c, x_h, x_w, y.data_ptr(), y_n, y_c, y_h, y_w,
-            _address(cut.shapes), _address(cut.tasks), len(cut.tasks), _address(numbers.constants), _address(state),
-            _address(sums), cut.slots,
-        ),
-        np.int64,
-    )  # fmt: skip
-    guard = True if numbers.guard_zero_div else None
-    arguments = numbers.source, call, numbers.like, numbers.taps, _GRADIENTS[len(grads)], guard
-    prepare(sweep.sweep, (x.dtype, len(numbers.taps), len(grads), guard), (0, 1, *arguments))
-    alive = images, means, pyramid, grads, cut, numbers, state, sums
-    on_threads(sweep.sweep, arguments, _threads(planes * cut.pixels), alive)
-    _require(state[STATE.done])
-    return_borrowed(pyramid)
-    return state
-
-
-def _require(done: int) -> None:
-    if not done:
-        raise MemoryError("no thread of the fused kernel got the memory that it works in")
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
-def _threads(pixels: int) -> int:
-    """How many threads are worth it, this one among them; no more than PyTorch would use."""
-    return min(torch.get_num_threads(), max(1, pixels // _SMALL_WORK))
-
-
-def _peak(image: torch.Tensor) -> torch.Tensor:
-    low, high = image.detach().flatten(2).to(window.compute_dtype(image.dtype)).aminmax(dim=-1)
-    return torch.maximum(high, -low)

@@ -36,6 +36,8 @@ class Parameters(NamedTuple):
 
     source: np.ndarray
     """An array of the type of the pixels."""
+    source_dtype: torch.dtype
+    """The same for PyTorch."""
     like: np.ndarray
     """An array of the type that is computed with."""
     dtype: torch.dtype
@@ -64,7 +66,7 @@ def parameters(
     constants = plane_constants(np.full(planes, 1 / unit), c1, c2, unit, computed, rectify)
     guard_zero_div = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
     typed = tuple(like.dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
-    return Parameters(LIKE[dtype], like, computed, typed, constants, guard_zero_div)
+    return Parameters(LIKE[dtype], dtype, like, computed, typed, constants, guard_zero_div)
 
 
 def plane_constants(
@@ -122,6 +124,7 @@ def plan(planes: int, height: int, width: int, levels: int, gradient: bool) -> P
             for plane in range(planes)
             for slot, top in enumerate(tops)
         ]
-        shapes.append(ScaleShape(rows, columns, pixels, len(tops)))
+        held = pixels - height * width
+        shapes.append(ScaleShape(rows, columns, pixels, len(tops), held, held + rows * columns))
         pixels, slots = pixels + rows * columns, max(slots, len(tops))
     return Plan(planes, pixels, np.array(shapes, np.int64), np.array(tasks, np.int64), slots)

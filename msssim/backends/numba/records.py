@@ -37,6 +37,11 @@ class ScaleShape(NamedTuple):
     offset: Field
     """Pixels of all finer scales."""
     n_strips: Field
+    """How many of its strips are to be finished before the next scale begins."""
+    stored: Field = 0
+    """Where its s and d are in the coarser scales of a plane; not for the finest."""
+    coarser: Field = 0
+    """Where those of the next scale are."""
 
 
 class Task(NamedTuple):
@@ -77,6 +82,10 @@ class Arguments(NamedTuple):
     y_channel: Field
     y_row: Field
     y_column: Field
+    origins_x: Field
+    """Address of the plane that the origin of x is found in: that of x, or another one with the same strides."""
+    origins_y: Field
+    origins_height: Field
     shapes: Field
     """Address of a ScaleShape for each scale."""
     tasks: Field

@@ -88,22 +88,22 @@ def _take_strip(
     shape = code.record(shapes, ScaleShape, level)
     table = code.record(code.pointer(call.constants, FLOAT64), PlaneConstants, n)
     constants = PlaneConstants(*(code.real(each) for each in table))
-    full = finest.height * finest.width
-    coarse = (n * call.pyramid_size + shape.offset + shape.height * shape.width - full) * size
+    coarse = (n * call.pyramid_size + shape.coarser) * size
     fine = (n * call.gradient_size + shape.offset) * size
     targets = Targets(
         tuple(code.pointer(each + coarse, code.element) for each in (call.pyramid_s, call.pyramid_d)),
         tuple(code.pointer(each + fine, code.element) for each in (call.gradient_x, call.gradient_y)),
     )
     image, channel = n // call.n_channels, n % call.n_channels
-    x = _plane(code, source, call.x, image * call.x_image + channel * call.x_channel, call.x_column, call.x_row)
-    y = _plane(code, source, call.y, image * call.y_image + channel * call.y_channel, call.y_column, call.y_row)
+    of_x = image * call.x_image + channel * call.x_channel, call.x_column, call.x_row
+    of_y = image * call.y_image + channel * call.y_channel, call.y_column, call.y_row
+    x, y = _plane(code, source, call.x, *of_x), _plane(code, source, call.y, *of_y)
     origins = [code.variable(0.0), code.variable(0.0)]
     with code.when(call.n_levels > 1):
-        for variable, near in zip(
-            origins, origins_of(code, x, y, finest.height, finest.width, constants.scale), strict=True
-        ):
-            variable.set(near)
+        x_plane, y_plane = _plane(code, source, call.origins_x, *of_x), _plane(code, source, call.origins_y, *of_y)
+        near = origins_of(code, x_plane, y_plane, call.origins_height, finest.width, constants.scale)
+        for variable, origin in zip(origins, near, strict=True):
+            variable.set(origin)
     origin_x, origin_y = (variable.get() for variable in origins)
     strip = Strip(task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0)
     zero, one = code.real(0), code.integer(1)
@@ -115,7 +115,7 @@ def _take_strip(
             n_strips = code.record(shapes, ScaleShape, level - 1).n_strips
             place = n * call.n_levels + (level - 1) + STATE.scales
             wait_until(code, lambda: atomic_load(state, place) >= n_strips)
-            at = n * call.pyramid_size + shape.offset - full
+            at = n * call.pyramid_size + shape.stored
             x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_s, call.pyramid_d))
             given = Origins(origin_x, origin_y, origin_x, origin_y)
             constants = constants._replace(scale=code.real(1))
