@@ -80,3 +80,21 @@ class MSSSIMCallOptions(MSSSIMOptions, total=False):
     """The options of one call of msssim(), with those that a module takes in each call."""
 
     mask: Mask
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options of stream() except `scales`, on which the type of its result depends."""
+
+    data_range: Scalar | None
+    normalize: Normalize | bool
+    weights: Weights
+    method: Method
+    channels: Channels
+    win_size: int | SupportsItem
+    sigma: Scalar
+    K1: Scalar
+    K2: Scalar
+    small: Small
+    channels_last: bool
+    rows: int | None
+    progress: bool

@@ -51,12 +51,12 @@ def images(img1: Tensor, img2: Tensor) -> None:
     if 0 in img1.shape:
         raise ValueError(f"img1 must have at least one pixel, got shape {tuple(img1.shape)}")
     if img1.dtype != img2.dtype:
-        _dtypes(img1.dtype, img2.dtype)
+        different_dtypes(img1.dtype, img2.dtype)
     if img1.device != img2.device:
         raise ValueError(f"img1 and img2 must be on the same device, got {img1.device} and {img2.device}")
 
 
-def _dtypes(dtype1: torch.dtype, dtype2: torch.dtype) -> None:
+def different_dtypes(dtype1: torch.dtype, dtype2: torch.dtype) -> None:
     """Check two different dtypes: integer and floating-point images have different ranges."""
     if dtype1.is_floating_point and dtype2.is_floating_point:
         return

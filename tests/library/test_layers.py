@@ -24,6 +24,7 @@ RANK = {
     "compat": 12,
     "modules": 12,
     "warming": 12,
+    "stream": 12,
     "functional": 11,
     "_msssim": 10,
     "_ssim": 10,
@@ -53,7 +54,7 @@ OPTIONAL = {
     "numpy": ("backends/numba/", "cli_images.py"),
     **dict.fromkeys(("PIL", "cv2"), ("cli_images.py",)),
     "matplotlib": ("cli_output.py",),
-    "tqdm": ("cli.py",),
+    "tqdm": ("cli.py", "stream.py"),
 }
 SHARED_BY_BACKENDS = ("common", "forking")
 PLAIN = ("borders", "casting", "gaussian", "masked")
