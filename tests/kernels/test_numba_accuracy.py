@@ -7,7 +7,7 @@ import torch
 import msssim
 from reference import longdouble
 from validation import fuzz, tolerances
-from validation.fuzz.draws import held
+from validation.fuzz.draws import round_to_dtype
 
 pytest.importorskip("numba")
 long_double = pytest.mark.skipif(not longdouble.available(), reason="long double has no more digits than float64 here")
@@ -19,7 +19,7 @@ def _smooth(height, width, seed=0):
 
 
 def _failures(x, y, **options):
-    x, y = (held(image, "float32") for image in (x, y))
+    x, y = (round_to_dtype(image, "float32") for image in (x, y))
     return fuzz.failures(fuzz.Draw("smooth", x, y, "float32", longdouble.Options(**options)), "numba")
 
 
@@ -27,7 +27,9 @@ def _assert_within_budgets(x, y, **options):
     """Without the allowance that the random calls make for what float32 cannot carry."""
     results = []
     for dtype, backend in ((torch.float64, "torch"), (torch.float32, "numba")):
-        images = [torch.from_numpy(held(image, "float32")).to(dtype)[None].requires_grad_() for image in (x, y)]
+        images = [
+            torch.from_numpy(round_to_dtype(image, "float32")).to(dtype)[None].requires_grad_() for image in (x, y)
+        ]
         value = msssim.msssim(*images, backend=backend, **options)
         results.append((value.double(), torch.autograd.grad(value, images)))
     (expected, gradients), (value, found) = results
@@ -69,7 +71,7 @@ def test_a_mean_near_zero_under_a_small_power(seed):
     x, noise = (np.random.default_rng([seed, n]).random((1, 90, 90)) for n in range(2))
 
     def mean(share):
-        images = (torch.from_numpy(held(image, "float32"))[None] for image in (x, noise + share * x))
+        images = (torch.from_numpy(round_to_dtype(image, "float32"))[None] for image in (x, noise + share * x))
         return msssim.ssim(*images, backend="torch").item()
 
     low, high = -0.5, 0.5  # the mean grows with the share of x in y

@@ -17,10 +17,10 @@ from ..common import TAMED
 from . import backward, pooling
 from .finish import EXTREME
 from .memory import empty
-from .plan import LIKE, Parameters, Plan, parameters, plan, plane_constants
+from .plan import LIKE, Parameters, Plan, address, parameters, plan, plane_constants
 from .preparing import prepare
 from .records import STATE
-from .sources import InMemory, Source, address, require, threads
+from .sources import InMemory, Source, require, threads
 from .threads import on_threads
 
 _EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
@@ -87,11 +87,14 @@ def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch
     cut = plan(planes, height, width, levels, bool(grads))
     numbers = parameters(planes, taps, c1, c2, unit, rectify, source.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
-    wide = height * width < _SMALL_PLANE or not window.float32_suffices((taps,), c1, c2, unit)
+    wide = height * width < _SMALL_PLANE or not numbers.float32_suffices
     if wide and numbers.dtype == torch.float32:
         chosen = torch.arange(planes)
     else:
-        chosen = _sweep_and_judge(source, means, grads, cut, numbers, options)
+        found = _sweep_and_judge(source, means, grads, cut, numbers, options)
+        if found is None:
+            return means
+        chosen = found
     for some in source.groups(chosen) if len(chosen) else ():
         index = some // channels, some % channels
         wide_grads = [empty((len(some), 1, cut.pixels), torch.float64) for _ in grads]
@@ -109,13 +112,13 @@ def _sweep_and_judge(
     cut: Plan,
     numbers: Parameters,
     options: Options,
-) -> torch.Tensor:
-    """Compute all planes in the dtype of the parameters; gives the numbers of those that need float64."""
+) -> torch.Tensor | None:
+    """Compute all planes in the dtype of the parameters; gives the numbers of those that need float64, if any do."""
     _, c1, c2, unit, levels, rectify = options
     planes = cut.planes
     state = source.sweep(means, grads, cut, numbers)
     if not state[STATE.suspect]:
-        return torch.empty(0, dtype=torch.int64)
+        return None
     inaccurate = state[STATE.scales + planes * levels :] != 0
     if state[STATE.suspect] & EXTREME:
         peak = source.peaks()
@@ -129,7 +132,7 @@ def _sweep_and_judge(
             tamed = np.ldexp(TAMED, -np.frexp(np.where(extreme, peak, 1))[1])  # a power of two: it rounds nothing
             scale = np.where(extreme, tamed, 1 / unit)
             constants = plane_constants(scale, c1, c2, unit, numbers.dtype, rectify)
-            source.sweep(means, grads, cut, numbers._replace(constants=constants, guard_zero_div=True))
+            source.sweep(means, grads, cut, numbers.with_constants(constants))
     return torch.from_numpy(np.flatnonzero(inaccurate))
 
 
@@ -169,7 +172,7 @@ def gradient(
             n_planes=planes,
             n_levels=levels,
             halo=halo,
-            shapes=address(cut.shapes),
+            shapes=cut.addresses[0],
             numbers=address(numbers),
             state=address(state),
         ),

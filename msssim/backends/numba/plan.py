@@ -48,6 +48,14 @@ class Parameters(NamedTuple):
     """The PlaneConstants of each plane."""
     guard_zero_div: bool
     """Whether a denominator might be zero, or the product of two overflow."""
+    float32_suffices: bool
+    """Whether float32 stays within the error budgets with these options."""
+    address: int
+    """Of `constants`."""
+
+    def with_constants(self, constants: np.ndarray) -> Parameters:
+        """The same with other constants, with which a denominator might be zero."""
+        return self._replace(constants=constants, guard_zero_div=True, address=address(constants))
 
 
 @functools.lru_cache(maxsize=64)
@@ -66,7 +74,9 @@ def parameters(
     constants = plane_constants(np.full(planes, 1 / unit), c1, c2, unit, computed, rectify)
     guard_zero_div = not all(_USUAL[0] <= c / unit**2 <= _USUAL[1] for c in (c1, c2))
     typed = tuple(like.dtype.type(tap) for tap in taps[: len(taps) // 2 + 1])
-    return Parameters(LIKE[dtype], dtype, like, computed, typed, constants, guard_zero_div)
+    suffices = window.float32_suffices((taps,), c1, c2, unit)
+    kept = address(constants)
+    return Parameters(LIKE[dtype], dtype, like, computed, typed, constants, guard_zero_div, suffices, kept)
 
 
 def plane_constants(
@@ -103,6 +113,8 @@ class Plan(NamedTuple):
     """A Task for each strip."""
     slots: int
     """The largest number of strips of a scale."""
+    addresses: tuple[int, int]
+    """Of `shapes` and `tasks`."""
 
 
 def _rows_of_a_strip(planes: int, height: int, gradient: bool) -> int:
@@ -127,4 +139,10 @@ def plan(planes: int, height: int, width: int, levels: int, gradient: bool) -> P
         held = pixels - height * width
         shapes.append(ScaleShape(rows, columns, pixels, len(tops), held, held + rows * columns))
         pixels, slots = pixels + rows * columns, max(slots, len(tops))
-    return Plan(planes, pixels, np.array(shapes, np.int64), np.array(tasks, np.int64), slots)
+    tables = np.array(shapes, np.int64), np.array(tasks, np.int64)
+    return Plan(planes, pixels, *tables, slots, (address(tables[0]), address(tables[1])))
+
+
+def address(array: np.ndarray) -> int:
+    """The address of an array's data. NumPy takes microseconds for it: addresses of what is kept are kept too."""
+    return int(array.__array_interface__["data"][0])

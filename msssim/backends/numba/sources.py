@@ -74,26 +74,30 @@ class InMemory:
         x, y = self._images
         planes, levels = cut.planes, len(cut.shapes)
         coarser = planes * (cut.pixels - x.shape[2] * x.shape[3])
-        pyramid = borrow(2 * coarser, numbers.dtype)
-        state = np.zeros(STATE.scales + planes * (levels + 1), np.int64)
-        sums = np.empty(N_SUMS * planes * levels * cut.slots)
+        pyramid = borrow(2 * coarser, numbers.dtype) if coarser else None
+        pyramid_s = 0 if pyramid is None else pyramid.data_ptr()
+        # One allocation for the state and for the sums in float64; NumPy would take longer to give their addresses.
+        n_state = STATE.scales + planes * (levels + 1)
+        memory = torch.zeros(n_state + N_SUMS * planes * levels * cut.slots, dtype=torch.int64, device="cpu")
+        state, kept = memory.numpy()[:n_state], memory.data_ptr()
         targets = [each.data_ptr() for each in grads] + [0, 0]
         (x_n, x_c, x_h, x_w), (y_n, y_c, y_h, y_w) = x.stride(), y.stride()
         call = np.array(
             records.Arguments(
                 means.data_ptr(), planes, levels, x.shape[1],
-                pyramid.data_ptr(), pyramid.data_ptr() + coarser * pyramid.element_size(), coarser // planes,
+                pyramid_s, pyramid_s + coarser * numbers.dtype.itemsize, coarser // planes,
                 targets[0], targets[1], cut.pixels,
                 x.data_ptr(), x_n, x_c, x_h, x_w, y.data_ptr(), y_n, y_c, y_h, y_w,
                 x.data_ptr(), y.data_ptr(), x.shape[2],
-                address(cut.shapes), address(cut.tasks), len(cut.tasks), address(numbers.constants), address(state),
-                address(sums), cut.slots,
+                cut.addresses[0], cut.addresses[1], len(cut.tasks), numbers.address, kept, kept + 8 * n_state,
+                cut.slots,
             ),
             np.int64,
         )  # fmt: skip
-        alive = self._images, means, pyramid, grads, cut, numbers, state, sums
+        alive = self._images, means, pyramid, grads, cut, numbers, memory
         run(call, state, numbers, len(grads), planes * cut.pixels, alive)
-        return_borrowed(pyramid)
+        if pyramid is not None:
+            return_borrowed(pyramid)
         return state
 
     def peaks(self) -> np.ndarray:
@@ -124,11 +128,6 @@ def require(done: int) -> None:
     """Raise an error if no thread did the work."""
     if not done:
         raise MemoryError("no thread of the fused kernel got the memory that it works in")
-
-
-def address(array: np.ndarray) -> int:
-    """The address of an array's data."""
-    return int(array.__array_interface__["data"][0])
 
 
 def threads(pixels: int) -> int:

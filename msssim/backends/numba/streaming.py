@@ -17,9 +17,9 @@ import torch
 from . import api, records
 from .finish import N_SUMS
 from .memory import empty
-from .plan import Parameters, Plan
+from .plan import Parameters, Plan, address
 from .records import STATE, ScaleShape, Task
-from .sources import Index, address, peak, run
+from .sources import Index, peak, run
 
 _SAMPLED = 4  # rows of an image that its origin is found in; see pixels.origins_of()
 _BUDGET = 1 << 27  # bytes of a block and of what is held of the coarser scales, about
@@ -218,7 +218,7 @@ class _Sweep:
                 pyramid_s, pyramid_d, self._places[-1], 0, 0, 0,
                 bases[0] + shift, plane, plane, width, 1, bases[1] + shift, plane, plane, width, 1,
                 bases[0], bases[1], _SAMPLED,
-                address(shapes), address(block.tasks), len(block.tasks), address(self._numbers.constants),
+                address(shapes), address(block.tasks), len(block.tasks), self._numbers.address,
                 address(self._state), address(self._sums), self._cut.slots,
             ),
             np.int64,
