@@ -167,6 +167,18 @@ def test_planes_without_weight_have_no_index(pair, channels):
         assert msssim.msssim(x, y, mask=0 * mask, **TWO).isnan()
 
 
+def test_planes_without_weight_at_one_scale(pair):
+    """The window is one pixel wide, so that the pixels at the border count in no window."""
+    x, y = pair(1, 2, 12, 12)
+    mask = torch.zeros(1, 2, 12, 12)
+    mask[:, 0, 1, 4:8] = mask[:, 1, 4:8, 4:8] = 1  # the first is at the border of the second scale
+    options = dict(mask=mask, win_size=3, sigma=0.02, scales=True, **TWO)
+    with pytest.warns(UserWarning, match="without weight at some scale"):
+        value, terms = msssim.msssim(x, y, **options)
+    assert terms[0, 0].isnan().tolist() == [False, True] and terms[0, 1].isfinite().all()
+    torch.testing.assert_close(value, msssim.msssim(x[:, 1:], y[:, 1:], **options | dict(mask=mask[:, 1:]))[0])
+
+
 def test_pooled_channels(pair, backend):
     x, y = pair(2, 3, 45, 50, noise=0.6)
     value, terms = msssim.msssim(x, y, channels="pooled", scales=True, reduction="none", backend=backend, **TWO)

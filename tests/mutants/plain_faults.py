@@ -24,6 +24,7 @@ _ZERO = ("tests/library/test_stability.py::test_zero_denominators_follow_the_rul
 _FLAT = ("tests/library/test_stability.py::test_flat_and_textured_parts_with_zero_constants",)
 _NASTY = ("tests/library/test_stability.py::test_every_nasty_image_against_every_other",)
 _FAR = ("tests/library/test_stability.py::test_an_outlier_does_not_cost_precision_elsewhere",)
+_MASKS = "tests/library/test_masks.py::"
 _POOL = ("tests/library/test_values.py::test_a_product_of_terms_near_zero",)
 
 FAULTS = (
@@ -258,5 +259,46 @@ FAULTS = (
         "((min(height, width) - 1) // win_size).bit_length()",
         ("tests/library/test_values.py::test_small_images_use_as_many_scales_as_fit",),
         'small="fewer" takes a scale less where one fits exactly',
+    ),
+    Fault(
+        "plain-mask-window-weight", _MASKED, "return correlate(weights.pixels * values, taps) * windows.reciprocal",
+        "return correlate(weights.pixels * values, taps) * windows.reciprocal.clamp(max=2)",
+        (_MASKS + "test_ssim_against_a_direct_loop",), "windows with little weight are not normalized",
+    ),
+    Fault(
+        "plain-mask-mean-without-weights", _MASKED, "(values.masked_fill(weight == 0, 0) * weight).sum(axes)",
+        "(values.masked_fill(weight == 0, 0) * weight.gt(0) * weight.mean()).sum(axes)",
+        (_MASKS + "test_ssim_against_a_direct_loop",), "every window with weight counts alike",
+    ),
+    Fault(
+        "plain-mask-not-halved", _MASKED, "mean(weights.pixels * image) * reciprocal", "mean(image)",
+        (_MASKS + "test_msssim_against_a_direct_loop",), "between scales hidden pixels count as the typical value",
+    ),
+    Fault(
+        "plain-mask-inside-ignored", _MASKED, "weight.masked_fill(holes > 0, 0)", "weight",
+        (_MASKS + "test_inside_against_a_direct_loop",), '"inside" is "normalized"',
+    ),
+    Fault(
+        "plain-mask-hidden-in-samples", _TORCH, "near = near & ~hidden", "near = near | hidden",
+        ("tests/library/test_masks.py::test_a_mask_of_ones_is_no_mask_and_its_scale_does_not_matter",),
+        "hidden pixels take part in the typical value",
+        "Any typical value gives the same numbers up to rounding, as hidden pixels are replaced first.",
+    ),
+    Fault(
+        "plain-mask-planes-without-weight", _SCALES, "has_index = has_weight.all(-1)", "has_index = has_weight.any(-1)",
+        (_MASKS + "test_planes_without_weight_at_one_scale",), "a plane needs weight at one scale only",
+    ),
+    Fault(
+        "plain-reflect-is-symmetric", _BORDERS, 'skipped = 1 if padding == "reflect" else 0', "skipped = 0",
+        ("tests/library/test_windows.py::test_padding_equals_padding_by_hand",), '"reflect" repeats the border',
+    ),
+    Fault(
+        "plain-sample-covariance-inverted", _WINDOW, "return (pixels - 1) / pixels", "return pixels / (pixels - 1)",
+        ("tests/library/test_windows.py::test_the_default_of_scikit_image",), "C2 is scaled by n / (n - 1)",
+    ),
+    Fault(
+        "plain-range-not-checked", _WINDOW, "data_range.masked_fill(~((data_range >= MIN_RANGE)",
+        "data_range.masked_fill(~((data_range >= -1e50)",
+        ("tests/library/test_ranges.py::test_a_range_that_is_not_positive_gives_nan",), "a negative range has a value",
     ),
 )  # fmt: skip

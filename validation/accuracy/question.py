@@ -12,6 +12,7 @@ import datasets
 from .. import harness
 from ..report.section import Section
 from . import dtypes, gradients, rows, stability, tables, values
+from . import options as options_of_calls
 
 DEFAULT_DATASETS = ("golden", "colour", "synthetic", "graphics")
 
@@ -70,7 +71,7 @@ def _measure(
         measure = functools.partial(gradients.measure_against_matlab, backends=chosen, device=device)
         yield from harness.in_threads(threads, measure, few, "gradients, MATLAB", unusable)
     if "golden" in pairs:
-        for module, title in ((gradients, "gradients, float64"), (dtypes, "dtypes")):
+        for module, title in ((gradients, "gradients, float64"), (dtypes, "dtypes"), (options_of_calls, "options")):
             measure = functools.partial(module.measure, backends=chosen, device=device)
             yield from harness.in_threads(threads, measure, pairs["golden"], title, unusable)
     calls = tqdm(gradients.SMALL, **harness.bar("numerical derivatives"))

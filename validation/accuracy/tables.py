@@ -7,7 +7,7 @@ import pandas as pd
 import datasets
 
 from ..report.section import BROKEN, PASS, Figure, Section, Table, number
-from . import dtypes, gradients, plots, rows, short, stability, values, worst
+from . import dtypes, gradients, options, plots, rows, short, stability, values, worst
 
 # The oracles and checks in the order of the report.
 SECTIONS = {
@@ -27,6 +27,12 @@ SECTIONS = {
     gradients.FLOAT64: "Every entry of both gradients, against plain PyTorch in float64; relative to the largest entry."
     " The gradient of identical images is 0; for them it is the largest entry × pixels × data_range.",
     gradients.NUMERICAL: "torch.autograd.gradcheck and gradgradcheck in float64: how many modes and methods fail.",
+    options.MASKS: "Value and gradients with `mask`, against an independent NumPy implementation in long double, in"
+    " plain PyTorch. The pixels under a weight of 0 are NaN.",
+    options.INSTEAD: "How far other numbers are from SSIM with a mask of ones and zeros, in float64: a difference of"
+    " definitions, not an error.",
+    options.PADDING: "SSIM with `padding`, against wang.py of images padded by NumPy.",
+    options.PRESETS: "SSIM with the options of `msssim.presets`, against the formulas of the tools in float64.",
     stability.SECTION: "The number of entries of value and gradients that are not finite, for flat, identical, black,"
     " anti-correlated, extreme and denormal images, K1 = K2 = 0 and mixtures, of 176 × 176 pixels. NaN is documented"
     " for the product with `normalize=None` only.",
@@ -51,6 +57,11 @@ _PARTS = (
         "gradients", "Is the gradient right?",
         "Errors of the gradients of both images are relative to the largest entry of the whole gradient.",
         (gradients.MATLAB, gradients.FLOAT64, gradients.NUMERICAL),
+    ),
+    (
+        "options", "Are masks, padding and presets right?",
+        "Options that Wang's code does not have.",
+        (options.MASKS, options.INSTEAD, options.PADDING, options.PRESETS),
     ),
     (
         "stability", "Are value and gradients finite?",
