@@ -49,6 +49,11 @@ class Case(NamedTuple):
         return 255.0 if self.dtype == "uint8" else 1.0
 
     @property
+    def spatial_dims(self) -> int:
+        """2 for images, 3 for volumes."""
+        return len(self.shape) - 2
+
+    @property
     def levels(self) -> int:
         """The number of scales: 1 for SSIM; for MS-SSIM five, or as many as fit a smaller image."""
         return 1 if self.metric == "ssim" else fitting_levels(self.shape)
@@ -71,7 +76,7 @@ def size(shape: Iterable[object]) -> str:
 
 def fitting_levels(shape: Shape) -> int:
     """Return how many scales, at most five, fit the shorter side."""
-    side, levels = min(shape[-2:]), 1
+    side, levels = min(shape[2:]), 1
     while levels < MAX_LEVELS and side >= WIN_SIZE * 2**levels:
         levels += 1
     return levels

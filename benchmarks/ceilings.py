@@ -7,12 +7,13 @@ two passes, this is repeated at every scale, and each scale's gradient is read o
 written: 8 bytes per pixel and scale in float32, 20 with the gradient.
 
 Arithmetic: at every pixel of every scale four moments (μx, μy, E[x² + y²], E[xy]) are filtered by two passes of an
-11-tap window, 88 multiply-adds; the gradient to one image filters three more maps, 66 multiply-adds. The maps and the
-downsampling are not counted.
+11-tap window, 88 multiply-adds; the gradient to one image filters three more maps, 66 multiply-adds. In volumes there
+are three passes: 132 and 99. The maps and the downsampling are not counted.
 
 Both rates are measured once, when the machine may have been busy, so that a measured time can be below the bound.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ import torch
 from . import devices
 from .cases import FORWARD_BACKWARD, WIN_SIZE, Case
 
-FORWARD_WORK, BACKWARD_WORK = 4 * 2 * 11, 3 * 2 * 11
+FORWARD_WORK, BACKWARD_WORK = 4 * 11, 3 * 11  # of each axis
 COPY, MULTIPLY_ADD = "copy", "multiply-add"
 _COPY_BYTES = 1 << 28  # larger than caches
 _MATRIX_SIDE = {"cpu": 2048}  # 4096 on other devices
@@ -75,18 +76,18 @@ def floor(case: Case, ceilings: Ceilings) -> Floor:
         memory = _pyramid_values(case) * size * (5 if backward else 2) / ceilings.copy
     else:
         memory = case.n_values * size * (3 if backward else 2) / ceilings.copy
-    work = FORWARD_WORK + (BACKWARD_WORK if backward else 0)
+    work = case.spatial_dims * (FORWARD_WORK + (BACKWARD_WORK if backward else 0))
     arithmetic = _pyramid_values(case, WIN_SIZE - 1) * work / ceilings.multiply_adds
     return Floor(memory, COPY) if memory > arithmetic else Floor(arithmetic, MULTIPLY_ADD)
 
 
 def _pyramid_values(case: Case, border: int = 0) -> int:
     """Return the number of values over all scales, each without `border` rows and columns."""
-    batch, channels, height, width = case.shape
+    batch, channels, *sides = case.shape
     total = 0
     for _ in range(case.levels):
-        total += batch * channels * (height - border) * (width - border)
-        height, width = (height + 1) // 2, (width + 1) // 2
+        total += batch * channels * math.prod(side - border for side in sides)
+        sides = [(side + 1) // 2 for side in sides]
     return total
 
 

@@ -3,13 +3,13 @@
 import functools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 import msssim
-from reference import wang
+from reference import volumes, wang
 from validation import tolerances
 
 from . import rows
@@ -80,10 +80,11 @@ def _expected_values(shape: Shape, integers: bool) -> Mapping[str, float]:
     if levels < len(wang.WEIGHTS):  # as the library does with small="fewer"
         weights = weights / weights.sum()
     count = n_distinct(shape)
-    x_planes, y_planes = (image[:count].reshape(-1, *shape[-2:]) for image in arrays(shape, integers))
+    x_planes, y_planes = (image[:count].reshape(-1, *shape[2:]) for image in arrays(shape, integers))
+    reference = wang if len(shape) == 4 else volumes
     values: dict[str, list[float]] = {"ssim": [], "msssim": []}
     for x, y in zip(x_planes, y_planes, strict=True):
-        cs, ssim = wang.msssim_terms(x, y, levels=levels, data_range=255.0 if integers else 1.0)
+        cs, ssim = reference.msssim_terms(x, y, levels=levels, data_range=255.0 if integers else 1.0)
         values["ssim"].append(ssim[0])
         values["msssim"].append(np.prod(np.append(cs[:-1], ssim[-1]) ** weights))
     return {metric: float(np.mean(each)) for metric, each in values.items()}
@@ -96,7 +97,8 @@ def expected_gradient(metric: str, shape: Shape, dtype: str) -> torch.Tensor:
     count = n_distinct(shape)
     x, y = (image[:count].double() for image in images(case))
     x.requires_grad_()
-    options = {"small": "fewer"} if metric == "msssim" else {}
+    options: dict[str, Any] = {"small": "fewer"} if metric == "msssim" else {}
+    options["spatial_dims"] = case.spatial_dims
     value = getattr(msssim, metric)(x, y, data_range=case.data_range, backend="torch", **options)
     repeats = shape[0] // count
-    return torch.autograd.grad(value, x)[0].repeat(repeats, 1, 1, 1) / repeats
+    return torch.autograd.grad(value, x)[0].repeat(repeats, *(1,) * (len(shape) - 1)) / repeats

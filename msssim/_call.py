@@ -5,20 +5,23 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from . import _dispatch, _types, advice, backends, checks, masks, multiscale, ranges, window
+from . import _dispatch, _types, advice, axes, backends, checks, masks, multiscale, ranges, window
 
 Images: TypeAlias = tuple[Tensor, Tensor, float | Tensor, Tensor | None]
-"""The images of a call, (N, C, H, W), their data_range (a number, or a float64 tensor () or (N, 1, 1, 1)), the mask."""
+"""The images of a call, (N, C, ...), data_range (a number, or a float64 tensor () or (N, 1, ..., 1)), the mask."""
 
 
-def prepared(img1: Tensor, img2: Tensor, data_range: float | Tensor | None, mask: _types.Mask) -> Images:
+def prepared(
+    img1: Tensor, img2: Tensor, data_range: float | Tensor | None, mask: _types.Mask, spatial_dims: int
+) -> Images:
     """The arguments of a call, checked; the images have the same dtype."""
-    checks.images(img1, img2)
-    resolved_range = ranges.of_images(data_range, img1)
-    weights = None if mask is None else masks.prepared(mask, img1, img2)
+    checks.images(img1, img2, spatial_dims)
+    resolved_range = ranges.of_images(data_range, img1, spatial_dims)
+    weights = None if mask is None else masks.prepared(mask, img1, img2, spatial_dims)
     if type(resolved_range) is float:  # isinstance() with Tensor takes five times as long
-        advice.warn_if_out_of_range(img1, img2, resolved_range, data_range is not None, weights)
-    x, y = (image[(None,) * (4 - image.dim())] if image.dim() < 4 else image for image in (img1, img2))
+        advice.warn_if_out_of_range(img1, img2, resolved_range, data_range is not None, weights, spatial_dims)
+    missing = spatial_dims + 2 - img1.dim()
+    x, y = (image[(None,) * missing] if missing else image for image in (img1, img2))
     if x.dtype != y.dtype:
         x, y = backends.to_wider_dtype(x, y)
     return x, y, resolved_range, weights
@@ -54,20 +57,34 @@ def _params_of_tensor(data_range: Tensor, options: window.WindowOptions) -> tupl
 def _with_window(
     options: window.WindowOptions, c1: window.Constant, c2: window.Constant, unit: window.Constant
 ) -> tuple[window.KernelParams, tuple[str, ...]]:
-    features = []
+    features = [] if options.spatial_dims == 2 else [f"spatial_dims={options.spatial_dims}"]
     if options.window == "uniform":
-        taps = window.uniform_taps(options.win_size)
         features.append('window="uniform"')
-    else:
-        taps = window.gaussian_taps(options.win_size, 1.5 if options.sigma is None else options.sigma)
+    taps = _taps(options)
+    if any(each is not taps[0] for each in taps):
+        features.append(f"{'win_size' if isinstance(options.win_size, tuple) else 'sigma'} by axis")
     if options.sample_covariance:
-        c2 = c2 * window.sample_covariance_factor((len(taps),) * 2)
+        c2 = c2 * window.sample_covariance_factor([len(each) for each in taps])
         features.append("sample_covariance=True")
-    params: window.KernelParams = {"taps": (taps,) * 2, "c1": c1, "c2": c2, "unit": unit}
+    params: window.KernelParams = {"taps": taps, "c1": c1, "c2": c2, "unit": unit}
     if options.padding != "valid":
         params["padding"] = options.padding
         features.append(f'padding="{options.padding}"')
     return params, tuple(features)
+
+
+def _taps(options: window.WindowOptions) -> window.Taps:
+    """The window of each axis: one object where the axes have the same."""
+    dims, sigma = options.spatial_dims, 1.5 if options.sigma is None else options.sigma
+
+    def of_axis(size: int, sigma: float) -> tuple[float, ...]:
+        return window.uniform_taps(size) if options.window == "uniform" else window.gaussian_taps(size, sigma)
+
+    if not isinstance(options.win_size, tuple) and not isinstance(sigma, tuple):
+        return (of_axis(options.win_size, sigma),) * dims
+    by_axis = zip(axes.expanded(options.win_size, dims), axes.expanded(sigma, dims), strict=True)
+    taps = tuple(of_axis(*each) for each in by_axis)
+    return (taps[0],) * dims if all(each == taps[0] for each in taps) else taps
 
 
 def pooling(
@@ -78,8 +95,9 @@ def pooling(
     dtype: torch.dtype,
     reduction: _types.Reduction,
     channels: _types.Channels = "mean",
+    spatial_dims: int = 2,
 ) -> multiscale.Pooling:
-    reduce_batch = reduction == "mean" or dim < 4
+    reduce_batch = reduction == "mean" or dim < spatial_dims + 2
     dtype = window.compute_dtype(dtype)
     return multiscale.Pooling(weights, normalize, method, reduce_batch, dtype, channels=channels)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from torch import Tensor
 
-from . import _call, _types, advice, backends, checks, foreign, multiscale
+from . import _call, _types, advice, axes, backends, checks, foreign, multiscale
 from .multiscale import WEIGHTS
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -91,14 +91,15 @@ def msssim(
     weights: _types.Weights = WEIGHTS,
     method: _types.Method = "product",
     channels: _types.Channels = "mean",
-    win_size: int | _types.SupportsItem = 11,
-    sigma: _types.Scalar = 1.5,
+    win_size: _types.WinSize = 11,
+    sigma: _types.Sigma = 1.5,
     K1: _types.Scalar = 0.01,
     K2: _types.Scalar = 0.03,
     mask: _types.Mask = None,
     scales: bool = False,
     full: _types.Full = False,
     small: _types.Small = "raise",
+    spatial_dims: _types.SpatialDims = 2,
     reduction: _types.Reduction = "mean",
     backend: _types.Backend = "auto",
     **unknown: object,
@@ -113,7 +114,7 @@ def msssim(
 
     Parameters
     ----------
-    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
+    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or with as many last axes as `spatial_dims` says
         The images, of the same shape and device; their dtypes are the same or both floating point. float64 and 32- and
         64-bit integers are computed in float64, all other dtypes in float32, also under autocast; two different
         floating-point dtypes in the wider of these. The gradient of each image has the dtype of that image.
@@ -148,9 +149,9 @@ def msssim(
     channels : {"mean", "pooled"}
         "mean" averages the indices of the channels. "pooled" averages the terms of each scale over the channels of an
         image before the powers, as torchmetrics, MONAI and the original pytorch-msssim do.
-    win_size : int, default 11
+    win_size : int or one for each spatial axis, default 11
         Side of the window in pixels, an odd number >= 3.
-    sigma : float, default 1.5
+    sigma : float or one for each spatial axis, default 1.5
         Standard deviation of the window in pixels.
     K1, K2 : float, default 0.01 and 0.03
         The constants of the paper. With 0, where a denominator is zero: cs is 1, and l cs is l if only that of cs is,
@@ -165,7 +166,11 @@ def msssim(
         Whether to return the maps of all scales as well, and with "weights" the weights of their positions.
     small : {"raise", "fewer"}
         What to do with images whose shorter side is below win_size · 2^(M - 1), by default 176: raise an error, or use
-        fewer scales, as many as fit, their weights normalized to sum to 1.
+        fewer scales, as many as fit, their weights normalized to sum to 1. Few volumes are large enough for five
+        scales; the index of fewer scales is another number, comparable only with the same number of scales.
+    spatial_dims : {2, 1, 3}, default 2
+        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N and C. A
+        volume has windows of as many voxels along each axis and means of 2 × 2 × 2 between scales.
     reduction : {"mean", "none", "sum"}
         "mean" gives one value for the batch, "none" one for each image, "sum" the sum of these.
     backend : str, default "auto"
@@ -219,35 +224,36 @@ def msssim(
     tensor_range = data_range if data_range is not None and isinstance(data_range, Tensor) else None
     weights, (number_range, options) = checks.msssim_options(
         None if tensor_range is not None else data_range, normalize, weights, method, channels, win_size, sigma, K1, K2,
-        small, reduction, backend,
+        small, spatial_dims, reduction, backend,
     )  # fmt: skip
     if full:
         checks.full(full)
     if isinstance(normalize, bool):  # as in jorge-pessoa/pytorch-msssim
         normalize = "simple" if normalize else None
     x, y, resolved_range, pixel_weights = _call.prepared(
-        img1, img2, number_range if tensor_range is None else tensor_range, mask
+        img1, img2, number_range if tensor_range is None else tensor_range, mask, spatial_dims
     )
     side = options.win_size
     if small == "fewer":
-        weights = multiscale.truncate_weights(weights, checks.fitting_levels(side, *x.shape[-2:]))
-    checks.window_fits(side, img1.shape, len(weights), small)
-    pooling = _call.pooling(weights, normalize, method, img1.dim(), x.dtype, reduction, channels)
+        weights = multiscale.truncate_weights(weights, axes.fitting_levels(side, x.shape[2:]))
+    axes.window_fits(side, img1.shape, len(weights), small, spatial_dims)
+    pooling = _call.pooling(weights, normalize, method, img1.dim(), x.dtype, reduction, channels, spatial_dims)
     params, features = _call.kernel_params(resolved_range, options, pixel_weights, "normalized")
+    side, leading = axes.largest(side), img1.shape[:-spatial_dims]
     extras: tuple[Tensor | Maps, ...] = ()
     if full:
         value, terms, maps, map_weights = backends.maps(backend, x, y, side, pooling, features, **params)
-        extras = (_as_given(maps, img1), _as_given(map_weights, img1))[: 2 if full == "weights" else 1]
+        extras = (_as_given(maps, leading), _as_given(map_weights, leading))[: 2 if full == "weights" else 1]
     else:
         value, terms = backends.index(backend, x, y, side, pooling, features, **params)
     if normalize is None and value.requires_grad:
         advice.warn_if_nan(value, terms)
     value = _call.reduced(value, reduction)
     if scales:
-        extras = (terms.reshape(*img1.shape[:-2], -1).to(value.dtype), *extras)
+        extras = (terms.reshape(*leading, -1).to(value.dtype), *extras)
     return (value, *extras) if extras else value
 
 
-def _as_given(maps: Maps, image: Tensor) -> Maps:
-    """Maps with the leading axes of the image."""
-    return tuple(each.reshape(*image.shape[:-2], *each.shape[-2:]) for each in maps)
+def _as_given(maps: Maps, leading: tuple[int, ...]) -> Maps:
+    """Maps with the leading axes of the images."""
+    return tuple(each.reshape(*leading, *each.shape[2:]) for each in maps)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from torch import Tensor
 
-from . import _call, _types, backends, checks, foreign, masks, resample
+from . import _call, _types, axes, backends, checks, foreign, masks, resample
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack
@@ -35,8 +35,8 @@ def ssim(
     img2: Tensor,
     *,
     data_range: _types.Scalar | None = None,
-    win_size: int | _types.SupportsItem = 11,
-    sigma: _types.Scalar | None = None,
+    win_size: _types.WinSize = 11,
+    sigma: _types.Sigma | None = None,
     K1: _types.Scalar = 0.01,
     K2: _types.Scalar = 0.03,
     window: _types.Window = "gaussian",
@@ -45,6 +45,7 @@ def ssim(
     mask: _types.Mask = None,
     mask_mode: _types.MaskMode = "normalized",
     downsample: _types.Downsample = None,
+    spatial_dims: _types.SpatialDims = 2,
     full: _types.Full = False,
     reduction: _types.Reduction = "mean",
     backend: _types.Backend = "auto",
@@ -62,7 +63,7 @@ def ssim(
 
     Parameters
     ----------
-    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
+    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or with as many last axes as `spatial_dims` says
         The images, of the same shape and device; their dtypes are the same or both floating point. float64 and 32- and
         64-bit integers are computed in float64, all other dtypes in float32, also under autocast; two different
         floating-point dtypes in the wider of these. The gradient of each image has the dtype of that image.
@@ -72,9 +73,9 @@ def ssim(
         samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor of
         one element, such as ``img2.max()``, or of shape (N,) with a number for each image gets no gradient and does
         not synchronize if it is on the device of the images; a range that is not positive gives NaN.
-    win_size : int, default 11
+    win_size : int or one for each spatial axis, default 11
         Side of the window in pixels, an odd number >= 3.
-    sigma : float, optional
+    sigma : float or one for each spatial axis, optional
         Standard deviation of the Gaussian window in pixels, by default 1.5; None with a uniform window.
     K1, K2 : float, default 0.01 and 0.03
         The constants of the paper. With 0, where a denominator is zero: l cs is l if only that of cs is, otherwise 1.
@@ -97,6 +98,9 @@ def ssim(
     downsample : {None, "auto"}
         "auto" first averages f × f pixels and keeps every f-th, f = max(1, round(min(H, W) / 256)), as in Wang's
         ssim.m. Published values of SSIM are computed this way.
+    spatial_dims : {2, 1, 3}, default 2
+        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N and C. A
+        volume has windows of as many voxels along each axis and means of 2 × 2 × 2 between scales.
     full : {False, True, "weights"}
         Whether to return the map of l cs as well, and with "weights" the weight of each of its positions.
     reduction : {"mean", "none", "sum"}
@@ -110,7 +114,7 @@ def ssim(
     -------
     value : Tensor, shape () or (N,)
         In [-1, 1], 1 for identical images, in the dtype of the arithmetic; N times that with "sum".
-    map : Tensor, shape (..., H - win_size + 1, W - win_size + 1)
+    map : Tensor, shape (..., H - win_size + 1, W - win_size + 1), and so on for each spatial axis
         Only with `full`, with the leading axes of the input; of the downsampled images with "auto"; 0 where the weight
         is 0.
     weights : Tensor, shape of the map
@@ -155,34 +159,36 @@ def ssim(
     tensor_range = data_range if data_range is not None and isinstance(data_range, Tensor) else None
     number_range, options = checks.ssim_options(
         None if tensor_range is not None else data_range, win_size, sigma, K1, K2, window, sample_covariance, padding,
-        mask_mode, downsample, reduction, backend,
+        mask_mode, downsample, spatial_dims, reduction, backend,
     )  # fmt: skip
     if full:
         checks.full(full)
     x, y, resolved_range, weights = _call.prepared(
-        img1, img2, number_range if tensor_range is None else tensor_range, mask
+        img1, img2, number_range if tensor_range is None else tensor_range, mask, spatial_dims
     )
     if mask is not None and padding != "valid":
         raise ValueError(f'padding must be "valid" with a mask, got "{padding}"')
     if downsample == "auto":
         x, y, weights = _downsampled(x, y, weights)
-    side, shape = options.win_size, (*img1.shape[:-2], *x.shape[-2:])
+    side, leading = options.win_size, img1.shape[:-spatial_dims]
+    shape = *leading, *x.shape[2:]
     if padding == "valid":
-        checks.window_fits(side, shape)
+        axes.window_fits(side, shape, spatial_dims=spatial_dims)
     else:
-        checks.padding_fits(padding, side, shape)
+        axes.padding_fits(padding, side, shape, spatial_dims)
     params, features = _call.kernel_params(resolved_range, options, weights, mask_mode)
-    pooling = _call.pooling((1.0,), None, "wtd_sum", img1.dim(), x.dtype, reduction)
+    pooling = _call.pooling((1.0,), None, "wtd_sum", img1.dim(), x.dtype, reduction, spatial_dims=spatial_dims)
+    side = axes.largest(side)
     if not full:
         return _call.reduced(backends.index(backend, x, y, side, pooling, features, **params)[0], reduction)
     value, _, *found = backends.maps(backend, x, y, side, pooling, features, **params)
-    map, of_map = (each[0].reshape(*img1.shape[:-2], *each[0].shape[-2:]) for each in found)
+    map, of_map = (each[0].reshape(*leading, *each[0].shape[2:]) for each in found)
     value = _call.reduced(value, reduction)
     return (value, map, of_map) if full == "weights" else (value, map)
 
 
 def _downsampled(x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    factor = resample.automatic_factor(*x.shape[-2:])
+    factor = resample.automatic_factor(*x.shape[2:])
     if weights is not None:
         return masks.downsample(x, y, weights, factor)
     return resample.box_downsample(x, factor), resample.box_downsample(y, factor), None

@@ -18,6 +18,7 @@ Normalize: TypeAlias = Literal["relu", "simple", "covariance"] | None
 Padding: TypeAlias = Literal["valid", "zeros", "reflect", "replicate", "symmetric"]
 Reduction: TypeAlias = Literal["mean", "none", "sum"]
 Small: TypeAlias = Literal["raise", "fewer"]
+SpatialDims: TypeAlias = Literal[1, 2, 3]
 Window: TypeAlias = Literal["gaussian", "uniform"]
 
 
@@ -36,14 +37,17 @@ class SupportsToList(Protocol):
 
 
 Scalar: TypeAlias = float | SupportsItem
+WinSize: TypeAlias = int | SupportsItem | Sequence[int]
+Sigma: TypeAlias = Scalar | Sequence[float]
 Weights: TypeAlias = Sequence[float] | SupportsToList
 
 
 class _Options(TypedDict, total=False):
     data_range: Scalar | None
-    win_size: int | SupportsItem
+    win_size: WinSize
     K1: Scalar
     K2: Scalar
+    spatial_dims: SpatialDims
     reduction: Reduction
     backend: Backend
 
@@ -51,7 +55,7 @@ class _Options(TypedDict, total=False):
 class SSIMOptions(_Options, total=False):
     """The options of ssim() except `full`, on which the type of its result depends."""
 
-    sigma: Scalar | None
+    sigma: Sigma | None
     window: Window
     sample_covariance: bool
     padding: Padding
@@ -62,7 +66,7 @@ class SSIMOptions(_Options, total=False):
 class MSSSIMOptions(_Options, total=False):
     """The options of msssim() except `scales` and `full`, on which the type of its result depends."""
 
-    sigma: Scalar
+    sigma: Sigma
     channels: Channels
     normalize: Normalize | bool
     weights: Weights

@@ -26,7 +26,7 @@ _FAR_ABOVE_ONE = 16
 
 
 def warn_if_out_of_range(
-    img1: Tensor, img2: Tensor, data_range: float, given: bool, mask: Tensor | None = None
+    img1: Tensor, img2: Tensor, data_range: float, given: bool, mask: Tensor | None = None, spatial_dims: int = 2
 ) -> None:
     """Warn if samples of the images clearly contradict data_range. On a CPU only: a GPU would have to synchronize.
 
@@ -58,9 +58,10 @@ def warn_if_out_of_range(
     if not floating and not given and img1.dtype != torch.uint16:
         return
     try:
-        samples = _samples(img1), _samples(img2)
+        samples = _samples(img1, spatial_dims), _samples(img2, spatial_dims)
         if mask is not None:
-            samples = _with_weight(samples[0], mask), _with_weight(samples[1], mask)
+            weights = _samples(mask, spatial_dims)
+            samples = _with_weight(samples[0], weights), _with_weight(samples[1], weights)
             if not samples[0]:
                 return
     except (RuntimeError, AssertionError):  # a tensor of torch.func.vmap, or a fake one: it has no values
@@ -108,20 +109,19 @@ def _uint16(samples1: list[float], samples2: list[float], data_range: float) -> 
     return None
 
 
-def _samples(image: Tensor) -> list[float]:
-    height, width = image.shape[-2:]
-    down, right = image.stride()[-2:]
-    count = min(_SAMPLES, height, width)
-    step = height // count * down + width // count * right
+def _samples(image: Tensor, spatial_dims: int) -> list[float]:
+    lengths, strides = image.shape[-spatial_dims:], image.stride()[-spatial_dims:]
+    count = min(_SAMPLES, *lengths)
+    step = sum(length // count * stride for length, stride in zip(lengths, strides, strict=True))
     if image.requires_grad:
         image = image.detach()
     samples: list[float] = image.as_strided((count,), (step,), image.storage_offset()).tolist()
     return samples
 
 
-def _with_weight(samples: list[float], mask: Tensor) -> list[float]:
+def _with_weight(samples: list[float], weights: list[float]) -> list[float]:
     """The samples of the first plane whose pixels have weight."""
-    return [sample for sample, weight in zip(samples, _samples(mask), strict=True) if weight > 0]
+    return [sample for sample, weight in zip(samples, weights, strict=True) if weight > 0]
 
 
 def warn_if_nan(value: Tensor, terms: Tensor) -> None:

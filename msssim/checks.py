@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from . import _dispatch, advice, backends, multiscale, window
+from . import _dispatch, advice, axes, backends, multiscale, window
 from ._types import Downsample, MaskMode, Padding, Reduction, Small, Window
 from .window import WindowOptions
 
@@ -30,7 +30,7 @@ POSITIVE = f"a positive number ({_MIN_NUMBER:g} to {_MAX_NUMBER:g})"
 _NOT_NEGATIVE = f"a number from 0 to {_MAX_K}"
 
 
-def images(img1: Tensor, img2: Tensor) -> None:
+def images(img1: Tensor, img2: Tensor, spatial_dims: int = 2) -> None:
     """Check the layout, shape, device and dtype of the images."""
     for name, image in (("img1", img1), ("img2", img2)):
         if not isinstance(image, torch.Tensor):
@@ -46,8 +46,7 @@ def images(img1: Tensor, img2: Tensor) -> None:
             f"img1 and img2 must have the same shape, got {tuple(img1.shape)} and {tuple(img2.shape)}; "
             + _advice_on_shapes(img1.shape, img2.shape)
         )
-    if not 2 <= img1.dim() <= 4:
-        raise ValueError(f"img1 must have shape (N, C, H, W), (C, H, W) or (H, W), got {tuple(img1.shape)}")
+    axes.shape(img1.shape, spatial_dims)
     if 0 in img1.shape:
         raise ValueError(f"img1 must have at least one pixel, got shape {tuple(img1.shape)}")
     if img1.dtype != img2.dtype:
@@ -95,45 +94,6 @@ def _advice_on_shapes(shape1: torch.Size, shape2: torch.Size) -> str:
     return "images are not broadcast: expand() one to the shape of the other if that is what you mean"
 
 
-def window_fits(win_size: int, shape: Sequence[int], levels: int = 1, small: Small = "raise") -> None:
-    """Check that the window fits the coarsest scale, as in msssim.m: min(H, W) / 2^(levels - 1) >= win_size."""
-    height, width = shape[-2:]
-    if min(height, width) >= win_size * 2 ** (levels - 1):
-        if win_size <= 4:  # a larger window does not fit an axis of channels
-            advice.warn_if_channels_last(shape)
-        return
-    fitting = fitting_levels(win_size, height, width)
-    levels = 1 if small == "fewer" else levels
-    if advice.channels_last(shape):
-        hint = f"channels come before height and width: pass img1.{advice.PERMUTE[len(shape)]}, and img2 likewise"
-    elif fitting:
-        hint = f'pass small="fewer" to use the {fitting} scales that fit, as for training crops'
-    else:
-        hint = "pass a smaller win_size for smaller images"
-        if levels > 1:
-            hint += f', and small="fewer": one scale needs {win_size} pixels'
-    raise ValueError(
-        f"img1 must be at least {win_size * 2 ** (levels - 1)} pixels high and wide for "
-        f"{f'{levels} scales with ' if levels > 1 else ''}win_size={win_size}, got {height} × {width}; {hint}"
-    )
-
-
-def padding_fits(padding: Padding, win_size: int, shape: Sequence[int]) -> None:
-    """Check that there are as many pixels as are mirrored."""
-    radius = win_size // 2
-    least = {"reflect": radius + 1, "symmetric": radius}.get(padding, 1)
-    if min(shape[-2:]) < least:
-        raise ValueError(
-            f'img1 must be at least {least} pixels high and wide for win_size={win_size} and padding="{padding}", got '
-            f"{shape[-2]} × {shape[-1]}"
-        )
-
-
-def fitting_levels(win_size: int, height: int, width: int) -> int:
-    """The number of scales that the window fits."""
-    return max(0, (min(height, width) // win_size).bit_length())
-
-
 def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
     """Check that an option has one of its values."""
     # Only strings are compared by value: 1 == True, and the comparison with an array has no truth value.
@@ -143,23 +103,23 @@ def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
 
 def ssim_options(
     data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, window: Any, sample_covariance: Any, padding: Any,
-    mask_mode: Any, downsample: Any, reduction: Any, backend: Any,
+    mask_mode: Any, downsample: Any, spatial_dims: Any, reduction: Any, backend: Any,
 ) -> Checked:  # fmt: skip
     """Check the options of ssim() that do not depend on the images; returns those of the window."""
     scalars = _scalars(data_range, win_size, sigma, K1, K2)
-    checked = _ssim_values(*scalars, window, sample_covariance, padding, mask_mode, downsample, reduction)
+    checked = _ssim_values(*scalars, window, sample_covariance, padding, mask_mode, downsample, spatial_dims, reduction)
     _backend(backend)
     return checked
 
 
 def msssim_options(
     data_range: Any, normalize: Any, weights: Any, method: Any, channels: Any, win_size: Any, sigma: Any, K1: Any,
-    K2: Any, small: Any, reduction: Any, backend: Any,
+    K2: Any, small: Any, spatial_dims: Any, reduction: Any, backend: Any,
 ) -> tuple[tuple[float, ...], Checked]:  # fmt: skip
     """Check the options of msssim() that do not depend on the images; returns the weights and those of the window."""
     types = tuple(map(type, weights)) if type(weights) is tuple else ()  # for the cache: (True,) == (1,)
     scalars = _scalars(data_range, win_size, sigma, K1, K2)
-    checked = _msssim_values(*scalars, normalize, weights, types, method, channels, small, reduction)
+    checked = _msssim_values(*scalars, normalize, weights, types, method, channels, small, spatial_dims, reduction)
     _backend(backend)
     return checked
 
@@ -167,10 +127,13 @@ def msssim_options(
 @_dispatch.cached_when_eager
 def _ssim_values(
     data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, window: Any, sample_covariance: Any, padding: Any,
-    mask_mode: Any, downsample: Any, reduction: Any,
+    mask_mode: Any, downsample: Any, spatial_dims: Any, reduction: Any,
 ) -> Checked:  # fmt: skip
     one_of("window", window, WINDOWS)
-    data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2, optional_sigma=True)
+    axes.number(spatial_dims)
+    data_range, win_size, sigma, K1, K2 = _window(
+        data_range, win_size, sigma, K1, K2, spatial_dims, optional_sigma=True
+    )
     if window == "uniform" and sigma is not None:
         raise ValueError(f'sigma must be None with window="uniform", which has no standard deviation, got {sigma!r}')
     one_of("sample_covariance", sample_covariance, (True, False))
@@ -178,21 +141,22 @@ def _ssim_values(
     one_of("mask_mode", mask_mode, MASK_MODES)
     one_of("downsample", downsample, DOWNSAMPLE)
     one_of("reduction", reduction, REDUCTIONS)
-    return data_range, WindowOptions(win_size, sigma, K1, K2, window, sample_covariance, padding)
+    return data_range, WindowOptions(win_size, sigma, K1, K2, window, sample_covariance, padding, spatial_dims)
 
 
 @_dispatch.cached_when_eager
 def _msssim_values(
     data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, normalize: Any, weights: Any,
-    types: tuple[type, ...], method: Any, channels: Any, small: Any, reduction: Any,
+    types: tuple[type, ...], method: Any, channels: Any, small: Any, spatial_dims: Any, reduction: Any,
 ) -> tuple[tuple[float, ...], Checked]:  # fmt: skip
-    data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2)
+    axes.number(spatial_dims)
+    data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2, spatial_dims)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)
     one_of("channels", channels, multiscale.CHANNELS)
     one_of("small", small, SMALL)
     one_of("reduction", reduction, REDUCTIONS)
-    return _as_floats(weights), (data_range, WindowOptions(win_size, sigma, K1, K2))
+    return _as_floats(weights), (data_range, WindowOptions(win_size, sigma, K1, K2, spatial_dims=spatial_dims))
 
 
 def full(value: Any) -> None:
@@ -227,25 +191,34 @@ def _backend(name: Any) -> None:
 
 
 def _window(
-    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, optional_sigma: bool = False
+    data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, spatial_dims: int, optional_sigma: bool = False
 ) -> tuple[Any, Any, Any, Any, Any]:
     """The five options as Python's own numbers; those of NumPy could overflow later."""
     if data_range is not None:
         data_range = _between("data_range", data_range, _MIN_NUMBER, _MAX_NUMBER, POSITIVE + " or None")
     if sigma is not None or not optional_sigma:
         described = POSITIVE + " or None" if optional_sigma else POSITIVE
-        sigma = _between("sigma", sigma, _MIN_NUMBER, _MAX_NUMBER, described)
-    if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
-        raise ValueError(f"win_size must be an odd integer >= 3, got {win_size!r}")
+        sigmas = axes.of_each("sigma", sigma, spatial_dims, "a positive number")
+        found = [_between("sigma", each, _MIN_NUMBER, _MAX_NUMBER, described, sigma) for each in sigmas or (sigma,)]
+        sigma = found[0] if sigmas is None else tuple(found)
+    sizes = axes.of_each("win_size", win_size, spatial_dims, "an odd integer >= 3")
+    size = _odd(win_size, win_size) if sizes is None else tuple(_odd(each, win_size) for each in sizes)
     K1, K2 = (_between(name, value, 0, _MAX_K, _NOT_NEGATIVE) for name, value in (("K1", K1), ("K2", K2)))
+    return data_range, size, sigma, K1, K2
+
+
+def _odd(win_size: Any, given: Any) -> int:
+    if not isinstance(win_size, numbers.Integral) or win_size < 3 or win_size % 2 == 0:
+        raise ValueError(f"win_size must be an odd integer >= 3, got {given!r}")
     size: Any = win_size
-    return data_range, size if type(size) is int else int(size), sigma, K1, K2
+    return size if type(size) is int else int(size)
 
 
-def _between(name: str, value: Any, minimum: float, maximum: float, description: str) -> Any:
+def _between(name: str, value: Any, minimum: float, maximum: float, description: str, given: Any = None) -> Any:
     number = value if type(value) in (float, int) or not _is_number(value) else float(value)
     if not (_is_number(number) and minimum <= number <= maximum):
-        raise ValueError(f"{name} must be {description}, got {value!r}{_advice_on_range(name, value)}")
+        shown = value if given is None else given
+        raise ValueError(f"{name} must be {description}, got {shown!r}{_advice_on_range(name, value)}")
     return number
 
 
@@ -270,6 +243,8 @@ def _scalar(name: str, value: Any) -> Any:
     if not hasattr(value, "item"):
         return value
     elements = value.numel() if isinstance(value, Tensor) else getattr(value, "size", 1)
+    if elements > 1 and name in ("win_size", "sigma") and hasattr(value, "tolist"):
+        return tuple(value.tolist())
     if elements != 1:
         kind = f"{type(value).__module__}.{type(value).__name__}"
         raise ValueError(f"{name} must be one number, got a {kind} of {elements}")

@@ -113,7 +113,8 @@ def msssim_l1_loss(
     """
     alpha = _checked_alpha(alpha)
     structure = msssim_loss(img1, img2, **options)
-    l1 = _l1(img1, img2, options.get("data_range"), options.get("mask"), options.get("reduction", "mean"))
+    of_l1 = options.get("data_range"), options.get("mask"), options.get("reduction", "mean")
+    l1 = _l1(img1, img2, *of_l1, options.get("spatial_dims", 2))
     return alpha * structure + (1 - alpha) * l1.to(structure.dtype)
 
 
@@ -126,26 +127,26 @@ def _one_minus(index: Any, img1: Tensor, img2: Tensor, options: Any) -> Tensor:
     return loss
 
 
-def _l1(img1: Tensor, img2: Tensor, data_range: Any, mask: Mask, reduction: Reduction) -> Tensor:
+def _l1(img1: Tensor, img2: Tensor, data_range: Any, mask: Mask, reduction: Reduction, spatial_dims: int) -> Tensor:
     """The mean absolute difference in units of data_range; the images and options have been checked.
 
     With a mask it is the weighted mean over the pixels and channels of each image, and the mean over the images with
     weight.
     """
     dtype = torch.promote_types(*(compute_dtype(image.dtype) for image in (img1, img2)))
-    weights = None if mask is None else masks.prepared(mask, img1, img2)
-    x, y = (image[(None,) * (4 - image.dim())].to(dtype) for image in (img1, img2))
-    of_range = ranges.of_images(data_range, img1)
-    each = reduction != "mean" and img1.dim() == 4
+    weights = None if mask is None else masks.prepared(mask, img1, img2, spatial_dims)
+    x, y = (image[(None,) * (spatial_dims + 2 - image.dim())].to(dtype) for image in (img1, img2))
+    of_range = ranges.of_images(data_range, img1, spatial_dims)
+    each, axes = reduction != "mean" and img1.dim() == spatial_dims + 2, tuple(range(1, spatial_dims + 2))
     if weights is None and not (isinstance(of_range, Tensor) and of_range.dim()):
         difference = (x - y).abs()
-        mean = difference.mean((-3, -2, -1)) if each else difference.mean()
+        mean = difference.mean(axes) if each else difference.mean()
         return _reduced_l1(mean / of_range, reduction, dtype)
     pixels = torch.ones_like(x) if weights is None else weights.to(dtype).expand_as(x)
     hidden = pixels == 0
     difference = (x.masked_fill(hidden, 0.0) - y.masked_fill(hidden, 0.0)).abs()
-    total = pixels.sum((1, 2, 3), keepdim=True)
-    means = (difference * pixels / (total * of_range)).sum((1, 2, 3))
+    total = pixels.sum(axes, keepdim=True)
+    means = (difference * pixels / (total * of_range)).sum(axes)
     return _reduced_l1(means if each else means[total.flatten() > 0].mean(), reduction, dtype)
 
 

@@ -17,10 +17,12 @@ from ._types import (
     Padding,
     Reduction,
     Scalar,
+    Sigma,
     Small,
-    SupportsItem,
+    SpatialDims,
     Weights,
     Window,
+    WinSize,
 )  # fmt: skip
 from .multiscale import WEIGHTS
 from .window import WindowOptions
@@ -86,15 +88,15 @@ class SSIM(_Metric):
 
     _names: ClassVar[tuple[str, ...]] = (
         "data_range", "win_size", "sigma", "K1", "K2", "window", "sample_covariance", "padding", "mask_mode",
-        "downsample", "full", "reduction", "backend",
+        "downsample", "spatial_dims", "full", "reduction", "backend",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
         data_range: Scalar | None = None,
-        win_size: int | SupportsItem = 11,
-        sigma: Scalar | None = None,
+        win_size: WinSize = 11,
+        sigma: Sigma | None = None,
         K1: Scalar = 0.01,
         K2: Scalar = 0.03,
         window: Window = "gaussian",
@@ -102,6 +104,7 @@ class SSIM(_Metric):
         padding: Padding = "valid",
         mask_mode: MaskMode = "normalized",
         downsample: Downsample = None,
+        spatial_dims: SpatialDims = 2,
         full: Full = False,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
@@ -141,7 +144,7 @@ class MSSSIM(_Metric):
 
     _names: ClassVar[tuple[str, ...]] = (
         "data_range", "normalize", "weights", "method", "channels", "win_size", "sigma", "K1", "K2", "scales", "full",
-        "small", "reduction", "backend",
+        "small", "spatial_dims", "reduction", "backend",
     )  # fmt: skip
 
     def __init__(
@@ -152,13 +155,14 @@ class MSSSIM(_Metric):
         weights: Weights = WEIGHTS,
         method: Method = "product",
         channels: Channels = "mean",
-        win_size: int | SupportsItem = 11,
-        sigma: Scalar = 1.5,
+        win_size: WinSize = 11,
+        sigma: Sigma = 1.5,
         K1: Scalar = 0.01,
         K2: Scalar = 0.03,
         scales: bool = False,
         full: Full = False,
         small: Small = "raise",
+        spatial_dims: SpatialDims = 2,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
         **unknown: NoReturn,

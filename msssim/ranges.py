@@ -6,11 +6,11 @@ from torch import Tensor
 from . import _dispatch, checks, window
 
 
-def of_images(data_range: float | Tensor | None, image: Tensor) -> float | Tensor:
+def of_images(data_range: float | Tensor | None, image: Tensor, spatial_dims: int = 2) -> float | Tensor:
     """The data_range to use: a number, or as of of_tensor()."""
     if data_range is None or type(data_range) is float or not isinstance(data_range, Tensor):
         return resolved(data_range, image.dtype)
-    return of_tensor(data_range, image)
+    return of_tensor(data_range, image, spatial_dims)
 
 
 def resolved(data_range: float | None, dtype: torch.dtype) -> float:
@@ -21,7 +21,7 @@ def resolved(data_range: float | None, dtype: torch.dtype) -> float:
     return float(data_range)
 
 
-def of_tensor(data_range: Tensor, image: Tensor) -> float | Tensor:
+def of_tensor(data_range: Tensor, image: Tensor, spatial_dims: int = 2) -> float | Tensor:
     """The number in a tensor, or a float64 tensor of shape () or (N, 1, ..., 1).
 
     It is not read if this would synchronize with a GPU or cannot be compiled or transformed; nor where it is not a
@@ -29,7 +29,7 @@ def of_tensor(data_range: Tensor, image: Tensor) -> float | Tensor:
     """
     if data_range.dtype == torch.bool or data_range.is_complex():
         raise ValueError(f"data_range must be {checks.POSITIVE} or None, got {data_range!r}")
-    batch = image.shape[0] if image.dim() == 4 else 1
+    batch = image.shape[0] if image.dim() == spatial_dims + 2 else 1
     if data_range.numel() != 1 and tuple(data_range.shape) != (batch,):
         kind = f"{type(data_range).__module__}.{type(data_range).__name__}"
         raise ValueError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 import torch
 from torch import Tensor
 
-from . import _types, advice, backends, checks, multiscale, ranges, window
+from . import _types, advice, axes, backends, checks, multiscale, ranges, window
 from .backends import streamed
 from .multiscale import WEIGHTS
 
@@ -133,9 +133,11 @@ def stream(
     True
     """
     weights, (data_range, options) = checks.msssim_options(
-        data_range, normalize, weights, method, channels, win_size, sigma, K1, K2, small, "mean", "numba"
+        data_range, normalize, weights, method, channels, win_size, sigma, K1, K2, small, 2, "mean", "numba"
     )
-    win_size = options.win_size
+    side, deviation = options.win_size, options.sigma
+    if isinstance(side, tuple) or isinstance(deviation, tuple):
+        raise ValueError(f"win_size and sigma must be one number for both axes, got {side} and {deviation}")
     if isinstance(normalize, bool):
         normalize = "simple" if normalize else None
     _check_options(rows)
@@ -143,15 +145,15 @@ def stream(
     shape, source_dtype = images[0].shape, images[0].source_dtype
     resolved_range = ranges.resolved(data_range, source_dtype)
     if small == "fewer":
-        weights = multiscale.truncate_weights(weights, checks.fitting_levels(win_size, *shape[-2:]))
-    checks.window_fits(win_size, shape, len(weights), small)
+        weights = multiscale.truncate_weights(weights, axes.fitting_levels(side, shape[-2:]))
+    axes.window_fits(side, shape, len(weights), small)
     _warn_if_out_of_range(images, resolved_range, data_range is not None)
     dtype = streamed.common_dtype(*(image.dtype for image in images))
-    backends.choose("numba", torch.empty((1, 1, 0, 0), dtype=dtype, device="cpu"), win_size)
+    backends.choose("numba", torch.empty((1, 1, 0, 0), dtype=dtype, device="cpu"), side)
     pooling = multiscale.Pooling(weights, normalize, method, True, window.compute_dtype(dtype), channels=channels)
     constants: Any = window.constants_and_unit(options.K1, options.K2, resolved_range)
     with _bar(progress) as calls:
-        params = window.gaussian_taps(win_size, options.sigma or 1.5), *constants
+        params = window.gaussian_taps(side, deviation or 1.5), *constants
         value, terms = streamed.index(images, pooling, params, rows, calls)
     return (value, terms.reshape(*shape[:-2], -1).to(value.dtype)) if scales else value
 
@@ -163,12 +165,12 @@ def _check_options(rows: Any) -> None:
 
 def _opened(reference: Any, distorted: Any, channels_last: bool) -> tuple[Any, Any]:
     """The readers of both images, checked."""
-    axes = "(H, W, C) or (H, W)" if channels_last else "(H, W) or (C, H, W)"
+    layout = "(H, W, C) or (H, W)" if channels_last else "(H, W) or (C, H, W)"
     for name, image in (("reference", reference), ("distorted", distorted)):
         if not (hasattr(image, "shape") and hasattr(image, "dtype") and hasattr(image, "__getitem__")):
             raise TypeError(f"{name} must slice like an array and have shape and dtype, got {type(image).__name__}")
         if len(image.shape) not in (2, 3) or 0 in image.shape:
-            raise ValueError(f"{name} must have shape {axes}, got {tuple(image.shape)}")
+            raise ValueError(f"{name} must have shape {layout}, got {tuple(image.shape)}")
         if isinstance(image, Tensor) and image.device.type != "cpu":
             raise ValueError(f"{name} must be on the CPU, got a tensor on {image.device}")
     shapes = tuple(tuple(image.shape) for image in (reference, distorted))

@@ -45,13 +45,15 @@ class WindowOptions:
     computed for it without comparing every option.
     """
 
-    win_size: int
-    sigma: float | None
+    win_size: int | tuple[int, ...]
+    """A number, or one for each spatial axis."""
+    sigma: float | tuple[float, ...] | None
     K1: float
     K2: float
     window: Window = "gaussian"
     sample_covariance: bool = False
     padding: Padding = "valid"
+    spatial_dims: int = 2
 
 
 # Only the dtype decides. A range guessed from the pixels would change from image to image, and the index with it.

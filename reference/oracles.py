@@ -31,6 +31,14 @@ def skimage_ssim(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
     return float(value)
 
 
+def skimage_ssim_of_planes(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
+    """Compute the same of arrays whose axes are all spatial: signals, planes, volumes."""
+    structural_similarity = _optional("skimage.metrics", "scikit-image").structural_similarity
+    x, y = (np.asarray(image, dtype=np.float64) for image in (img1, img2))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(x, y, data_range=data_range, **options))
+
+
 def tf_ssim(img1: ArrayLike, img2: ArrayLike, data_range: float) -> float:
     """Compute ``tf.image.ssim``, in float32: within 5e-5 of Wang's ssim_index.m on the golden pairs.
 

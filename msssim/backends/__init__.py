@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import _dispatch, advice, multiscale
 from .._types import Backend, BackendName
 from ..window import KernelParams
-from . import borders, forking, fused, ops, torch_backend, trust
+from . import borders, forking, fused, ops, torch_backend, trust, volumes
 from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
 
@@ -42,11 +42,14 @@ _FEATURES: dict[str, frozenset[str]] = {
     "triton": frozenset(),  # until they are measured on a GPU
     "numba": frozenset(
         (
-            'window="uniform"', "sample_covariance=True", "a tensor as data_range", "a data_range for each image",
+            "spatial_dims=3", 'window="uniform"', "sample_covariance=True", "a tensor as data_range",
+            "a data_range for each image",
             *(f'padding="{padding}"' for padding in ("zeros", "reflect", "replicate", "symmetric")),
         )
     ),
 }  # fmt: skip
+# Those among them that there is no kernel for with volumes.
+_NOT_OF_VOLUMES = frozenset(("a tensor as data_range", "a data_range for each image"))
 
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
@@ -130,6 +133,8 @@ def index(
         if "padding" in params:  # the kernels take padded images
             padding, radii = params.pop("padding"), tuple(len(tap) // 2 for tap in params["taps"])
             img1, img2 = (borders.pad(image, radii, padding) for image in (img1, img2))
+        if img1.dim() == 5:
+            return volumes.index(img1, img2, pooling, **params)
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
 
@@ -254,4 +259,6 @@ def _unsupported_reason(name: str, image: Tensor, win_size: int, maps: bool, fea
         return f"takes windows up to win_size={MAX_FUSED_WIN_SIZE}, got {win_size}"
     if maps:
         return "computes no maps, got full=True"
+    if image.dim() == 5:
+        unsupported += [f"{feature} with volumes" for feature in features if feature in _NOT_OF_VOLUMES]
     return f"has no fused kernel for {unsupported[0]}" if unsupported else None

@@ -96,16 +96,18 @@ def mean_of_map(values: Tensor, windows: Windows) -> tuple[Tensor, Tensor]:
 
 def halved(x: Tensor, y: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weights]:
     """The next scale: weighted means of the 2 × 2 pixels that exist, and the means of their weights."""
-
-    def mean(values: Tensor) -> Tensor:
-        # As in torch_backend: both settings of count_include_pad agree.
-        return _AVG_POOL[values.dim() - 2](values, 2, ceil_mode=True, count_include_pad=False)
-
-    total = mean(weights.pixels)
+    total = halved_means(weights.pixels)
     total = total.masked_fill(total < _LEAST[total.dtype], 0)
     reciprocal = (1 / total.masked_fill(total == 0, 1)).masked_fill(total == 0, 0)
-    x, y = (mean(weights.pixels * image) * reciprocal for image in (x, y))
+    x, y = (halved_means(weights.pixels * image) * reciprocal for image in (x, y))
     return x, y, weights._replace(pixels=total)
+
+
+def halved_means(x: Tensor) -> Tensor:
+    """The means of 2 × 2 pixels (2 × 2 × 2 voxels, 2 samples) at stride 2, at an odd border of those that exist."""
+    # There is no padding, so both settings of count_include_pad agree; with True, Inductor's derivative is wrong at odd
+    # borders.
+    return _AVG_POOL[x.dim() - 2](x, 2, ceil_mode=True, count_include_pad=False)
 
 
 def correlate(x: Tensor, taps: Taps) -> Tensor:

@@ -6,7 +6,6 @@ There is no convolution and no matrix product, so TF32 and autocast change nothi
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _dispatch
@@ -27,7 +26,7 @@ def pyramid_means(
 
     Parameters
     ----------
-    img1, img2 : Tensor, shape (N, C, H, W)
+    img1, img2 : Tensor, shape (N, C, ...)
         The images, of the same dtype.
     levels : int
         Number of scales.
@@ -35,9 +34,9 @@ def pyramid_means(
         Whether to use max(σxy, 0) for σxy and max(μx μy, 0) for μx μy.
     taps : tuple of tuple of float
         The window of each spatial axis: symmetric, of odd length, sum 1.
-    c1, c2 : float or Tensor, shape () or (N, 1, 1, 1)
+    c1, c2 : float or Tensor, shape () or (N, 1, ..., 1)
         C1 and C2 in the units of the images; one that is exactly zero is a float.
-    unit : float or Tensor, shape () or (N, 1, 1, 1)
+    unit : float or Tensor, shape () or (N, 1, ..., 1)
         A power of two near data_range.
 
     Returns
@@ -81,7 +80,7 @@ def pyramid(
         As pyramid_means() takes them.
     keep_maps : bool
         Whether to return the maps.
-    mask : Tensor, shape (1 or N, 1 or C, H, W), optional
+    mask : Tensor, shape (1 or N, 1 or C, ...), optional
         bool or floating point: the weight of each pixel.
     inside : bool, default False
         Whether a window that holds a pixel without weight does not count.
@@ -251,13 +250,11 @@ def _ratio(numerator: Tensor, denominator: Tensor, is_zero: Tensor) -> Tensor:
 
 def _halve(x: Tensor) -> Tensor:
     """The mean of 2 × 2 pixels at stride 2, on an odd side of the pixels that exist, as in msssim.m."""
-    # There is no padding, so both settings of count_include_pad agree; with True, Inductor's derivative is wrong at odd
-    # borders.
     if not _dispatch.is_exporting():
-        return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+        return masked.halved_means(x)
     # Exporters refuse the pooling of sizes that are not known, and runtimes lack it in float64. An odd side ends with
     # a copy of its last row here, which does not change the mean.
-    for axis in (-2, -1):
+    for axis in range(2, x.dim()):
         size = x.shape[axis]
         shifted = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
         x = (_every_second(x, axis) + _every_second(shifted, axis)) / 2
@@ -265,12 +262,12 @@ def _halve(x: Tensor) -> Tensor:
 
 
 def _every_second(x: Tensor, axis: int) -> Tensor:
-    return x[..., ::2, :] if axis == -2 else x[..., ::2]
+    return x[(slice(None),) * axis + (slice(None, None, 2),)]
 
 
 def _mean(x: Tensor, keepdim: bool = False) -> Tensor:
     """The mean of each plane, summed in float64 where the device has it."""
-    return x.mean((-2, -1), keepdim=keepdim, dtype=torch.float32 if x.device.type == "mps" else torch.float64)
+    return x.mean(masked.spatial(x), keepdim=keepdim, dtype=torch.float32 if x.device.type == "mps" else torch.float64)
 
 
 def _typical(x: Tensor, hidden: Tensor | None) -> Tensor:
@@ -283,4 +280,4 @@ def _typical(x: Tensor, hidden: Tensor | None) -> Tensor:
 
 
 def _peak(x: Tensor) -> Tensor:
-    return torch.maximum(x.amax((-2, -1), keepdim=True), -x.amin((-2, -1), keepdim=True))
+    return torch.maximum(x.amax(masked.spatial(x), keepdim=True), -x.amin(masked.spatial(x), keepdim=True))

@@ -39,6 +39,8 @@ class Peer:
     metrics: tuple[str, ...] = ("ssim", "msssim")
     differentiable: bool = True
     """Whether the result is a tensor with a gradient."""
+    volumes: bool = False
+    """Whether it takes volumes (N, C, D, H, W) too."""
     takes_weights: bool = False
     """Whether MS-SSIM takes weights, and so another number of scales."""
     dtypes: tuple[str, ...] = ("float32", "float64")

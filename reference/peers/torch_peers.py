@@ -87,10 +87,15 @@ def _monai(metric: str, data_range: float, weights: Weights, defaults: bool) -> 
     from monai import metrics
 
     if metric == "ssim":
-        options = {"spatial_dims": 2, "kernel_size": (11, 11), "kernel_sigma": (1.5, 1.5), "data_range": data_range}
-        return lambda img1, img2: metrics.compute_ssim_and_cs(img1, img2, **options)[0].mean()
-    options = {"spatial_dims": 2, "data_range": data_range} | ({} if weights is None else {"weights": weights})
-    return lambda img1, img2: metrics.compute_ms_ssim(img1, img2, **options).mean()
+
+        def ssim(img1: "torch.Tensor", img2: "torch.Tensor") -> "torch.Tensor":
+            axes = img1.dim() - 2
+            options = {"kernel_size": (11,) * axes, "kernel_sigma": (1.5,) * axes, "data_range": data_range}
+            return metrics.compute_ssim_and_cs(img1, img2, axes, **options)[0].mean()
+
+        return ssim
+    options = {"data_range": data_range} | ({} if weights is None else {"weights": weights})
+    return lambda img1, img2: metrics.compute_ms_ssim(img1, img2, img1.dim() - 2, **options).mean()
 
 
 def _ignite(metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
@@ -136,6 +141,7 @@ TORCH_PEERS = (
         package="pytorch-msssim",
         module="pytorch_msssim",
         build=_vainf,
+        volumes=True,
         takes_weights=True,
         dtypes=_DTYPES,
         conventions={"msssim": Convention(downsampling="zeros before", relu="means")},
@@ -227,6 +233,7 @@ TORCH_PEERS = (
         package="monai",
         module="monai.metrics",
         build=_monai,
+        volumes=True,
         takes_weights=True,
         dtypes=_DTYPES,
         conventions={"msssim": Convention(downsampling="last dropped", relu="means", channels="averaged")},

@@ -61,7 +61,7 @@ OPTIONS = [
     *case(ValueError, "data_range", "(0, 255)", data_range=(0, 255), must="pass its width, 255"),
     *case(ValueError, "data_range", "[-1.0, 1.0]", data_range=[-1.0, 1.0], must="pass its width, 2"),
     *case(ValueError, "sigma", "(0, 1)", sigma=(0, 1), must="positive number"),
-    *case(ValueError, "win_size", "torch.Tensor of 2", win_size=torch.tensor([7, 7]), must="one number"),
+    *case(ValueError, "win_size", "(7, 7, 7)", win_size=torch.tensor([7, 7, 7]), must="one for each spatial axis"),
     *case(ValueError, "win_size", "11.0", win_size=torch.tensor(11.0), must="odd integer >= 3"),
     *case(ValueError, "win_size", "4", win_size=np.array(4), must="odd integer >= 3"),
     *case(ValueError, "K1", "numpy.ndarray of 0", K1=np.ones(0), must="one number"),

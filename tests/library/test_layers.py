@@ -34,6 +34,7 @@ RANK = {
     "checks": 7,
     "backends": 6,
     "masks": 5,
+    "axes": 5,
     "multiscale": 2,
     "resample": 2,
     "advice": 2,

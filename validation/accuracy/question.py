@@ -11,7 +11,7 @@ import datasets
 
 from .. import harness
 from ..report.section import Section
-from . import dtypes, gradients, rows, stability, tables, values
+from . import dtypes, gradients, rows, stability, tables, values, volumes
 from . import options as options_of_calls
 
 DEFAULT_DATASETS = ("golden", "colour", "synthetic", "graphics")
@@ -76,6 +76,8 @@ def _measure(
             yield from harness.in_threads(threads, measure, pairs["golden"], title, unusable)
     calls = tqdm(gradients.SMALL, **harness.bar("numerical derivatives"))
     yield from gradients.measure_numerically(calls, chosen, device)
+    few = volumes.CASES[: options.limit]
+    yield from volumes.measure(tqdm(few, **harness.bar("signals and volumes")), chosen, device)
     yield from stability.measure(tqdm(stability.work(options.limit), **harness.bar("stability")), chosen, device)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import datasets
 
 from ..report.section import BROKEN, PASS, Figure, Section, Table, number
-from . import dtypes, gradients, options, plots, rows, short, stability, values, worst
+from . import dtypes, gradients, options, plots, rows, short, stability, values, volumes, worst
 
 # The oracles and checks in the order of the report.
 SECTIONS = {
@@ -36,6 +36,8 @@ SECTIONS = {
     stability.SECTION: "The number of entries of value and gradients that are not finite, for flat, identical, black,"
     " anti-correlated, extreme and denormal images, K1 = K2 = 0 and mixtures, of 176 × 176 pixels. NaN is documented"
     " for the product with `normalize=None` only.",
+    volumes.SECTION: "The value, against an independent NumPy implementation for any number of axes and against"
+    " skimage.metrics.structural_similarity; the gradient, against plain PyTorch in float64.",
     dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 images of the same values (0..255, and 0..1,"
     " which half precision rounds), and the dtypes of result and gradients.",
 }  # fmt: skip
@@ -62,6 +64,11 @@ _PARTS = (
         "options", "Are masks, padding and presets right?",
         "Options that Wang's code does not have.",
         (options.MASKS, options.INSTEAD, options.PADDING, options.PRESETS),
+    ),
+    (
+        "volumes", "Are signals and volumes right?",
+        "Value errors are absolute, gradient errors relative to the largest entry.",
+        (volumes.SECTION,),
     ),
     (
         "stability", "Are value and gradients finite?",

@@ -42,15 +42,16 @@ def filter_16(
     load: Callable[[int], Vector],
     put: Callable[[int, Vector], None],
     middle_is_one: bool = False,
+    count: int = ROWS,
 ) -> None:
-    """ROWS windowed means of the vectors load(0), load(1), ..., each given to put(k, mean) before the next is begun.
+    """`count` windowed means of the vectors load(0), load(1), ..., each given to put(k, mean) before the next is begun.
 
     What is stored at once keeps the order of the operations, and with it the window in registers.
     """
     *weights, middle = weights
     half, last = len(weights) // 2 + 1, 2 * len(weights)
     window = [load(k) for k in range(last)]
-    for k in range(ROWS):
+    for k in range(count):
         window.append(load(last + k))
         # Two sums that do not wait for each other; the first is of small terms.
         far = weights[0]() * (window[0] + window[last])

@@ -89,7 +89,7 @@ def similarity(
             for column in code.range(code.max(first, start), code.min(end, start + PART)):
                 source = means + (column - start) * code.lanes
                 here = [code.load(source, m * PART * code.lanes) for m in range(4)]
-                found = (_guarded if kind.guard_zero_div else _usual)(code, here, constants, kind, there)
+                found = (guarded if kind.guard_zero_div else usual)(code, here, constants, kind, there)
                 total.set(total.get() + code.select(there, found.value, 0))
                 largest.set(code.select(found.size > largest.get(), found.size, largest.get()))
                 flat.set(flat.get() + code.select(there, found.flat, 0))
@@ -185,7 +185,7 @@ def _parts_of_l(
     return numerator, square_s + square_d + constants.c1, dark, (square_d, square_s + constants.c1), (of_s, of_d)
 
 
-def _usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector) -> _Found:
+def usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector) -> _Found:
     """Compute cs or l cs by one division."""
     numerator, size, cut, parts, (squares, flat) = _parts_of_cs(code, moments, constants)
     energy, light = None, None
@@ -209,9 +209,7 @@ def _usual(code: SimdBuilder, moments: list[Vector], constants: Constants, kind:
     return _Found(value, size, flat, squares * inverse, grads)
 
 
-def _guarded(
-    code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector
-) -> _Found:
+def guarded(code: SimdBuilder, moments: list[Vector], constants: Constants, kind: Derivatives, there: Vector) -> _Found:
     """The same where denominators may be zero: cs is 1 then, and l cs is l, or 1 if that of l is zero.
 
     The squares times 0 make the value NaN where they overflow: then it is computed in another way.

@@ -1,0 +1,145 @@
+"""The fused kernel for volumes: values and gradients of plain PyTorch, any size and dtype, and its memory."""
+
+import pytest
+import torch
+
+import msssim
+from msssim import backends
+
+pytest.importorskip("numba")
+
+
+def pair(*shape, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(shape, generator=generator, dtype=torch.float64)
+    y = 0.6 * x + 0.4 * torch.rand(shape, generator=generator, dtype=torch.float64)
+    return x.to(dtype), y.to(dtype)
+
+
+def assert_like_plain_pytorch(x, y, needs=(True, True), value=1e-13, gradient=1e-12, **options):
+    """Value, terms, and gradients relative to the largest entry; the plain backend computes in float64."""
+    found = []
+    for backend in ("numba", "torch"):
+        images = [image.clone() if backend == "numba" else image.double().clone() for image in (x, y)]
+        images = [image.requires_grad_(need) for image, need in zip(images, needs, strict=True)]
+        result, terms = msssim.msssim(*images, spatial_dims=3, scales=True, backend=backend, **options)
+        wanted = [image for image in images if image.requires_grad]
+        found.append((result, terms, torch.autograd.grad(result, wanted) if wanted else ()))
+    (ours, terms, gradients), (expected, expected_terms, known) = found
+    assert ours.item() == pytest.approx(expected.item(), abs=value)
+    torch.testing.assert_close(terms.double(), expected_terms.double(), rtol=0, atol=value)
+    for own, exact in zip(gradients, known, strict=True):
+        assert own.dtype == x.dtype
+        assert (own.double() - exact).abs().max() <= gradient * exact.abs().max()
+
+
+# Sizes around those of a task (8 slices, 16 rows) and of a vector.
+@pytest.mark.parametrize("shape", [(11, 11, 11), (18, 26, 19), (19, 27, 24), (27, 28, 33)])
+def test_sizes(shape):
+    assert_like_plain_pytorch(*pair(1, 1, *shape), weights=(1.0,))
+
+
+def test_scales_planes_and_odd_sizes():
+    options = dict(weights=(0.5, 0.3, 0.2))
+    assert_like_plain_pytorch(*pair(2, 2, 45, 50, 47), **options)
+    assert_like_plain_pytorch(*pair(1, 1, 45, 44, 46), normalize="covariance", **options)
+
+
+@pytest.mark.parametrize("needs", [(True, False), (False, True), (False, False)])
+def test_gradients_where_required(needs):
+    assert_like_plain_pytorch(*pair(1, 1, 24, 23, 25), needs, weights=(0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    "dtype, value, gradient", [(torch.float32, 1e-7, 3e-7), (torch.float16, 1e-7, 1e-3), (torch.bfloat16, 1e-7, 1e-2)]
+)
+def test_dtypes(dtype, value, gradient):
+    assert_like_plain_pytorch(*pair(1, 1, 24, 23, 25, dtype=dtype), value=value, gradient=gradient, weights=(0.5, 0.5))
+
+
+def test_integers_give_the_value_of_floats():
+    x, y = ((255 * image).to(torch.uint8) for image in pair(1, 1, 24, 23, 25))
+    options = dict(weights=(0.5, 0.5), spatial_dims=3)
+    exact = msssim.msssim(x.double(), y.double(), data_range=255, backend="torch", **options)
+    assert msssim.msssim(x, y, backend="numba", **options).item() == pytest.approx(exact.item(), abs=1e-7)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("win_size", [3, 7, 17, 19, 31])
+def test_windows(win_size):
+    assert_like_plain_pytorch(*pair(1, 1, 33, 34, 35), win_size=win_size, sigma=win_size / 5, weights=(1.0,))
+
+
+@pytest.mark.filterwarnings("ignore:data_range is:UserWarning")
+def test_constants_of_zero_and_extreme_voxels():
+    x, y = pair(1, 2, 13, 14, 15)
+    x[0, 0, :, :7], y[0, 0, :, :7] = 0, 0
+    assert_like_plain_pytorch(x, y, K1=0, K2=0, weights=(1.0,), gradient=1e-8)
+    assert_like_plain_pytorch(1e200 * x, 1e200 * y, weights=(1.0,), value=1e-12)
+    x[0, 1, 3, 4, 5] = float("nan")
+    terms = msssim.msssim(x, y, spatial_dims=3, weights=(1.0,), scales=True, backend="numba")[1]
+    assert terms[0, 1].isnan().all() and terms[0, 0].isfinite().all()
+
+
+def test_the_ring_does_not_carry_over_from_one_plane_to_the_next():
+    x, y = pair(3, 1, 13, 14, 15)
+    x[1] = float("nan")
+    x.requires_grad_()
+    value = msssim.ssim(x, y, spatial_dims=3, reduction="none", backend="numba")
+    value[2].backward()
+    alone = x.detach()[2:].clone().requires_grad_()
+    msssim.ssim(alone, y[2:], spatial_dims=3, backend="numba").backward()
+    assert torch.equal(x.grad[2:], alone.grad)
+
+
+def test_nearly_equal_volumes_with_a_far_mean():
+    x, other = pair(1, 1, 24, 23, 25)
+    x, y = (3 + image for image in (x, x + 1e-4 * other))
+    assert_like_plain_pytorch(x.float(), y.float(), value=1e-7, gradient=2e-5, weights=(0.5, 0.5))
+
+
+def test_the_second_derivative_is_that_of_plain_pytorch():
+    x, y = pair(1, 1, 12, 12, 13)
+    found = []
+    for backend in ("numba", "torch"):
+        image = x.clone().requires_grad_()
+        value = msssim.ssim(image, y, spatial_dims=3, backend=backend)
+        (first,) = torch.autograd.grad(value, image, create_graph=True)
+        found.append(torch.autograd.grad(first.square().sum(), image)[0])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=0)
+
+
+def test_threads_change_no_bit():
+    x, y = pair(1, 1, 45, 50, 61, dtype=torch.float32)
+    results, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            image = x.clone().requires_grad_()
+            value = msssim.msssim(image, y, spatial_dims=3, weights=(0.5, 0.5), backend="numba")
+            value.backward()
+            results.append((value.detach(), image.grad))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(results[0][0], results[1][0]) and torch.equal(results[0][1], results[1][1])
+
+
+def test_volumes_that_are_not_contiguous():
+    x, y = pair(1, 1, 24, 23, 25)
+    expected = msssim.ssim(x, y, spatial_dims=3, backend="numba")
+    views = [image.transpose(2, 4).contiguous().transpose(2, 4) for image in (x, y)]
+    assert torch.equal(msssim.ssim(*views, spatial_dims=3, backend="numba"), expected)
+
+
+def test_transforms_fall_back_to_plain_pytorch():
+    x, y = pair(2, 1, 1, 12, 12, 13)
+    gradients = torch.func.vmap(torch.func.grad(lambda x, y: msssim.ssim(x, y, spatial_dims=3)))(x, y)
+    one = x[1].clone().requires_grad_()
+    msssim.ssim(one, y[1], spatial_dims=3, backend="torch").backward()
+    torch.testing.assert_close(gradients[1], one.grad)
+
+
+def test_auto_uses_the_kernel_for_volumes():
+    x, _ = pair(1, 1, 12, 12, 13)
+    assert backends.choose("auto", x, 11, features=("spatial_dims=3",)) is backends.ops
+    assert backends.choose("auto", x, 11, features=("spatial_dims=3", "mask")) is backends.torch_backend
