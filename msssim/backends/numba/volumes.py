@@ -37,6 +37,8 @@ class _Constants(NamedTuple):
     numbers: Parameters
     shifts: np.ndarray
     """(planes, 2): what is subtracted from scaled voxels."""
+    divisor: float
+    """What voxels are divided by while they are averaged, so that the sum of eight does not overflow."""
 
 
 def means_and_gradients(
@@ -57,7 +59,7 @@ def means_and_gradients(
     terms, grads = [], []
     for level in range(levels):
         if level:
-            pair = [_halved(image) for image in pair]
+            pair = [_halved(image, constants.divisor) for image in pair]
         own = [empty(tuple(pair[0].shape), dtype) for need in (need1, need2) if need]
         terms.append(_sweep(pair[0], pair[1], own, constants, level == levels - 1))
         grads.append([each.unflatten(0, img1.shape[:2]) for each in own])
@@ -99,17 +101,18 @@ def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
     return fine
 
 
-def _halved(volume: torch.Tensor) -> torch.Tensor:
+def _halved(volume: torch.Tensor, divisor: float) -> torch.Tensor:
     """The means of 2 × 2 × 2 voxels in float64, some slices at a time: a copy of all in float64 would take memory."""
     planes, depth, height, width = volume.shape
     out = torch.empty((planes, (depth + 1) // 2, (height + 1) // 2, (width + 1) // 2), dtype=torch.float64)
     for plane in range(planes):
         for start in range(0, depth, _AT_ONCE):
             part = volume[plane, start : start + _AT_ONCE].double()[None]
+            part = part if divisor == 1 else part / divisor
             out[plane, start // 2 : start // 2 + (part.shape[1] + 1) // 2] = F.avg_pool3d(
                 part, 2, ceil_mode=True, count_include_pad=False
             )[0]
-    return out
+    return out if divisor == 1 else out.mul_(divisor)
 
 
 def _constants(
@@ -128,7 +131,8 @@ def _constants(
     mean_x, mean_y = (_typical(image).numpy() * scale for image in (x, y))
     # Multiples of 1/128, the same for both volumes where their means nearly agree, see pixels.py.
     shift_x, difference = (np.floor(each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
-    return _Constants(numbers, np.ascontiguousarray(np.stack([shift_x, shift_x - difference], -1)))
+    shifts = np.ascontiguousarray(np.stack([shift_x, shift_x - difference], -1))
+    return _Constants(numbers, shifts, 8.0 if peak.max() > torch.finfo(torch.float64).max / 8 else 1.0)
 
 
 def _peak(volume: torch.Tensor) -> torch.Tensor:
