@@ -15,6 +15,7 @@ from .. import library, tolerances
 from . import rows
 
 MASKS, INSTEAD, PADDING, PRESETS = "Masks", "Instead of masks", "Padding", "Presets"
+DTYPES = ("float64", "float32")
 _SIDE = 176  # the smallest for five scales
 # The name of each padding in numpy.pad().
 _NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
@@ -37,35 +38,37 @@ def measure(pairs: Iterable[datasets.Pair], backends: Sequence[str], device: str
     for pair in pairs:
         if "torch" in backends:
             yield from _instead(pair, device)
-        for dtype in ("float64", "float32"):
-            if "torch" in backends and longdouble.available():
-                yield from _masks(pair, device, dtype)
+            if longdouble.available():
+                yield from _masks(pair, device)
+        for dtype in DTYPES:
             for backend in backends:
                 yield from _windows(pair, backend, device, dtype)
 
 
-def _masks(pair: datasets.Pair, device: str, dtype: str) -> Iterator[rows.Measurement]:
+def _masks(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
     place = slice(_SIDE), slice(_SIDE)
     x, y = pair.reference[place], pair.distorted[place]
     for name, mask in masks(_SIDE, _SIDE).items():
         for index, weights in (("SSIM", (1.0,)), ("MS-SSIM", msssim.WEIGHTS)):
             options = {"data_range": pair.data_range, "weights": weights}
-            mode = None if index == "SSIM" else "simple"  # without a kink
-            exact = longdouble.msssim(x, y, longdouble.Options(normalize=mode, **options), mask=mask)
-            images = [library.tensor(image, dtype, device).requires_grad_() for image in (x, y)]
-            hidden = torch.from_numpy(mask == 0).to(device)
-            value = msssim.msssim(
-                *(image.masked_fill(hidden, torch.nan) for image in images),
-                mask=torch.from_numpy(mask).to(device), normalize=mode, backend="torch", **options,
-            )  # fmt: skip
-            common = (MASKS, "torch", device, dtype), ("golden", pair.name)
-            error = {"error": abs(value.item() - float(exact.value[0])), "value": value.item()}
-            yield rows.Measurement(*common[0], f"{index}, {name}", *common[1], "value", **error)
-            if (x == y).all():
-                continue  # its gradient is zero
-            for found, expected in zip(torch.autograd.grad(value, images), exact[2:4], strict=True):
-                error = {"error": library.relative_error(found.cpu(), torch.from_numpy(expected[0].astype(np.float64)))}
-                yield rows.Measurement(*common[0], f"gradient of {index}, {name}", *common[1], "gradient", **error)
+            options["normalize"] = None if index == "SSIM" else "simple"  # without a kink
+            exact = longdouble.msssim(x, y, longdouble.Options(**options), mask=mask)
+            for dtype in DTYPES:
+                images = [library.tensor(image, dtype, device).requires_grad_() for image in (x, y)]
+                hidden = torch.from_numpy(mask == 0).to(device)
+                value = msssim.msssim(
+                    *(image.masked_fill(hidden, torch.nan) for image in images),
+                    mask=torch.from_numpy(mask).to(device), backend="torch", **options,
+                )  # fmt: skip
+                common = (MASKS, "torch", device, dtype), ("golden", pair.name)
+                error = {"error": abs(value.item() - float(exact.value[0])), "value": value.item()}
+                yield rows.Measurement(*common[0], f"{index}, {name}", *common[1], "value", **error)
+                if (x == y).all():
+                    continue  # its gradient is zero
+                for found, expected in zip(torch.autograd.grad(value, images), exact[2:4], strict=True):
+                    of_plane = torch.from_numpy(expected[0].astype(np.float64))
+                    error = {"error": library.relative_error(found.cpu(), of_plane)}
+                    yield rows.Measurement(*common[0], f"gradient of {index}, {name}", *common[1], "gradient", **error)
 
 
 def _instead(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
