@@ -17,7 +17,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -151,9 +151,11 @@ def _step(
 @contextlib.contextmanager
 def _without_sync(model: nn.Module, last: bool) -> Iterator[None]:
     """Processes exchange gradients after the last part of a batch only."""
-    inner = getattr(model, "_orig_mod", model)  # of torch.compile
-    skip = isinstance(inner, DistributedDataParallel) and not last
-    with inner.no_sync() if skip else contextlib.nullcontext():
+    inner: nn.Module = getattr(model, "_orig_mod", model)  # of torch.compile
+    if isinstance(inner, DistributedDataParallel) and not last:
+        with inner.no_sync():
+            yield
+    else:
         yield
 
 
@@ -204,7 +206,8 @@ def plot(results: dict[str, Result], path: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.4 * (len(results) + 2), 6.5), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    halves: Any = figure.subfigures(2, 1)
+    above, below = halves
     for axes, name in zip(above.subplots(1, 3), Point._fields[1:], strict=True):
         for label, result in results.items():
             axes.plot(

@@ -205,8 +205,13 @@ def _traced(x, y):
 UNCHECKED = {
     "compile": (_compiled, False),
     "func": (_mapped, True),
-    "trace": (_traced, False),
 }
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.jit
+def test_a_traced_call_is_plain_pytorch_without_a_comparison(kernels, images):
+    _traced(*images)
+    assert kernels.calls == 0 and not kernels.comparisons
 
 
 @pytest.mark.filterwarnings("ignore")  # of the modules of torch.compile and torch.jit

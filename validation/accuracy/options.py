@@ -50,14 +50,15 @@ def _masks(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
     x, y = pair.reference[place], pair.distorted[place]
     for name, mask in masks(_SIDE, _SIDE).items():
         for index, weights in (("SSIM", (1.0,)), ("MS-SSIM", msssim.WEIGHTS)):
-            options = {"data_range": pair.data_range, "weights": weights}
+            options: dict[str, Any] = {"data_range": pair.data_range, "weights": weights}
             options["normalize"] = None if index == "SSIM" else "simple"  # without a kink
             exact = longdouble.msssim(x, y, longdouble.Options(**options), mask=mask)
             for dtype in DTYPES:
                 images = [library.tensor(image, dtype, device).requires_grad_() for image in (x, y)]
                 hidden = torch.from_numpy(mask == 0).to(device)
+                x_hidden, y_hidden = (image.masked_fill(hidden, torch.nan) for image in images)
                 value = msssim.msssim(
-                    *(image.masked_fill(hidden, torch.nan) for image in images),
+                    x_hidden, y_hidden,
                     mask=torch.from_numpy(mask).to(device), backend="torch", **options,
                 )  # fmt: skip
                 common = (MASKS, "torch", device, dtype), ("golden", pair.name)
@@ -124,7 +125,8 @@ def _windows(pair: datasets.Pair, backend: str, device: str, dtype: str) -> Iter
     x, y = library.tensors(pair, dtype, device)
     calls: list[tuple[str, str, dict[str, Any], float]] = []
     for padding, mode in _NUMPY_MODES.items():
-        padded = (np.pad(image.astype(np.float64), 5, mode=mode) for image in (pair.reference, pair.distorted))
+        kind: Any = mode
+        padded = (np.pad(image.astype(np.float64), 5, mode=kind) for image in (pair.reference, pair.distorted))
         expected = wang.ssim_index(*padded, data_range=pair.data_range)[0]
         calls.append((PADDING, padding, {"padding": padding}, expected))
     for name, preset in msssim.presets.items():

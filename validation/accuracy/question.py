@@ -76,8 +76,8 @@ def _measure(
             yield from harness.in_threads(threads, measure, pairs["golden"], title, unusable)
     calls = tqdm(gradients.SMALL, **harness.bar("numerical derivatives"))
     yield from gradients.measure_numerically(calls, chosen, device)
-    few = volumes.CASES[: options.limit]
-    yield from volumes.measure(tqdm(few, **harness.bar("signals and volumes")), chosen, device)
+    cases = volumes.CASES[: options.limit]
+    yield from volumes.measure(tqdm(cases, **harness.bar("signals and volumes")), chosen, device)
     yield from stability.measure(tqdm(stability.work(options.limit), **harness.bar("stability")), chosen, device)
 
 

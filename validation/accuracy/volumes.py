@@ -40,10 +40,10 @@ def measure(cases: Iterable[Case], backends: Sequence[str], device: str) -> Iter
     """Yield the errors of the value and of the gradient."""
     for case in cases:
         random = np.random.default_rng(0)
-        x = np.cumsum(random.standard_normal(case.shape), -1)
-        x = np.float32((x - x.min()) / (x.max() - x.min()))
-        y = np.float32(0.9 * x + 0.1 * random.random(case.shape))
-        window = {"win_size": case.win_size, "sigma": case.sigma}
+        walk = np.cumsum(random.standard_normal(case.shape), -1)
+        x = ((walk - walk.min()) / (walk.max() - walk.min())).astype(np.float32)
+        y = (0.9 * x + 0.1 * random.random(case.shape)).astype(np.float32)
+        window: dict[str, Any] = {"win_size": case.win_size, "sigma": case.sigma}
         cs, ssim = reference.volumes.msssim_terms(x, y, levels=len(case.weights), data_range=1.0, **window)
         expected = float(np.prod(np.append(cs[:-1], ssim[-1]) ** np.array(case.weights)))
         for dtype in DTYPES:
@@ -77,8 +77,7 @@ def _of_backend(
 
 def _value_and_gradient(case: Case, x: torch.Tensor, y: torch.Tensor, backend: str) -> tuple[float, torch.Tensor]:
     x = x.clone().requires_grad_()
-    value = msssim.msssim(
-        x, y, data_range=1.0, weights=case.weights, win_size=case.win_size, sigma=case.sigma,
-        spatial_dims=len(case.shape), backend=backend,
-    )  # fmt: skip
+    options: dict[str, Any] = {"win_size": case.win_size, "sigma": case.sigma, "backend": backend}
+    index: Any = msssim.msssim
+    value: torch.Tensor = index(x, y, data_range=1.0, weights=case.weights, spatial_dims=len(case.shape), **options)
     return value.item(), torch.autograd.grad(value, x)[0]
