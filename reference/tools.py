@@ -17,7 +17,7 @@ from .wang import downsample, gaussian_taps
 Ssim: TypeAlias = Callable[[np.ndarray, np.ndarray, float], float]
 
 
-def _filtered(plane: np.ndarray, taps: np.ndarray, mode: str) -> np.ndarray:
+def filtered(plane: np.ndarray, taps: np.ndarray, mode: str) -> np.ndarray:
     """Filter along both axes; the size stays the same, `mode` is what SciPy takes to be around the plane."""
     from scipy.ndimage import correlate1d
 
@@ -31,7 +31,7 @@ def _formula(
     sample: bool = False,
 ) -> float:  # fmt: skip
     x, y = x.astype(np.float64), y.astype(np.float64)
-    mean = functools.partial(_filtered, taps=taps, mode=mode)
+    mean = functools.partial(filtered, taps=taps, mode=mode)
     n = len(taps) ** 2
     norm = n / (n - 1) if sample else 1
     mu_x, mu_y = mean(x), mean(y)

@@ -27,6 +27,7 @@ import msssim
 from msssim import backends
 
 try:
+    from . import from_rows
     from .accuracy import question as accuracy
     from .fuzz import question as fuzz
     from .peers import question as peers
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.render is not None:
-        return write.render_all(options.render or sorted(path.parent for path in REPORTS.glob("*/report.json")))
+        for folder in options.render or from_rows.folders(REPORTS):
+            print(from_rows.render(folder))
+        return 0
     if options.device not in SIMULATED:
         try:
             torch.empty(0, device=options.device)
@@ -140,8 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--render", nargs="*", type=pathlib.Path, metavar="FOLDER",
-        help="measure nothing; make report.html, report.md and report.tex from the report.json of these folders "
-        f"(default: every folder in {REPORTS.relative_to(REPORTS.parents[1])})",
+        help="measure nothing; make report.html, report.md and report.tex from the report.json or rows of these "
+        f"folders (default: every folder in {REPORTS.relative_to(REPORTS.parents[1])})",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, help="maximum number of pairs of each dataset; the report says so")
     return parser

@@ -36,6 +36,42 @@ def test_files_named_in_the_documents_exist():
                 assert any((folder / name).exists() for folder in folders), f"{path.name}: {name}"
 
 
+def test_every_code_block_runs_or_says_what_it_needs():
+    for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        fences = [number for number, line in enumerate(lines) if line.startswith("```")]
+        for opening, closing in zip(fences[::2], fences[1::2], strict=True):
+            language = lines[opening].removeprefix("```")
+            block, above = lines[opening + 1 : closing], next(filter(None, reversed(lines[:opening])), "")
+            if language == "python":  # is not run
+                assert re.match("<!-- needs .+ -->", above), f"{path.name}:{opening + 1}"
+            else:
+                assert language in ("pycon", "shell", "text") or language.startswith("{"), f"{path.name}:{opening + 1}"
+                assert (language == "pycon") == any(line.startswith(">>> ") for line in block), f"{path.name}:{opening}"
+
+
+def test_modules_and_options_of_commands_in_the_documents_exist():
+    for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        for name, rest in re.findall(r"python -m ([\w.]+)([^`|#\n]*)", path.read_text(encoding="utf-8")):
+            folder = ROOT / name.replace(".", "/")
+            if (ROOT / name.partition(".")[0]).is_dir():
+                files = [folder.with_suffix(".py")] if folder.with_suffix(".py").exists() else [*folder.rglob("*.py")]
+                source = "".join(file.read_text(encoding="utf-8") for file in files)
+                missing = [option for option in re.findall(r"(?<= )--[a-z-]+", rest) if f'"{option}"' not in source]
+                assert files and not missing, (path.name, name, missing)
+
+
+def test_the_site_has_every_public_name():
+    import msssim
+
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^   msssim\.(\w+)$", text, re.MULTILINE))
+    assert shown == set(msssim.__all__)
+    assert {path.stem for path in ROOT.glob("msssim/compat/[a-z]*.py")} == set(
+        re.findall(r"^   msssim\.compat\.(\w+)$", text, re.MULTILINE)
+    )
+
+
 def test_the_walk_of_a_call_names_functions_that_exist():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     steps = re.findall(r"`(msssim/[\w/]+\.py): (?:(\w+)\.)?(\w+)\(\)`", text)

@@ -109,6 +109,36 @@ def scatter(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def budgets(rows: pd.DataFrame) -> section.Figure:
+    """Return the plot of the rows of a report: how much of its budget each error uses, by oracle and dtype."""
+    judged = rows[(rows.budget_worst > 0) & rows.worst.notna()]
+    lines = list(dict.fromkeys(judged.section))
+    present = [dtype for dtype in SERIES if dtype in set(judged.dtype)]
+    figure, axes = new(0.42 * len(lines) + 1.5)
+    for line, source in enumerate(lines):
+        for i, dtype in enumerate(present):
+            group = judged[(judged.section == source) & (judged.dtype == dtype)]
+            style = {"color": SERIES[dtype][0], "markersize": 4, "alpha": 0.6, "markeredgewidth": 0}
+            height = line + (i - (len(present) - 1) / 2) * 0.8 / len(present)
+            used = np.maximum(group.worst / group.budget_worst, _LEAST_USED)
+            axes.plot(used, np.full(len(used), height), SERIES[dtype][1], **style)
+    axes.axvline(1, color=INK, linewidth=1.2)
+    axes.set_xscale("log")
+    axes.set_xlabel("largest error / budget (no unit)")
+    axes.set_yticks(range(len(lines)), lines, fontsize=8)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    _legend(figure, present, budget=False)
+    caption = (
+        "Largest errors in relation to their budgets. One mark for each row of the tables; the line is the budget."
+        f" Smaller quotients than {_LEAST_USED:g} are at the left edge. Rows without a budget are not drawn."
+    )
+    return section.Figure("budgets", caption, svg(figure, "budgets"))
+
+
+_LEAST_USED = 1e-6
+
+
 def _legend(figure: Figure, present: Iterable[str], budget: bool) -> None:
     handles = [
         Line2D([], [], color=SERIES[dtype][0], marker=SERIES[dtype][1], linestyle="none", label=dtype)

@@ -1,6 +1,6 @@
 """The sections of the report on accuracy, made from the table of measurements."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -90,6 +90,13 @@ def make_sections(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -
     for name, figure in plots.draw(table):
         figures[name].append(figure)
     figures["values"] += worst.figures(table, measured)
+    parts = sections_of_rows(summary, figures)
+    data = {"rows.csv": summary, "pairs.csv": table}
+    return [parts[0]._replace(data=data), *parts[1:]]
+
+
+def sections_of_rows(summary: pd.DataFrame, figures: Mapping[str, Sequence[Figure]]) -> list[Section]:
+    """Return the sections for the rows of a report (see `rows.summarize`), with the figures of each by name."""
     parts = [*_broken(summary), *_in_short(summary)]
     for name, title, text, oracles in _PARTS:
         part = summary[summary.section.isin(oracles)]
@@ -99,9 +106,9 @@ def make_sections(table: pd.DataFrame, measured: Mapping[str, datasets.Pairs]) -
         found = {section: lines for section, lines in found.items() if len(lines)}
         tables = [_table(f"{section}. {SECTIONS[section]}", lines) for section, lines in found.items()]
         tables.insert(0, _overview(pd.concat(found.values())))
-        parts.append(Section(name, title, text, tuple(tables), tuple(figures[name]), _verdict(part), headline(part)))
-    data = {"rows.csv": summary, "pairs.csv": table}
-    return [parts[0]._replace(data=data), *parts[1:]]
+        drawn, verdict = tuple(figures.get(name, ())), _verdict(part)
+        parts.append(Section(name, title, text, tuple(tables), drawn, verdict, headline(part)))
+    return parts
 
 
 def _broken(summary: pd.DataFrame) -> Iterator[Section]:

@@ -133,6 +133,14 @@ VERDICTS = (
 )  # fmt: skip
 
 
+_TEXT = (
+    "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
+    "are only checked for finite values of at most 1. A call is over budget if its error also exceeds four times "
+    "that of rounding the central moments, the map and the means once to the dtype of computation. Gradients are "
+    "not checked for a window of a single pixel, in which every variance is rounding."
+)
+
+
 def _section(
     options: argparse.Namespace, found: list[Found], counts: collections.Counter[tuple[str, str, str]]
 ) -> Section:
@@ -142,16 +150,19 @@ def _section(
     )
     columns = ("index", "backend", "what", "error", "limit")
     over = pd.DataFrame([(f.call, f.backend, *each) for f in found for each in f.failures], columns=list(columns))
-    text = (
-        f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. "
-        "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
-        "are only checked for finite values of at most 1. A call is over budget if its error also exceeds four times "
-        "that of rounding the central moments, the map and the means once to the dtype of computation. Gradients are "
-        "not checked for a window of a single pixel, in which every variance is rounding."
-    )
+    text = f"{options.fuzz} random calls of seed {options.seed}, against the reference in long double. {_TEXT}"
     total = sum(n for key, n in counts.items() if key[2] == "calls")
     verdict = BROKEN if found else PASS
     summary = f"{len(found)} of {total} over budget"
-    caption = "Random calls by backend and dtype. The number of calls by what was checked, and the number over budget."
     data = {"fuzz.csv": table, "fuzz-failures.csv": over}
-    return Section("fuzz", "Random calls", text, (Table(caption, table),), (), verdict, summary, data)
+    return Section("fuzz", "Random calls", text, (Table(_CAPTION, table),), (), verdict, summary, data)
+
+
+_CAPTION = "Random calls by backend and dtype. The number of calls by what was checked, and the number over budget."
+
+
+def section_of_counts(table: pd.DataFrame, name: str) -> Section:
+    """Return the section of a run from its table alone."""
+    total, over = int(table.calls.sum()), int(table["over budget"].sum())
+    verdict, summary = BROKEN if over else PASS, f"{over} of {total} over budget"
+    return Section(f"fuzz-{name}", f"Random calls: {name}", _TEXT, (Table(_CAPTION, table),), (), verdict, summary)

@@ -42,6 +42,8 @@ _ORDINARY_KINDS = ("even", "odd", "mixed", "colour")
 AGREEMENT = 1e-4
 _MIN_COLOUR, _MAX_COLOUR = 1e-7, 1.0  # deviations at the ends of the heat map's colours
 
+KINDS_IN_WORDS = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
+
 Cell = Callable[[pd.DataFrame], str]
 
 
@@ -54,7 +56,7 @@ def make_section(
     sides = pd.DataFrame(measured.sides, columns=Side._fields)
     closest = values[(values.settings == CLOSEST) & (values.dtype != "float64")]
     tables = (
-        _deviations(closest), _causes(values), _defaults(values), _gradients(gradients), _sides(sides),
+        _deviations(closest), _causes(values), _defaults(values), gradient_errors(gradients), smallest_sides(sides),
         _peers(peers, unavailable),
     )  # fmt: skip
     verdict, summary = _verdict([peer.name for peer in own], closest, gradients, len(unavailable))
@@ -65,7 +67,7 @@ def make_section(
         "peers_sides.csv": sides,
     }
     shown = tuple(table for table in tables if len(table.frame))
-    return Section("peers", TITLE, TEXT, shown, (_heat_map(closest),), verdict, summary, data)
+    return Section("peers", TITLE, TEXT, shown, (heat_map(closest),), verdict, summary, data)
 
 
 def _verdict(own: list[str], values: pd.DataFrame, gradients: pd.DataFrame, missing: int) -> tuple[str, str]:
@@ -94,18 +96,18 @@ def _by_peer(values: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFra
             yield (str(peer), name), rows
 
 
-def _by_kind(values: pd.DataFrame, kinds: Iterable[str], cell: Cell) -> pd.DataFrame:
+def by_kind(values: pd.DataFrame, kinds: Iterable[str], cell: Cell) -> pd.DataFrame:
+    """Return one row for each peer and index, one column for each kind of image."""
     lines = [(*key, *(cell(rows[rows.kind == kind]) for kind in kinds)) for key, rows in _by_peer(values)]
     return pd.DataFrame(lines, columns=["peer", "index", *kinds])
 
 
 def _deviations(values: pd.DataFrame) -> Table:
-    kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
     return Table(
-        f"Largest deviation from Wang by kind of image, closest settings. {kinds}. Where a mean of cs is negative, the "
-        "original's MS-SSIM is complex: the cell shows what the peer returns. The original refuses MS-SSIM below 176 "
-        "pixels; there the deviation is from its formula, extended to all sizes that the window fits.",
-        _by_kind(values, KINDS, _deviation_cell),
+        f"Largest deviation from Wang by kind of image, closest settings. {KINDS_IN_WORDS}. Where a mean of "
+        "cs is negative, the original's MS-SSIM is complex: the cell shows what the peer returns. The original refuses "
+        "MS-SSIM below 176 pixels; there the deviation is from its formula, extended to all sizes that fit the window.",
+        by_kind(values, KINDS, _deviation_cell),
     )
 
 
@@ -114,7 +116,7 @@ def _defaults(values: pd.DataFrame) -> Table:
     return Table(
         "Largest deviation with default settings, where they differ from the closest settings. Only the images are "
         "given, and their data range if the peer does not guess it.",
-        _by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], _deviation_cell),
+        by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], _deviation_cell),
     )
 
 
@@ -161,13 +163,14 @@ def _effects(rows: pd.DataFrame) -> str:
     return "; ".join(f"{cause} {number(effect)}" for cause, effect in effects.items() if effect > 1e-7) or "none"
 
 
-def _gradients(gradients: pd.DataFrame) -> Table:
+def gradient_errors(gradients: pd.DataFrame) -> Table:
+    """Return the table of the errors of gradients."""
     return Table(
         "Largest deviation of the gradient, closest settings. Relative to its largest entry. Column "
         f"{MATLAB} compares sampled pixels with central differences of Wang's code; the other columns compare every "
         "entry with this library's plain PyTorch backend in float64. Where the original is complex, the cell says "
         "whether the gradient is NaN, zero or finite.",
-        _by_kind(gradients, [MATLAB, *KINDS], _gradient_cell),
+        by_kind(gradients, [MATLAB, *KINDS], _gradient_cell),
     )
 
 
@@ -181,7 +184,8 @@ def _gradient_cell(rows: pd.DataFrame) -> str:
     return "; ".join(parts) or "–"
 
 
-def _sides(sides: pd.DataFrame) -> Table:
+def smallest_sides(sides: pd.DataFrame) -> Table:
+    """Return the table of the smallest images that each accepts."""
     columns = [f"{scales} scales" for scales in SCALES]
     named = sides.assign(scales=[f"{scales} scales" for scales in sides.scales])
     frame = named.pivot(index="peer", columns="scales", values="side")
@@ -221,8 +225,8 @@ def _summary(values: pd.DataFrame) -> pd.DataFrame:
     return summary
 
 
-def _heat_map(values: pd.DataFrame) -> Figure:
-    """Draw peers by kinds of image, coloured by deviation."""
+def heat_map(values: pd.DataFrame) -> Figure:
+    """Return peers by kinds of image, coloured by deviation."""
     keys, cells = zip(*_by_peer(values), strict=True)
     worst = np.array([[rows.deviation[rows.kind == kind].max() for kind in KINDS] for rows in cells], dtype=float)
     figure, axes = plots.new(0.27 * len(keys) + 1.6)

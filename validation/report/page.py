@@ -22,7 +22,7 @@ def render(report: Report, parts: Sequence[Any], verdicts: Table) -> str:
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"code": _code, "themed": _themed, "signed": signed}
+    environment.filters |= {"code": _code, "themed": themed, "signed": signed}
     return environment.get_template("report.html").render(
         title=report.title,
         headline=report.headline,
@@ -67,7 +67,7 @@ def _code(text: object) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"\b\d[\d.]*e[-+]\d+", r'<span class="whole">\g<0></span>', marked))
 
 
-def _themed(image: str) -> markupsafe.Markup:
+def themed(image: str) -> markupsafe.Markup:
     """Replace the colours of a plot by those of the page, which depend on the light or dark theme."""
     replaced = {colour: f"var(--{dtype})" for dtype, (colour, _) in plots.SERIES.items()}
     replaced |= {plots.INK: "currentColor", plots.GRID: "var(--line)"}

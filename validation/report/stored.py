@@ -8,6 +8,7 @@ import json
 import math
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -18,14 +19,18 @@ NAME = "report.json"
 
 
 def save(folder: pathlib.Path, report: Report) -> None:
-    """Write report.json and the pictures."""
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
-    for section in report.sections:
-        for figure in section.figures:
-            if figure.image:
-                (folder / "plots" / file_name(figure)).write_bytes(_bytes(figure))
+    """Write report.json and the pictures in plots/."""
+    save_pictures(folder, report.sections)
     content = {**report._asdict(), "about": dict(report.about), "sections": list(map(_section, report.sections))}
     (folder / NAME).write_text(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def save_pictures(folder: pathlib.Path, sections: Iterable[Section]) -> None:
+    """Write the pictures of a report to plots/."""
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for figure in (figure for section in sections for figure in section.figures):
+        if figure.image:
+            (folder / "plots" / file_name(figure)).write_bytes(_bytes(figure))
 
 
 def load(folder: pathlib.Path) -> Report:

@@ -47,22 +47,17 @@ def write(
         frame.to_csv(folder / name, index=False)
     report = Report(title, sentence or headline(sections), about, sections)
     stored.save(folder, report)
-    return _write_documents(folder, report)
+    return documents(folder, report)
 
 
 def render(folder: pathlib.Path) -> pathlib.Path:
     """Make report.html, report.md and report.tex of a folder again from report.json and plots/."""
-    return _write_documents(folder, stored.load(folder))
+    return documents(folder, stored.load(folder))
 
 
-def render_all(folders: Iterable[pathlib.Path]) -> int:
-    """Render several folders and print the paths of the pages; return the exit code."""
-    for folder in folders:
-        print(render(folder))
-    return 0
-
-
-def _write_documents(folder: pathlib.Path, report: Report) -> pathlib.Path:
+def documents(folder: pathlib.Path, report: Report) -> pathlib.Path:
+    """Write report.html, report.md, report.tex and the pictures of a report; return the path of report.html."""
+    stored.save_pictures(folder, report.sections)
     parts, summary = numbered(report.sections), verdicts(report.sections)
     (folder / "report.md").write_text(_markdown(report, parts, summary), encoding="utf-8")
     (folder / "report.tex").write_text(paper.render(report.title, parts, summary), encoding="utf-8")

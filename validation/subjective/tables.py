@@ -32,6 +32,7 @@ INDICES = (
 _COLUMNS = [index.column for index in INDICES]
 PUBLISHED = pd.read_csv(pathlib.Path(__file__).parent / "published.csv").set_index(["database", "index"])
 _ALL = "all"
+_TITLE = "Does the index agree with subjective scores?"
 _TEXT = (
     "Images are scored as in the published evaluations: one gray plane by MATLAB's rgb2gray in integer levels 0..255,"
     ' and SSIM with the downsampling of ssim.m (`downsample="auto"`). SROCC and KROCC compare the order of the index'
@@ -89,8 +90,7 @@ def make_section(databases: Sequence[Database], resamples: int) -> Section:
     }
     figures = tuple(figure for database in databases if (figure := scatter(database)))
     summary = _summary(databases, deviations, reproduced, len(problems))
-    title = "Does the index agree with subjective scores?"
-    return Section("subjective", title, _TEXT, tuple(tables), figures, verdict, summary, data)
+    return Section("subjective", _TITLE, _TEXT, tuple(tables), figures, verdict, summary, data)
 
 
 def _agreement(database: Database, resamples: int) -> Iterator[dict[str, Any]]:
@@ -229,6 +229,16 @@ def _summary(databases: Sequence[Database], deviations: pd.DataFrame, reproduced
     if problems:
         parts.append(f"{problems} files cannot be used")
     return "; ".join(parts) + "."
+
+
+def section_of_rows(agreement: pd.DataFrame, deviations: pd.DataFrame, reproduced: pd.DataFrame) -> Section:
+    """Return the section for the tables of an earlier run, without the images' scores."""
+    shown = [_overview(agreement), *_budget_tables(deviations, reproduced)]
+    if (agreement.distortion != _ALL).any():
+        shown.append(_by_distortion(agreement))
+    verdicts = {verdict for frame in (deviations, reproduced) if len(frame) for verdict in frame.verdict}
+    verdict = BROKEN if BROKEN in verdicts else PASS if verdicts else ""
+    return Section("subjective", _TITLE, _TEXT, tuple(shown), (), verdict)
 
 
 class _Points(NamedTuple):
