@@ -290,7 +290,7 @@ def test_errors(error, mask, options, text):
 
 def test_a_fused_backend_says_what_it_lacks():
     pytest.importorskip("numba")
-    message = 'backend="numba" does not support the call: it has no kernel for this option, got mask_mode="inside"'
+    message = 'backend="numba" does not support the call: it has no fused kernel for mask_mode="inside"'
     with pytest.raises(ValueError, match=re.escape(message)):
         msssim.ssim(IMAGES, IMAGES, mask=torch.ones(30, 31), mask_mode="inside", backend="numba")
 

@@ -275,7 +275,7 @@ def test_a_comparison_leaves_the_random_numbers_and_modes_alone(kernels, images)
 def test_no_other_device_is_exempt(monkeypatch, device):
     """XPU has no kernels, and ROCm, whose devices are called cuda too, refuses them; a later version may not."""
     assert trust.EXEMPT == ("cpu",)
-    image = types.SimpleNamespace(device=torch.device(device), dtype=torch.float32)
+    image = types.SimpleNamespace(device=torch.device(device), dtype=torch.float32, dim=lambda: 4)
     monkeypatch.setattr(backends, "_AVAILABLE", ("triton", "numba", "torch"))
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
 
