@@ -16,13 +16,13 @@ import msssim
 OPTIONS = {
     "ssim": dict(
         data_range=None, win_size=11, sigma=None, K1=0.01, K2=0.03, window="gaussian", sample_covariance=False,
-        padding="valid", mask=None, mask_mode="normalized", downsample=None, full=False, reduction="mean",
-        backend="auto",
+        padding="valid", mask=None, mask_mode="normalized", downsample=None, spatial_dims=2, full=False,
+        reduction="mean", backend="auto",
     ),
     "msssim": dict(
         data_range=None, normalize=None, weights=msssim.WEIGHTS, method="product", channels="mean", win_size=11,
-        sigma=1.5, K1=0.01, K2=0.03, mask=None, scales=False, full=False, small="raise", reduction="mean",
-        backend="auto",
+        sigma=1.5, K1=0.01, K2=0.03, mask=None, scales=False, full=False, small="raise", spatial_dims=2,
+        reduction="mean", backend="auto",
     ),
 }  # fmt: skip
 OF_A_CALL = ("mask",)  # a module takes it in forward()
@@ -61,7 +61,7 @@ def test_every_option_is_documented(name):
 
 def test_public_names():
     assert set(msssim.__all__) == {
-        "ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends", "warm_up", "luma", "presets",
+        "ssim", "msssim", "SSIM", "MSSSIM", "WEIGHTS", "available_backends", "warm_up", "luma", "presets", "stream",
         "ssim_loss", "msssim_loss", "msssim_l1_loss", "SSIMLoss", "MSSSIMLoss", "MSSSIML1Loss",
     }  # fmt: skip
     assert all(inspect.getdoc(getattr(msssim, name)) for name in msssim.__all__)

@@ -17,7 +17,7 @@ from msssim.backends import ops, torch_backend
 
 
 def _image(device="cuda", dtype=torch.float32):
-    return types.SimpleNamespace(device=torch.device(device), dtype=dtype)
+    return types.SimpleNamespace(device=torch.device(device), dtype=dtype, dim=lambda: 4)
 
 
 @pytest.fixture

@@ -110,7 +110,9 @@ def test_peers_with_zero_padding_are_timed_with_it_too(monkeypatch):
         return lambda x, y: x
 
     monkeypatch.setitem(
-        implementations.PEERS, "fussim", dataclasses.replace(PEERS["fussim"], build=build, module="", devices=("cpu",))
+        implementations.PEERS,
+        "fussim",
+        dataclasses.replace(PEERS["fussim"], build=build, module="", min_version="", devices=("cpu",)),
     )
     for name, defaults in (("fussim", False), ("fussim, zero padding", True)):
         found = implementations.by_name(name)

@@ -19,9 +19,6 @@ from benchmarks.presets import PRESETS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-one_run = pytest.mark.xdist_group("a run of benchmarks")  # in one process, so that the fixture is made once
-
-
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     """Return (exit code, folder, printed text) of a tiny run with implementations of every kind."""
@@ -49,7 +46,6 @@ def row_of(table, name, kind=rows.TIME, case=CASE):
     return found[found.height == case.shape[2]].iloc[0]
 
 
-@one_run
 def test_slow_implementation_is_reported_as_slow(table):
     slow, ours = row_of(table, "slow"), row_of(table, "msssim torch")
     assert slow.verdict == ours.verdict == rows.OK
@@ -58,7 +54,7 @@ def test_slow_implementation_is_reported_as_slow(table):
     assert slow.ratio > 2 and slow.ratio_q1 <= slow.ratio <= slow.ratio_q3
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_wrong_backend_is_not_timed_and_fails_the_run(result, table):
     code, _, printed = result
     assert code == 1
@@ -71,7 +67,7 @@ def test_wrong_backend_is_not_timed_and_fails_the_run(result, table):
     assert "Wrong results, which are not timed" in printed
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_deviating_peer_is_timed_with_its_error(table):
     row = row_of(table, "deviating")
     assert row.verdict == rows.DIFFERS and row.error == pytest.approx(1e-3, rel=0.01) and row.seconds > 0
@@ -80,7 +76,7 @@ def test_deviating_peer_is_timed_with_its_error(table):
     assert row.verdict == rows.WRONG and np.isnan(row.seconds)
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_unavailable_implementation_is_a_row_with_the_reason(table):
     missing = table[table.implementation == "missing"]
     assert list(missing.verdict) == [rows.MISSING] and "pip install missing" in missing.note.iloc[0]
@@ -96,14 +92,14 @@ def test_unavailable_implementation_is_a_row_with_the_reason(table):
     ]
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_unavailable_device_is_skipped_with_a_message(result):
     _, out, printed = result
     assert re.search(r"^skipped nowhere: .*nowhere", printed, re.MULTILINE)
     assert "nowhere" in json.loads((out / "rows.json").read_text())["about"]["skipped nowhere"]
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_every_time_has_its_lower_bound(table):
     timed = table[table.seconds.notna()]
     assert set(timed.kind) == {rows.TIME, rows.THREADS}
@@ -114,13 +110,13 @@ def test_every_time_has_its_lower_bound(table):
     assert set(timed.floor_bound) <= {ceilings.COPY, ceilings.MULTIPLY_ADD}
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_threads_are_varied_and_restored(table):
     mine = table[(table.kind == rows.THREADS) & (table.implementation == "slow")]
     assert sorted(mine.threads) == [1, 2] and torch.get_num_threads() == 1
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_files_describe_the_machine(result):
     _, out, _ = result
     about = json.loads((out / "rows.json").read_text())["about"]
@@ -134,7 +130,7 @@ def test_files_describe_the_machine(result):
     assert pd.read_csv(out / "rows.csv", comment="#").shape == rows.load(out / "rows.json")[0].shape
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_page_is_self_contained_and_has_figures(result):
     html = (result[1] / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", html)
@@ -148,7 +144,7 @@ def test_page_is_self_contained_and_has_figures(result):
         assert (result[1] / path).stat().st_size > 1000
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_invalid_tables_are_refused(table):
     rows.check(table)
     timed = table.index[table.seconds.notna()][0]

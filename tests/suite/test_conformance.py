@@ -26,9 +26,6 @@ CASES = [
 PAIRS = ("grass-257x191-flatter", "immunohistochemistry-176x176-negative", "colour", "large")
 
 
-one_run = pytest.mark.xdist_group("a run of validation.peers")  # in one process, so that the fixture is made once
-
-
 @pytest.fixture(scope="module")
 def pairs():
     """Return (img1, img2) of shape (C, H, W) in 0..255 by name."""
@@ -156,7 +153,6 @@ def report():
     return found
 
 
-@one_run
 def test_run_covers_every_kind_of_image(report):
     assert report.verdict == section.PASS, report.summary
     deviations = report.tables[0].frame
@@ -170,7 +166,7 @@ def test_run_covers_every_kind_of_image(report):
     assert report.figures[0].image.startswith("<svg")
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_report_shows_causes_with_their_effects(report):
     causes = report.tables[1].frame.set_index(["peer", "index", "settings"]).causes
     assert "last scale multiplied in four times" in causes["pytorch-msssim (original)", "MS-SSIM", CLOSEST]

@@ -46,7 +46,8 @@ def test_a_preset_gives_the_number_of_the_tool(name):
     for x, y in PAIRS:
         if name == "tensorflow":  # in float32, which needs pixels near zero for variances without cancellation
             x, y = x - x.mean(), y - x.mean()
-        assert abs(_ours(x, y, 255, name) - tools.TOOLS[name][1](x, y, 255.0)) < 1e-6
+        tolerance = 2e-5 if name == "tensorflow" else 1e-6
+        assert abs(_ours(x, y, 255, name) - tools.TOOLS[name][1](x, y, 255.0)) < tolerance
 
 
 def test_presets_differ_where_the_tools_do():

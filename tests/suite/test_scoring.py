@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from marks import full
 
 import datasets
 import msssim
@@ -188,7 +187,7 @@ needs_gloo = pytest.mark.skipif(
 
 
 @needs_gloo
-@pytest.mark.parametrize("workers", [1, *full(0)])
+@pytest.mark.parametrize("workers", [1, pytest.param(0, marks=pytest.mark.full)])
 def test_two_processes_give_the_same_rows_and_bits(run, tmp_path, workers):
     alone = run(pairs())
     (code, first, errors), (other, second, _) = finish(start(tmp_path / "two.jsonl", "score", workers))

@@ -16,8 +16,6 @@ from validation import __main__ as command
 from validation import library, tolerances
 from validation.accuracy import gradients, readme, rows, stability, tables, values
 
-one_run = pytest.mark.xdist_group("a run of validation")  # in one process, so that the fixture is made once
-
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
@@ -56,7 +54,6 @@ def run(tmp_path_factory):
     return command.main(arguments), out
 
 
-@one_run
 def test_budgets_are_met_and_every_file_is_written(run):
     code, out = run
     assert code == 0
@@ -73,7 +70,7 @@ def test_budgets_are_met_and_every_file_is_written(run):
         assert (out / name).stat().st_size > 500, name
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_rows_follow_the_schema_in_every_section(run):
     table = pd.read_csv(run[1] / "rows.csv", keep_default_na=True)
     assert tuple(table.columns) == rows.COLUMNS
@@ -84,7 +81,7 @@ def test_rows_follow_the_schema_in_every_section(run):
     assert (judged["median"] <= judged.worst).all()
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_a_missing_oracle_is_skipped_with_the_reason(run):
     table = pd.read_csv(run[1] / "rows.csv")
     tensorflow = table[table.section == values.TENSORFLOW]
@@ -92,7 +89,7 @@ def test_a_missing_oracle_is_skipped_with_the_reason(run):
     assert tensorflow.note.str.contains("pip install tensorflow-cpu").all()
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_the_report_names_its_limit_and_machine(run):
     for name in ("report.md", "report.html"):
         text = (run[1] / name).read_text(encoding="utf-8")
@@ -229,7 +226,7 @@ def _document(path, *names):
     return path
 
 
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_accuracy_tables_of_the_documents(run, tmp_path):
     full, in_short = _document(tmp_path / "a.md", readme.FULL), _document(tmp_path / "b.md", readme.IN_SHORT)
     for _ in range(2):  # writing them again changes nothing
@@ -255,7 +252,7 @@ def test_accuracy_table_has_a_column_for_each_backend():
 @pytest.mark.parametrize(
     "text, message", [("no markers", "at least one of"), ("<!-- accuracy: end --> <!-- accuracy: begin -->", "both")]
 )
-@one_run
+@pytest.mark.full  # one test by default: each process makes the fixture again
 def test_document_without_markers_is_refused(run, tmp_path, capsys, text, message):
     path = tmp_path / "README.md"
     path.write_text(text, encoding="utf-8")
