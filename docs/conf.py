@@ -16,8 +16,6 @@ version = release = re.search(r'__version__ = "(.*)"', (HERE.parent / "msssim/__
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "_site.mathml"]
 exclude_patterns = ["_*"]
 templates_path = ["_templates"]
-# A pattern of the index may match nothing: a page of a later version, or reports that were not made.
-suppress_warnings = ["toc.empty_glob"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 
@@ -39,7 +37,9 @@ html_copy_source = False
 def setup(app: Any) -> None:
     """Make the pages of reports before the sources are read, and list every page in the index."""
     app.connect("builder-inited", _make_reports)
-    app.connect("source-read", _list_other_pages)
+    app.connect("source-read", _list_pages)
+    app.connect("source-read", _close_blocks)
+    app.connect("source-read", _take_document)
     app.add_role("doi", _doi)
 
 
@@ -49,13 +49,36 @@ def _make_reports(app: Any) -> None:
     reports.make(pathlib.Path(app.srcdir) / "reports")
 
 
-def _list_other_pages(app: Any, name: str, source: list[str]) -> None:
-    """Replace the line OTHER-PAGES of the index by the pages that no name or pattern in it matches."""
+def _list_pages(app: Any, name: str, source: list[str]) -> None:
+    """In the index, drop patterns of pages that do not exist, and list the pages that it does not name."""
     if name == "index":
-        patterns = re.findall(r"^(?:.*<)?([\w*-]+)>?$", source[0], re.MULTILINE)
         pages = sorted(path.stem for path in HERE.glob("*.md") if path.stem != "index")
+        patterns = re.findall(r"^(?:.*<)?([\w*-]+)>?$", source[0], re.MULTILINE)
+        for pattern in patterns:
+            if "*" in pattern and not fnmatch.filter(pages, pattern):
+                source[0] = source[0].replace(f"\n{pattern}\n", "\n")
         others = [page for page in pages if not any(fnmatch.fnmatch(page, pattern) for pattern in patterns)]
         source[0] = source[0].replace("OTHER-PAGES", "\n".join(others))
+
+
+def _close_blocks(app: Any, name: str, source: list[str]) -> None:
+    """Drop the empty line at the end of a block, which only doctest needs."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
+def _take_document(app: Any, name: str, source: list[str]) -> None:
+    """Replace a page that points to a document in the root of the repository by that document."""
+    if name in _DOCUMENTS:
+        text = (HERE.parent / f"{name.upper()}.md").read_text(encoding="utf-8")
+        text = text.replace("](docs/", "](")
+        source[0] = re.sub(rf"\]\(({'|'.join(map(str.upper, _DOCUMENTS))})\.md", _in_the_site, text)
+
+
+_DOCUMENTS = ("architecture", "contributing", "changelog")
+
+
+def _in_the_site(link: re.Match[str]) -> str:
+    return f"]({link[1].lower()}.md"
 
 
 def _doi(name: str, rawtext: str, text: str, *_: Any, **__: Any) -> tuple[list[Any], list[Any]]:

@@ -49,8 +49,8 @@ def test_formulas_are_the_index_of_wang_where_they_have_its_convention():
 
 def test_the_committed_numbers_are_near_the_calls_of_the_document():
     rows = pd.read_csv(numbers.ROWS if numbers.ROWS.exists() else ROOT / numbers.ROWS)
-    assert set(rows.tool[rows["index"] == "ssim"]) >= set(msssim.presets) and set(rows.pair) == set(numbers.PAIRS)
-    ssim = rows[(rows["index"] == "ssim") & rows.call.notna()]
+    assert set(rows.tool[rows.metric == "ssim"]) >= set(msssim.presets) and set(rows.pair) == set(numbers.PAIRS)
+    ssim = rows[(rows.metric == "ssim") & rows.call.notna()]
     assert (ssim.value - ssim.call).abs().max() < 5e-5  # TensorFlow computes in float32
 
 

@@ -40,7 +40,7 @@ class Number(NamedTuple):
     """A tool's number on one pair, Wang's, and that of the call here."""
 
     tool: str
-    index: str
+    metric: str
     source: str
     pair: str
     value: float
@@ -80,9 +80,9 @@ def measure() -> Iterator[Number]:
             yield Number(tool, "ssim", source, name, function(*planes, 255.0), wang["ssim"], float(call(*tensors)))
         for tool in _MSSSIM:
             yield _multiscale(tool, name, planes, tensors, wang["msssim"])
-        for tool, (index, formula, other) in _FORMULAS.items():
+        for tool, (metric, formula, other) in _FORMULAS.items():
             ours = float("nan") if other is None else float(other(*tensors))
-            yield Number(tool, index, FORMULA, name, formula(*planes), wang[index], ours)
+            yield Number(tool, metric, FORMULA, name, formula(*planes), wang[metric], ours)
 
 
 def _multiscale(
@@ -93,22 +93,31 @@ def _multiscale(
     if peer.unavailable_reason() is None:
         value, source = float(peer.function("msssim", data_range=255)(*(image.float() for image in tensors))), TOOL
     else:
-        emulation = Emulation(*(plane[None].astype(np.float64) for plane in planes), 255.0)
+        x, y = (plane[None].astype(np.float64) for plane in planes)
+        emulation = Emulation(x, y, 255.0)
         value, source = float(np.real(emulation.value("msssim", peer.convention("msssim")))), FORMULA
     return Number(tool, "msssim", source, name, value, wang, ours)
 
 
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """Return for each tool its difference from Wang's number on each pair, and how far the call here is from it."""
-    lines = []
-    for (tool, index, source), group in rows.groupby(["tool", "index", "source"], sort=False):
+    lines: list[tuple[str, ...]] = []
+    for (tool, metric, source), group in rows.groupby(["tool", "metric", "source"], sort=False):
         by_pair = group.set_index("pair")
         apart = [_signed(by_pair.value[pair] - by_pair.wang[pair]) for pair in PAIRS]
         residual = (group.value - group.call).abs().max()
-        shown = {"ssim": "SSIM", "msssim": "MS-SSIM"}[str(index)]
-        lines.append((tool, shown, source, *apart, "–" if np.isnan(residual) else section.number(residual)))
+        shown = {"ssim": "SSIM", "msssim": "MS-SSIM"}[str(metric)]
+        lines.append(
+            (_TITLES.get(tool, tool), shown, source, *apart, "–" if np.isnan(residual) else section.number(residual))
+        )
     heads = [pair.replace("-", " ") for pair in PAIRS]
-    return pd.DataFrame(lines, columns=["tool", "index", "number of", *heads, "the call here is off by"])
+    return pd.DataFrame(lines, columns=["tool", "index", "number of", *heads, "call off by"])
+
+
+# Of the tools that the presets name.
+_TITLES = {
+    "fastmri": "fastMRI", "matlab": "MATLAB, ssim", "3dgs": "3D Gaussian splatting", "tensorflow": "TensorFlow",
+}  # fmt: skip
 
 
 def _signed(difference: float) -> str:
