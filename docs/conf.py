@@ -39,6 +39,7 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", _make_reports)
     app.connect("source-read", _list_pages)
     app.connect("source-read", _close_blocks)
+    app.connect("source-read", _keep_numbers)
     app.connect("source-read", _take_document)
     app.add_role("doi", _doi)
 
@@ -64,6 +65,12 @@ def _list_pages(app: Any, name: str, source: list[str]) -> None:
 def _close_blocks(app: Any, name: str, source: list[str]) -> None:
     """Drop the empty line at the end of a block, which only doctest needs."""
     source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
+def _keep_numbers(app: Any, name: str, source: list[str]) -> None:
+    """Keep numbers such as 1e-5 in cells of tables in one line, by a hyphen at which lines do not break."""
+    cells = r"^\|[^`\n]*\|$"
+    source[0] = re.sub(cells, lambda row: re.sub(r"(?<=\de)-(?=\d)", "\u2011", row[0]), source[0], flags=re.MULTILINE)
 
 
 def _take_document(app: Any, name: str, source: list[str]) -> None:

@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 _TITLES = {
     "intel-xeon-2-cores": "Accuracy of plain PyTorch and the CPU kernels",
     "sm_90-without-a-gpu": "Accuracy of the GPU kernels on an emulated GPU",
-    "peers": "What other implementations compute: all tables",
+    "peers": "Other implementations: all tables",
     "random-calls": "Random calls",
     "subjective": "Agreement with subjective scores: all tables",
     "tools": "Whose number is it? All values",
