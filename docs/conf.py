@@ -3,6 +3,7 @@
 import fnmatch
 import pathlib
 import re
+import shutil
 import sys
 from typing import Any
 
@@ -36,12 +37,18 @@ html_copy_source = False
 
 def setup(app: Any) -> None:
     """Make the pages of reports before the sources are read, and list every page in the index."""
+    app.connect("builder-inited", _remove_old_pages, priority=1)
     app.connect("builder-inited", _make_reports)
     app.connect("source-read", _list_pages)
     app.connect("source-read", _close_blocks)
     app.connect("source-read", _keep_numbers)
     app.connect("source-read", _take_document)
     app.add_role("doi", _doi)
+
+
+def _remove_old_pages(app: Any) -> None:
+    """Remove the pages that autosummary made earlier: a name may not exist any more."""
+    shutil.rmtree(HERE / "api", ignore_errors=True)
 
 
 def _make_reports(app: Any) -> None:
