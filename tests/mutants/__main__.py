@@ -260,7 +260,7 @@ def _as_json(outcomes, before):
 
 
 def _entry(fault: Fault, outcome: Outcome):
-    entry = {"name": fault.name, "file": fault.file, "meaning": fault.meaning, "verdict": outcome.verdict}
+    entry = {"name": fault.name, "verdict": outcome.verdict}  # the rest is in the lists of faults
     if fault.harmless:
         entry["harmless"] = fault.harmless
     else:

@@ -131,8 +131,8 @@ FAULTS = (
         _SIZES, "only the first strip of a plane counts",
     ),
     Fault(
-        "numba-luminance-at-the-finest", _SWEEP, "shape.width, level == call.n_levels - 1,",
-        "shape.width, level == 0,", _MSSSIM, "l counts at the finest scale and not at the coarsest",
+        "numba-luminance-at-the-finest", "msssim/backends/numba/strip.py", "zip(branches, (True, False), strict=True)",
+        "zip(branches, (False, True), strict=True)", _MSSSIM, "l counts at all scales but the coarsest",
     ),
     Fault(
         "numba-gradient-of-odd-column", _BACKWARD, "common = code.select(alone_in_mean, weight + weight, weight)",

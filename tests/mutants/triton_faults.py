@@ -79,6 +79,7 @@ FAULTS = (
         "valid, reciprocal",
         _EXACT,
         "a window without contrast is divided by 1",
+        "The variances of such a window are zero but for rounding, and so is what the reciprocal multiplies.",
     ),
     Fault(
         "triton-extreme-left-alone", _FORWARD, "if peak / unit > EXTREME:", "if peak / unit > 1e30 * EXTREME:", _HUGE,

@@ -1,5 +1,6 @@
 """The list of faults: each can still be planted, and its verdict is right."""
 
+import json
 import pathlib
 
 import pytest
@@ -22,6 +23,13 @@ def test_every_fault_can_be_planted(mutants):
     assert not problems, "\n".join(problems)
     names = [fault.name for fault in mutants.FAULTS]
     assert len(set(names)) == len(names) >= 60
+
+
+def test_every_fault_was_found(mutants):
+    """By the stored results. Run a new fault: `tox run -e mutants -- NAME --out tests/mutants/results.json`."""
+    stored = json.loads(mutants.RESULTS.read_text(encoding="utf-8"))["faults"]
+    verdicts = {entry["name"]: entry["verdict"] for entry in stored}
+    assert verdicts == {fault.name: mutants.HARMLESS if fault.harmless else mutants.KILLED for fault in mutants.FAULTS}
 
 
 def test_a_fault_that_cannot_be_planted_says_why(mutants, tmp_path):
