@@ -41,3 +41,21 @@ def test_gradient_follows_the_data_range(scale):
     _, *scaled = _gradients(x * scale, y * scale, normalize="covariance", data_range=scale)
     for one, other in zip(scaled, expected, strict=True):
         torch.testing.assert_close(one * scale, other, rtol=0, atol=1e-9 * other.abs().max().item())
+
+
+def test_flat_areas_beside_an_edge_keep_their_gradient():
+    """A covariance of zero is kept, also where moments were made about constants that are far from the area."""
+    x = torch.rand(1, 1, 40, 200, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = 0.45 + 0.02 * x
+    y = torch.full_like(x, 0.4375)  # its windows are flat but at the edge
+    y[..., :60] = 0
+    _, *expected = _plain_gradients(x, y)
+    _, *found = _gradients(x, y, normalize="covariance")
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9 * other.abs().max().item())
+
+
+def _plain_gradients(x, y):
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    value = msssim.msssim(x, y, weights=(1.0,), backend="torch", normalize="covariance")
+    return value.detach(), *torch.autograd.grad(value, (x, y))

@@ -126,7 +126,9 @@ def _not_finite(function: Callable[..., Any], images: Iterable[torch.Tensor], op
 
 
 def _negative_mean(images: Sequence[torch.Tensor], options: dict[str, Any]) -> bool:
-    return bool((_without_range_warning(msssim.msssim, *images, scales=True, **options)[1] < 0).any())
+    # With gradients, as the value that is judged: without them the arithmetic of plain PyTorch may be float32.
+    x, y = (image.clone().requires_grad_() for image in images)
+    return bool((_without_range_warning(msssim.msssim, x, y, scales=True, **options)[1] < 0).any())
 
 
 def _without_range_warning(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

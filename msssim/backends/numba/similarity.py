@@ -38,6 +38,9 @@ class Constants(NamedTuple):
     """What was subtracted from d."""
     shift_squares: Operand
     """Twice the sum of the squares of all that was subtracted."""
+    moved: Operand
+    """Twice the sum of the squares of by how much these constants changed from the block at the left: moments that it
+    left were about its constants, and keep the rounding errors of those."""
 
 
 class Derivatives(NamedTuple):
@@ -157,7 +160,7 @@ def _parts_of_cs(
     )
     difference = of_s - of_d
     squares, variances = squares_s + squares_d, of_s + of_d
-    cut = difference < code.fma(-eps, squares, floor)
+    cut = difference < code.fma(-eps, squares + constants.moved, floor)
     flat = code.select(variances < eps * squares, squares, 0)
     numerator = code.select(difference < floor, floor, difference) + constants.c2
     return numerator, variances + constants.c2, cut, (of_d, of_s + constants.c2), (squares, flat)
@@ -179,7 +182,7 @@ def _parts_of_l(
     square_s, square_d = of_s * of_s, of_d * of_d
     product = square_s - square_d
     gap = abs(of_d) - abs(of_s)
-    sizes = constants.eps * constants.eps * (moments[2] + moments[3] + constants.shift_squares)
+    sizes = constants.eps * constants.eps * (moments[2] + moments[3] + constants.shift_squares + constants.moved)
     dark = code.select(gap > 0, gap * gap, floor) > sizes - floor  # never, where the floor is -inf
     numerator = code.select(product < floor, floor, product) + constants.c1
     return numerator, square_s + square_d + constants.c1, dark, (square_d, square_s + constants.c1), (of_s, of_d)

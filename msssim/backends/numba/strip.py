@@ -151,6 +151,8 @@ class Block(NamedTuple):
     """The block's pixels."""
     shifts: tuple[Scalar, Scalar]
     """What is subtracted from them."""
+    change: Change
+    """By how much the constants of s and d grew from the block at the left."""
 
 
 @outlined
@@ -180,8 +182,9 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
                 means = near_means(code, *images, rows_in, count, work.constants.scale, strip.stored)
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
-            block = Block(p, at, h, own, rows, count, images, (shifts[0].get(), shifts[1].get()))
-            _move_right(code, work, h, _change(old, block.shifts))
+            new = shifts[0].get(), shifts[1].get()
+            block = Block(p, at, h, own, rows, count, images, new, _change(old, new))
+            _move_right(code, work, h, block.change)
             end.set(0)
             with code.when(count > 0):
                 _fill_tile(code, work, block)
@@ -243,7 +246,8 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     (shift_x, shift_y), missing_x, missing_y = block.shifts, work.origins.x, work.origins.y
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
-    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares)
+    moved = code.select(block.group > 0, block.change[0] * block.change[0] + block.change[1] * block.change[1], 0)
+    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved + moved)
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:

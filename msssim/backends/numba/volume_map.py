@@ -156,7 +156,7 @@ def sweep_map(code: SimdBuilder, work: Work, last: Scalar, table: PlaneConstants
     rows, columns = work.height - halo, work.width - halo
     shift_x, shift_y = work.shifts
     squares = shift_x * shift_x + shift_y * shift_y
-    numbers = Constants(*table[1:8], shift_x + shift_y, shift_x - shift_y, squares + squares)
+    numbers = Constants(*table[1:8], shift_x + shift_y, shift_x - shift_y, squares + squares, code.real(0))
     extent = code.min(rows - work.first_row, ROWS), columns
     for k in code.range(code.min(work.depth - halo - work.first_slice, DEPTH)):
         source = memory.filtered + k * (4 * (ROWS + halo)) * line
