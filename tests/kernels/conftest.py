@@ -16,10 +16,6 @@ EMULATED = not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") 
 BY_DEFAULT: dict[str, dict[str, dict[str, Any]]] = {
     "test_triton_backend.py": {
         "test_means_and_both_gradients": {"size": "small", "levels": 2},
-        "test_error_is_at_most_one_rounding_for_each_tap_that_a_number_passes": {
-            "size": "small",
-            "dtype": torch.float32,
-        },
         "test_a_window_that_sees_one_pixel_alone_is_finite": {"normalize": "covariance"},
         "test_infinity_beside_huge_numbers_gives_nan": {},
         "test_gpus_with_warps_of_64_threads_are_refused": {},

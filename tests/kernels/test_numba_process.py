@@ -230,6 +230,7 @@ torch.testing.assert_close(fused, plain, rtol=0, atol=1e-6)
 """
 
 
+@pytest.mark.full
 def test_result_is_right_without_a_writable_cache_folder():
     """As on a read-only file system; permissions would not stop root."""
     done = _run(

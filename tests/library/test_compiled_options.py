@@ -29,7 +29,7 @@ def _value_and_gradient(index, x, y, number):
 
 # pytorch#149405 (a recompilation for each float) and torchmetrics#1780 (SSIM compiled with a data_range of its own).
 @pytest.mark.parametrize("option", ["data_range", "K1", *full("K2")])
-@pytest.mark.full_where(backend="torch", option="K1")
+@pytest.mark.full_where(backend="torch")
 def test_twelve_values_of_a_number_compile_at_most_two_graphs(pair, backend, option):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")

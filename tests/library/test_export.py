@@ -43,6 +43,7 @@ def test_standard_operators_and_the_value_of_eager_mode(images, name):
 
 
 @pytest.mark.parametrize("name", ["ssim", "msssim"])
+@pytest.mark.full_where(name="msssim")
 def test_named_dynamic_sizes(pair, images, name):
     program = torch.export.export(MODULES[name], images, dynamic_shapes=sizes_are_dynamic())
     for shape in ((1, 3, 60, 45), (3, 3, 45, 61), (2, 3, 23, 24)):
@@ -66,6 +67,7 @@ def run_without_msssim(code, *arguments):
     return torch.tensor(float(done.stdout))
 
 
+@pytest.mark.full
 def test_a_saved_program_runs_without_msssim(images, tmp_path):
     torch.export.save(torch.export.export(MODULES["msssim"], images), tmp_path / "program.pt2")
     torch.save(images, tmp_path / "images.pt")

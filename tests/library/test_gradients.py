@@ -222,6 +222,8 @@ COMPILED = {
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.full_where(backend="torch")
 @pytest.mark.full_where(name="forward over reverse")
+@pytest.mark.full_where(name="reverse over reverse")
+@pytest.mark.full_where(name="hessian")
 def test_nested_transforms_compiled(name, compiler, pair, backend):
     x, y = pair(1, 1, 8, 9)
 
@@ -262,7 +264,7 @@ def test_compiled_with_options_that_change(pair):
 @pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile's own code for the CPU needs a C++ compiler, g++"
 )
-@pytest.mark.full_where(backend="torch")
+@pytest.mark.full
 def test_module_compiled_to_machine_code(pair, backend):
     """With odd sizes at all scales: Inductor had errors at odd borders."""
     module = msssim.MSSSIM(normalize="covariance", data_range=2.0, weights=(0.2, 0.3, 0.5), win_size=3, backend=backend)

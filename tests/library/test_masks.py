@@ -222,6 +222,7 @@ def test_transforms(pair, transform):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@pytest.mark.full
 def test_torch_compile_without_a_graph_break(pair):
     torch._dynamo.reset()
     x, y = pair(1, 2, 25, 26)

@@ -58,6 +58,7 @@ def test_torch_compile_without_a_graph_break(pair, dynamic):
 @pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
 @pytest.mark.parametrize("transform", [torch.func.grad, *full(torch.func.jacrev, torch.func.vmap)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@pytest.mark.full
 def test_torch_compile_of_a_transform(pair, transform):
     torch._dynamo.reset()
     x, y = pair(2, 3, 50, 49, dtype=torch.float32)

@@ -77,6 +77,7 @@ def test_every_decision_of_a_peer_is_described():
 
 @pytest.mark.parametrize("name, metric, defaults", CASES)
 @pytest.mark.full_where(name="TensorFlow")
+@pytest.mark.full_where(name="kornia")
 def test_convention_reproduces_the_value_of_a_peer(name, metric, defaults, pairs, emulations):
     """Within the rounding error of a window in float32, or of arithmetic in float32."""
     peer = peer_or_skip(name)

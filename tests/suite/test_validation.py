@@ -116,6 +116,7 @@ def test_kernels_on_an_emulated_gpu(tmp_path, monkeypatch):
     assert "triton" not in msssim.available_backends() or torch.cuda.is_available()
 
 
+@pytest.mark.full
 def test_a_fault_breaks_a_budget_with_one_pair_of_each_kind(tmp_path, monkeypatch):
     """Pooling that drops the last odd column: the one golden pair of this run has a scale of 75 columns."""
     monkeypatch.setattr(stability, "work", lambda limit: [])
