@@ -37,7 +37,8 @@ def kernel_params(
         params, features = _params_of_tensor(data_range, options)
     if mask is None:
         return params, features
-    params = {**params, "mask": mask}
+    params = params.copy()  # the original is kept for other calls
+    params["mask"] = mask
     if mask_mode == "inside":
         params["inside"] = True
     return params, (*features, "mask" if mask_mode == "normalized" else 'mask_mode="inside"')

@@ -91,7 +91,9 @@ def errors(request, tmp_path_factory):
     # Beside the programs, as an installed package is not: errors inside of it would be reported too.
     (folder / "pyrightconfig.json").write_text(f'{{"extraPaths": ["{ROOT.as_posix()}"], "include": ["*.py"]}}')
     command = [sys.executable, "-m", *COMMANDS[request.param], *(["."] if request.param == "mypy" else [])]
-    paths = os.environ | {"PYTHONPATH": str(ROOT)}  # an inherited one may be relative to another folder
+    paths = os.environ | {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
+    }  # an inherited one may be relative to another folder
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=paths)
     assert done.returncode == 1, done.stdout + done.stderr  # 2 and more: the checker itself failed
     found = re.findall(r"(right|wrong)\.py:(\d+):.*error", done.stdout)

@@ -39,8 +39,8 @@ class Constants(NamedTuple):
     shift_squares: Operand
     """Twice the sum of the squares of all that was subtracted."""
     moved: Operand
-    """Twice the sum of the squares of by how much these constants changed from the block at the left: moments that it
-    left were about its constants, and keep the rounding errors of those."""
+    """A part of the squares of by how much these constants changed from the block at the left: moments that it left
+    were about its constants, and keep the rounding errors of those."""
 
 
 class Derivatives(NamedTuple):

@@ -16,9 +16,13 @@ from .filters import filter_down
 from .functions import outlined
 from .layout import COLUMNS, COPIES, PART, ROWS, SHEET, Layout
 from .pixels import Image, count_repeats, downsample, fetch, near_means
-from .scalars import FLOAT32, Field, Number, Pointer, Scalar
+from .scalars import FLOAT32, FLOAT64, Field, Number, Pointer, Scalar
 from .simd import SimdBuilder
 from .similarity import Constants, Derivatives, similarity
+
+# What rounding leaves in moments that were brought to other constants, in units of the squared change and of the
+# constants' eps: typical in float32, where the largest would keep many gradients of covariances that are negative.
+_MOVED = {False: 0.125, True: 0.5}  # whether it is float64
 
 
 class PlaneConstants(NamedTuple):
@@ -247,7 +251,9 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
     moved = code.select(block.group > 0, block.change[0] * block.change[0] + block.change[1] * block.change[1], 0)
-    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved + moved)
+    numbers = Constants(
+        *work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved * _MOVED[code.element == FLOAT64]
+    )
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:
