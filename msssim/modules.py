@@ -1,6 +1,6 @@
 """ssim() and msssim() as modules. Their options are attributes."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from torch import Tensor, nn
 
@@ -108,7 +108,7 @@ class SSIM(_Metric):
         full: Full = False,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
-        **unknown: Any,
+        **unknown: NoReturn,
     ) -> None:
         super().__init__(locals())
 
@@ -165,7 +165,7 @@ class MSSSIM(_Metric):
         spatial_dims: SpatialDims = 2,
         reduction: Reduction = "mean",
         backend: Backend = "auto",
-        **unknown: Any,
+        **unknown: NoReturn,
     ) -> None:
         super().__init__(locals())
 

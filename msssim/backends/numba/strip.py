@@ -250,10 +250,9 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     (shift_x, shift_y), missing_x, missing_y = block.shifts, work.origins.x, work.origins.y
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
-    moved = code.select(block.group > 0, block.change[0] * block.change[0] + block.change[1] * block.change[1], 0)
-    numbers = Constants(
-        *work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved * _MOVED[code.element == FLOAT64]
-    )
+    by_s, by_d = block.change
+    moved = _MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
+    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:
