@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 ROOT = pathlib.Path(__file__).parents[2]
 _TITLES = {
-    "intel-xeon-2-cores": "Accuracy of plain PyTorch and the CPU kernels",
+    "accuracy-amd-epyc-2-cores": "Accuracy of plain PyTorch and the CPU kernels",
     "sm_90-without-a-gpu": "Accuracy of the GPU kernels on an emulated GPU",
     "peers": "Other implementations: all tables",
     "random-calls": "Random calls",
