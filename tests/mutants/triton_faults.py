@@ -79,7 +79,7 @@ FAULTS = (
         "valid, reciprocal",
         _EXACT,
         "a window without contrast is divided by 1",
-        "The variances of such a window are zero but for rounding, and so is what the reciprocal multiplies.",
+        "The variances of such a window are zero up to rounding, and the reciprocal multiplies nothing else.",
     ),
     Fault(
         "triton-extreme-left-alone", _FORWARD, "if peak / unit > EXTREME:", "if peak / unit > 1e30 * EXTREME:", _HUGE,

@@ -18,7 +18,7 @@ from ... import window
 from ..common import EXTREME, TAMED
 from .layout import COPIES, ROWS, Layout
 from .memory import empty
-from .plan import LIKE, Parameters, parameters, plane_constants
+from .plan import LIKE, Parameters, address, parameters, plane_constants
 from .preparing import prepare
 from .threads import on_threads
 from .volume_records import DEPTH, STATE, VolumeCall, VolumeTask, line_of
@@ -127,7 +127,7 @@ def _constants(
     if extreme.any():
         scale = np.where(extreme, TAMED / np.where(extreme, peak, 1), scale)
         constants = plane_constants(scale, c1, c2, unit, torch.float64, rectify)
-        numbers = numbers._replace(constants=constants, guard_zero_div=True)
+        numbers = numbers.with_constants(constants)
     mean_x, mean_y = (_typical(image).numpy() * scale for image in (x, y))
     # Multiples of 1/128, the same for both volumes where their means nearly agree, see pixels.py.
     shift_x, difference = (np.floor(each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
@@ -183,16 +183,16 @@ def _sweep(
             depth=depth,
             height=height,
             width=width,
-            tasks=_address(tasks),
+            tasks=address(tasks),
             n_tasks=len(tasks),
             last=last,
-            constants=_address(numbers.constants),
-            shifts=_address(constants.shifts),
+            constants=numbers.address,
+            shifts=address(constants.shifts),
             ring=ring.data_ptr(),
             gradient_x=targets[0],
             gradient_y=targets[1],
-            sums=_address(sums),
-            state=_address(state),
+            sums=address(sums),
+            state=address(state),
         ),
         np.int64,
     )
@@ -209,7 +209,3 @@ def _sweep(
     total = sums.sum(-1) * (tasks[:, 1] == 0)
     by_plane = np.array([total[tasks[:, 0] == plane].sum() for plane in range(planes)])
     return torch.from_numpy(by_plane / ((depth - halo) * (height - halo) * (width - halo)))
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
