@@ -226,6 +226,7 @@ def msssim(
         None if tensor_range is not None else data_range, normalize, weights, method, channels, win_size, sigma, K1, K2,
         small, spatial_dims, reduction, backend,
     )  # fmt: skip
+    spatial_dims = options.spatial_dims
     if full:
         checks.full(full)
     if isinstance(normalize, bool):  # as in jorge-pessoa/pytorch-msssim

@@ -161,6 +161,7 @@ def ssim(
         None if tensor_range is not None else data_range, win_size, sigma, K1, K2, window, sample_covariance, padding,
         mask_mode, downsample, spatial_dims, reduction, backend,
     )  # fmt: skip
+    spatial_dims = options.spatial_dims
     if full:
         checks.full(full)
     x, y, resolved_range, weights = _call.prepared(

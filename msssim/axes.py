@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from . import advice
-from ._types import Padding, Small
+from ._types import Padding, Small, SpatialDims
 
 Value = TypeVar("Value", int, float)
 ByAxis: TypeAlias = Value | tuple[Value, ...]
@@ -16,14 +16,18 @@ SHAPES = {
     2: "(N, C, H, W), (C, H, W) or (H, W)",
     3: "(N, C, D, H, W), (C, D, H, W) or (D, H, W)",
 }
+_NUMBERS: tuple[SpatialDims, ...] = (1, 2, 3)
 _UNITS = {1: "samples long", 2: "pixels high and wide", 3: "voxels along every axis"}
 _ELEMENTS = {1: "samples", 2: "pixels", 3: "voxels"}
 
 
-def number(spatial_dims: Any) -> None:
-    """Check the number of spatial axes."""
-    if not isinstance(spatial_dims, numbers.Integral) or isinstance(spatial_dims, bool) or spatial_dims not in SHAPES:
-        raise ValueError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims!r}")
+def number(spatial_dims: Any) -> SpatialDims:
+    """The number of spatial axes, checked: a constant for torch.compile, to which a number that varies is a symbol."""
+    if isinstance(spatial_dims, numbers.Integral) and not isinstance(spatial_dims, bool):
+        for constant in _NUMBERS:
+            if spatial_dims == constant:
+                return constant
+    raise ValueError(f"spatial_dims must be 1, 2 or 3, got {spatial_dims!r}")
 
 
 def shape(shape: Sequence[int], spatial_dims: int) -> None:

@@ -130,7 +130,7 @@ def _ssim_values(
     mask_mode: Any, downsample: Any, spatial_dims: Any, reduction: Any,
 ) -> Checked:  # fmt: skip
     one_of("window", window, WINDOWS)
-    axes.number(spatial_dims)
+    spatial_dims = axes.number(spatial_dims)
     data_range, win_size, sigma, K1, K2 = _window(
         data_range, win_size, sigma, K1, K2, spatial_dims, optional_sigma=True
     )
@@ -149,7 +149,7 @@ def _msssim_values(
     data_range: Any, win_size: Any, sigma: Any, K1: Any, K2: Any, normalize: Any, weights: Any,
     types: tuple[type, ...], method: Any, channels: Any, small: Any, spatial_dims: Any, reduction: Any,
 ) -> tuple[tuple[float, ...], Checked]:  # fmt: skip
-    axes.number(spatial_dims)
+    spatial_dims = axes.number(spatial_dims)
     data_range, win_size, sigma, K1, K2 = _window(data_range, win_size, sigma, K1, K2, spatial_dims)
     one_of("normalize", normalize, (*multiscale.NORMALIZE, True, False))
     one_of("method", method, multiscale.METHODS)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from . import functional, masks, ranges
+from . import axes, functional, masks, ranges
 from ._types import Mask, Reduction
 from .modules import MSSSIM, SSIM
 from .window import compute_dtype
@@ -114,7 +114,7 @@ def msssim_l1_loss(
     alpha = _checked_alpha(alpha)
     structure = msssim_loss(img1, img2, **options)
     of_l1 = options.get("data_range"), options.get("mask"), options.get("reduction", "mean")
-    l1 = _l1(img1, img2, *of_l1, options.get("spatial_dims", 2))
+    l1 = _l1(img1, img2, *of_l1, axes.number(options.get("spatial_dims", 2)))
     return alpha * structure + (1 - alpha) * l1.to(structure.dtype)
 
 
@@ -137,16 +137,16 @@ def _l1(img1: Tensor, img2: Tensor, data_range: Any, mask: Mask, reduction: Redu
     weights = None if mask is None else masks.prepared(mask, img1, img2, spatial_dims)
     x, y = (image[(None,) * (spatial_dims + 2 - image.dim())].to(dtype) for image in (img1, img2))
     of_range = ranges.of_images(data_range, img1, spatial_dims)
-    each, axes = reduction != "mean" and img1.dim() == spatial_dims + 2, tuple(range(1, spatial_dims + 2))
+    each, per_image = reduction != "mean" and img1.dim() == spatial_dims + 2, tuple(range(1, spatial_dims + 2))
     if weights is None and not (isinstance(of_range, Tensor) and of_range.dim()):
         difference = (x - y).abs()
-        mean = difference.mean(axes) if each else difference.mean()
+        mean = difference.mean(per_image) if each else difference.mean()
         return _reduced_l1(mean / of_range, reduction, dtype)
     pixels = torch.ones_like(x) if weights is None else weights.to(dtype).expand_as(x)
     hidden = pixels == 0
     difference = (x.masked_fill(hidden, 0.0) - y.masked_fill(hidden, 0.0)).abs()
-    total = pixels.sum(axes, keepdim=True)
-    means = (difference * pixels / (total * of_range)).sum(axes)
+    total = pixels.sum(per_image, keepdim=True)
+    means = (difference * pixels / (total * of_range)).sum(per_image)
     return _reduced_l1(means if each else means[total.flatten() > 0].mean(), reduction, dtype)
 
 

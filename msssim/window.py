@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _dispatch
-from ._types import Padding, Window
+from ._types import Padding, SpatialDims, Window
 
 Constant: TypeAlias = float | Tensor
 """A number, or a float64 tensor: a scalar, or of shape (N, 1, ..., 1) with a number for each image."""
@@ -53,7 +53,7 @@ class WindowOptions:
     window: Window = "gaussian"
     sample_covariance: bool = False
     padding: Padding = "valid"
-    spatial_dims: int = 2
+    spatial_dims: SpatialDims = 2
 
 
 # Only the dtype decides. A range guessed from the pixels would change from image to image, and the index with it.

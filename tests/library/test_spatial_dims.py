@@ -232,10 +232,16 @@ def test_losses_of_volumes():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
-def test_a_compiled_volume():
-    x, y = volumes(1, 1, 12, 13, 12)
-    compiled = torch.compile(msssim.ssim, backend="eager", fullgraph=True)
-    assert compiled(x, y, spatial_dims=3).item() == pytest.approx(msssim.ssim(x, y, spatial_dims=3).item(), abs=1e-12)
+@pytest.mark.parametrize("function", [msssim.ssim, msssim.msssim, msssim.msssim_l1_loss])
+def test_compiled_for_images_volumes_and_signals(function):
+    """spatial_dims that varies is a symbol of torch.compile, which messages and tables cannot use."""
+    torch.compiler.reset()
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    options = {} if function is msssim.ssim else dict(small="fewer", normalize="relu")
+    for shape in ((24, 25), (12, 13, 12), (40,), (12, 13, 12)):
+        x, y = volumes(1, 1, *shape)
+        found, expected = (each(x, y, spatial_dims=len(shape), **options) for each in (compiled, function))
+        assert found.item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 @pytest.mark.parametrize(
