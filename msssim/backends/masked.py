@@ -1,8 +1,8 @@
 """Windowed means and variances of pixels with weights, in plain PyTorch, differentiable to any order.
 
 Normalized convolution: with weights m and the window g, the mean is g∗(m x) / g∗m, and a window has the weight g∗m.
-Nothing cancels in these sums, and they are sums of the pixels' own values, unlike those of :mod:`.gaussian`: where few
-pixels have weight, a sum of differences would have lost the digits that the quotient needs.
+Nothing cancels in these sums, and they are sums of the pixels' own values, unlike those of filters.gaussian(): where
+few pixels have weight, a sum of differences would have lost the digits that the quotient needs.
 
 References
 ----------
@@ -10,15 +10,15 @@ References
    :doi:`10.1109/CVPR.1993.341081`
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import _dispatch
 from ..window import Taps
-from .gaussian import padded, straight_through
+from .filters import correlate
+from .variances import straight_through
 
 # Weights below this, relative to the largest of the plane, count as 0: the reciprocal of a smaller one may overflow.
 _LEAST = {torch.float32: 2.0**-100, torch.float64: 2.0**-900}
@@ -108,42 +108,3 @@ def halved_means(x: Tensor) -> Tensor:
     # There is no padding, so both settings of count_include_pad agree; with True, Inductor's derivative is wrong at odd
     # borders.
     return _AVG_POOL[x.dim() - 2](x, 2, ceil_mode=True, count_include_pad=False)
-
-
-def correlate(x: Tensor, taps: Taps) -> Tensor:
-    """The sum over each window inside the image, weighted by the taps."""
-    summed: Tensor = _dispatch.apply(_Correlate, x, taps)
-    return summed
-
-
-class _Correlate(torch.autograd.Function):
-    """One axis after the other. The adjoint of a symmetric filter is the filter on the padded image."""
-
-    @staticmethod
-    def forward(x: Tensor, taps: Taps) -> Tensor:
-        for axis, tap in zip(range(-len(taps), 0), taps, strict=True):
-            half = len(tap) // 2
-            size = x.shape[axis] - 2 * half
-            out = torch.zeros_like(x.narrow(axis, half, size))
-            for k in range(half):  # small weights first
-                out.add_(x.narrow(axis, k, size), alpha=tap[k])
-                out.add_(x.narrow(axis, 2 * half - k, size), alpha=tap[k])
-            x = out.add_(x.narrow(axis, half, size), alpha=tap[half])
-        return x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.taps = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return correlate(padded(gradient, ctx.taps), ctx.taps), None
-
-    @staticmethod
-    def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
-        return correlate(image_tangent, ctx.taps)
-
-    @staticmethod
-    def vmap(info: Any, dims: Any, x: Tensor, taps: Taps) -> tuple[Tensor, int]:
-        # The rule that PyTorch would generate treats each tap as an argument.
-        return correlate(x.movedim(dims[0], 0), taps), 0

@@ -13,7 +13,8 @@ from ..window import OUTLIER_LIMIT, KernelParams, Taps, compute_dtype, float32_s
 from . import borders, masked
 from .casting import cast
 from .common import EXTREME, ROUNDING_EPS, TAMED, ZERO_DENOMINATOR
-from .gaussian import gaussian, straight_through, variances
+from .filters import gaussian
+from .variances import straight_through, variances
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack

@@ -58,7 +58,7 @@ OPTIONAL = {
     "tqdm": ("cli.py", "stream.py"),
 }
 SHARED_BY_BACKENDS = ("common", "forking")
-PLAIN = ("borders", "casting", "gaussian", "masked")
+PLAIN = ("borders", "casting", "filters", "masked", "variances")
 
 
 def imports(path):

@@ -7,7 +7,8 @@ _CASTING = "msssim/backends/casting.py"
 _COMMON = "msssim/backends/common.py"
 _MASKED = "msssim/backends/masked.py"
 _BORDERS = "msssim/backends/borders.py"
-_GAUSSIAN = "msssim/backends/gaussian.py"
+_FILTERS = "msssim/backends/filters.py"
+_VARIANCES = "msssim/backends/variances.py"
 _SCALES = "msssim/multiscale.py"
 _WINDOW = "msssim/window.py"
 _RESAMPLE = "msssim/resample.py"
@@ -61,12 +62,12 @@ FAULTS = (
         _SSIM, "2 σxy for 4 σxy",
     ),
     Fault(
-        "plain-variance-of-x-alone", _GAUSSIAN, "gaussian(s * s, taps), gaussian(d * d, taps)",
+        "plain-variance-of-x-alone", _VARIANCES, "gaussian(s * s, taps), gaussian(d * d, taps)",
         "gaussian(s * s, taps), gaussian(s * s, taps)",
         _SSIM, "E[d²] is taken to be E[s²]",
     ),
     Fault(
-        "plain-variance-keeps-a-mean", _GAUSSIAN, "squares_s - mu_s * mu_s, squares_d - mu_d * mu_d",
+        "plain-variance-keeps-a-mean", _VARIANCES, "squares_s - mu_s * mu_s, squares_d - mu_d * mu_d",
         "squares_s - mu_s * mu_s, squares_d", _SSIM, "μd² is not taken from E[d²]",
     ),
     Fault(
@@ -74,7 +75,7 @@ FAULTS = (
         ("tests/library/test_stability.py::test_maps_and_values_are_at_most_one",), "l may be above 1",
     ),
     Fault(
-        "plain-variance-below-zero", _GAUSSIAN, "straight_through(sigma2_d, sigma2_d.detach().clamp(min=0))",
+        "plain-variance-below-zero", _VARIANCES, "straight_through(sigma2_d, sigma2_d.detach().clamp(min=0))",
         "sigma2_d",
         (*_FLAT, *_NASTY), "rounding may make a variance negative",
     ),
@@ -120,11 +121,11 @@ FAULTS = (
         "between scales a pixel is 1e-7 brighter",
     ),
     Fault(
-        "plain-taps-lose-their-order", _GAUSSIAN, "alpha=-tails[k])", "alpha=-tails[k - 1])", _SSIM,
+        "plain-taps-lose-their-order", _FILTERS, "alpha=-tails[k])", "alpha=-tails[k - 1])", _SSIM,
         "the window is not symmetric",
     ),
     Fault(
-        "plain-filter-adjoint-short", _GAUSSIAN, "F.pad(values, [len(tap) - 1 for tap",
+        "plain-filter-adjoint-short", _FILTERS, "F.pad(values, [len(tap) - 1 for tap",
         "F.pad(values, [len(tap) // 2 * 2 - 2 for tap",
         _FIRST, "the derivative of the filter misses the border",
     ),

@@ -1,64 +1,13 @@
-"""Means and variances in the Gaussian window, in plain PyTorch, differentiable to any order."""
+"""Variances in the Gaussian window, in plain PyTorch, differentiable to any order."""
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .. import _dispatch
 from ..window import Taps
-
-
-def gaussian(x: Tensor, taps: Taps) -> Tensor:
-    filtered: Tensor = _dispatch.apply(_Gaussian, x, taps)
-    return filtered
-
-
-class _Gaussian(torch.autograd.Function):
-    """The windowed mean at every position inside the image ('valid').
-
-    It is the middle pixel plus weighted differences, one axis at a time: the rounding error is then proportional to
-    the differences inside the window. The adjoint of a symmetric filter is the filter on the padded image; autograd's
-    own derivative of the slices would write as many padded images.
-    """
-
-    @staticmethod
-    def forward(x: Tensor, taps: Taps) -> Tensor:
-        for axis, tap in zip(range(-len(taps), 0), taps, strict=True):
-            half = len(tap) // 2
-            # The weight of the difference between pixels k and k + 1 from the middle: the sum of the taps beyond k.
-            tails = [sum(tap[half + 1 + k :]) for k in range(half)]
-            size = x.shape[axis] - 2 * half
-            steps = x.diff(dim=axis)
-            out = torch.zeros_like(x.narrow(axis, half, size))
-            for k in reversed(range(half)):  # small weights first
-                out.add_(steps.narrow(axis, half + k, size), alpha=tails[k])
-                out.add_(steps.narrow(axis, half - 1 - k, size), alpha=-tails[k])
-            x = out.add_(x.narrow(axis, half, size))
-        return x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.taps = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gaussian(padded(gradient, ctx.taps), ctx.taps), None
-
-    @staticmethod
-    def tangent(ctx: Any, image_tangent: Tensor, _: None) -> Tensor:
-        return gaussian(image_tangent, ctx.taps)
-
-    @staticmethod
-    def vmap(info: Any, dims: Any, x: Tensor, taps: Taps) -> tuple[Tensor, int]:
-        # The rule that PyTorch would generate treats each tap as an argument.
-        return gaussian(x.movedim(dims[0], 0), taps), 0
-
-
-def padded(values: Tensor, taps: Taps) -> Tensor:
-    """Zeros around the values of windows: as many as a window has pixels beside the first."""
-    return F.pad(values, [len(tap) - 1 for tap in reversed(taps) for _ in range(2)])
+from .filters import gaussian, padded
 
 
 def variances(x: Tensor, y: Tensor, mu_x: Tensor, mu_y: Tensor, taps: Taps) -> tuple[Tensor, Tensor, Tensor]:
