@@ -47,9 +47,10 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, taps: Taps, form: _Form) -> Tensor:
-        block = _BLOCK * torch.get_num_threads()
-        if x.device.type == "cpu" and _dispatch.is_plain_eager() and x.numel() > block:
-            return _in_blocks(x, taps, form, block)
+        if x.device.type == "cpu" and _dispatch.is_plain_eager():  # torch.compile cannot trace get_num_threads()
+            block = _BLOCK * torch.get_num_threads()
+            if x.numel() > block:
+                return _in_blocks(x, taps, form, block)
         return _filtered(x, taps, form)
 
     @staticmethod

@@ -346,3 +346,18 @@ def test_float32_gradients_on_two_level_graphics(levels_x, levels_y, normalize, 
     expected = gradients_of(x, y, normalize, data_range=255.0)
     for got, want in zip(found, expected, strict=True):
         assert (got - want).abs().max() <= 5e-5 * want.abs().max()
+
+
+def test_float32_gradient_of_noise_beside_a_constant_image(backend):
+    """The means differ by next to nothing, so the gradient is hardly more than their rounding errors in float32."""
+    x = torch.full((1, 1, 80, 125), 255.0, dtype=torch.float64)
+    noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y = (x + 0.01 * noise).float()
+
+    def gradient(dtype):
+        image = y.to(dtype).requires_grad_()
+        value = msssim.ssim(x.to(dtype), image, data_range=255.0, win_size=9, backend=backend)
+        return torch.autograd.grad(value, image)[0].double()
+
+    expected = gradient(torch.float64)
+    assert (gradient(torch.float32) - expected).abs().max() <= 5e-5 * expected.abs().max()

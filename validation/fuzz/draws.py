@@ -30,13 +30,16 @@ class _Limits(NamedTuple):
     levels: tuple[float, ...]  # the probability of 1, 2, ... scales
     windows: tuple[int, ...]
     planes: int
+    larger: float  # the probability of _LARGER
 
 
-_USUAL = _Limits(26, (0.62, 0.24, 0.1, 0.04), (3, 5, 7, 9, 11), 3)
+_USUAL = _Limits(26, (0.62, 0.24, 0.1, 0.04), (3, 5, 7, 9, 11), 3, 0.1)
 # Backends compile code for each dtype and window. The narrow dtypes are computed in float32.
 _FEW_WINDOWS = (5, 11)
+# Added to the sides of larger images: smaller planes are computed in float64 by the kernels for CPUs.
+_LARGER = 60
 # The emulated GPU needs about a second for a call.
-_SMALL = _Limits(10, (0.7, 0.3), (3,), 2)
+_SMALL = _Limits(10, (0.7, 0.3), (3,), 2, 0.0)
 # Triton needs 10 to 60 seconds for a kernel, and compiles one for each dtype, window, mode and set of zero constants,
 # so small pairs have few combinations. (win_size, sigma) and their probability:
 _SMALL_WINDOWS = {(3, 1.5): 0.75, (3, 0.05): 0.1, (5, 1.5): 0.1, (11, 1.5): 0.05}
@@ -69,7 +72,7 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     options = _options(rng, limits if dtype in ("float32", "float64") else limits._replace(windows=_FEW_WINDOWS))
     if small:
         options = _with_few_kernels(rng, dtype, options)
-    min_side = options.win_size * 2 ** (len(options.weights) - 1)
+    min_side = options.win_size * 2 ** (len(options.weights) - 1) + _LARGER * (rng.random() < limits.larger)
     margins = ([0, int(rng.integers(4)), int(rng.integers(limits.margin))] for _ in range(2))
     height, width = (min_side + int(rng.choice(margin)) for margin in margins)
     planes = 1 if rng.random() < 0.8 else int(rng.integers(2, limits.planes + 1))

@@ -15,9 +15,11 @@ EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; floa
 
 # In natural images rounding errors of windows average out. In graphics most windows are equal, and so are their errors,
 # which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
-_GRAPHICS = 0.25  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
+_GRAPHICS = 0.125  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
 _RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
+_ALMOST_FLAT = 0.9  # with more than this fraction, errors of few windows are all there is of the gradient
 _RATIO_OF_ANY = 1000.0  # the same in natural images
+_FEATURELESS = 2.0**-10  # if the largest is smaller, C2 hides the image, and rounding errors of means its gradient
 _FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm
 _LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
 
@@ -81,7 +83,7 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
         if code.element == FLOAT32:
             inaccurate = (flat.get() > _FLAT_SQUARES) | (least.get() < _LEAST_MEAN)
             if n_grads:
-                graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS)
-                inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | graphics
+                graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS) | (share.get() > _ALMOST_FLAT)
+                inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | (ratio.get() < _FEATURELESS) | graphics
             suspect(inaccurate, INACCURATE)
             state[STATE.scales + call.n_planes * call.n_levels + n] = inaccurate
