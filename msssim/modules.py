@@ -1,6 +1,6 @@
 """ssim() and msssim() as modules. Their options are attributes."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from ._types import (
     Mask,
     MaskMode,
     Method,
+    MSSSIMOptions,
     Normalize,
     Padding,
     Reduction,
@@ -20,12 +21,16 @@ from ._types import (
     Sigma,
     Small,
     SpatialDims,
+    SSIMOptions,
     Weights,
     Window,
     WinSize,
 )  # fmt: skip
 from .multiscale import WEIGHTS
 from .window import WindowOptions
+
+if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
+    from typing_extensions import Unpack
 
 
 class _Metric(nn.Module):
@@ -91,26 +96,32 @@ class SSIM(_Metric):
         "downsample", "spatial_dims", "full", "reduction", "backend",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        data_range: Scalar | None = None,
-        win_size: WinSize = 11,
-        sigma: Sigma | None = None,
-        K1: Scalar = 0.01,
-        K2: Scalar = 0.03,
-        window: Window = "gaussian",
-        sample_covariance: bool = False,
-        padding: Padding = "valid",
-        mask_mode: MaskMode = "normalized",
-        downsample: Downsample = None,
-        spatial_dims: SpatialDims = 2,
-        full: Full = False,
-        reduction: Reduction = "mean",
-        backend: Backend = "auto",
-        **unknown: NoReturn,
-    ) -> None:
-        super().__init__(locals())
+    if TYPE_CHECKING:  # so that type checkers accept a preset, and refuse an unknown option
+
+        def __init__(self, *, full: Full = ..., **options: "Unpack[SSIMOptions]") -> None: ...
+
+    else:
+
+        def __init__(
+            self,
+            *,
+            data_range: Scalar | None = None,
+            win_size: WinSize = 11,
+            sigma: Sigma | None = None,
+            K1: Scalar = 0.01,
+            K2: Scalar = 0.03,
+            window: Window = "gaussian",
+            sample_covariance: bool = False,
+            padding: Padding = "valid",
+            mask_mode: MaskMode = "normalized",
+            downsample: Downsample = None,
+            spatial_dims: SpatialDims = 2,
+            full: Full = False,
+            reduction: Reduction = "mean",
+            backend: Backend = "auto",
+            **unknown: Any,
+        ) -> None:
+            super().__init__(locals())
 
     @staticmethod
     def _checked(options: dict[str, Any]) -> dict[str, Any]:
@@ -147,27 +158,33 @@ class MSSSIM(_Metric):
         "small", "spatial_dims", "reduction", "backend",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        data_range: Scalar | None = None,
-        normalize: Normalize | bool = None,
-        weights: Weights = WEIGHTS,
-        method: Method = "product",
-        channels: Channels = "mean",
-        win_size: WinSize = 11,
-        sigma: Sigma = 1.5,
-        K1: Scalar = 0.01,
-        K2: Scalar = 0.03,
-        scales: bool = False,
-        full: Full = False,
-        small: Small = "raise",
-        spatial_dims: SpatialDims = 2,
-        reduction: Reduction = "mean",
-        backend: Backend = "auto",
-        **unknown: NoReturn,
-    ) -> None:
-        super().__init__(locals())
+    if TYPE_CHECKING:  # so that type checkers accept a preset, and refuse an unknown option
+
+        def __init__(self, *, scales: bool = ..., full: Full = ..., **options: "Unpack[MSSSIMOptions]") -> None: ...
+
+    else:
+
+        def __init__(
+            self,
+            *,
+            data_range: Scalar | None = None,
+            normalize: Normalize | bool = None,
+            weights: Weights = WEIGHTS,
+            method: Method = "product",
+            channels: Channels = "mean",
+            win_size: WinSize = 11,
+            sigma: Sigma = 1.5,
+            K1: Scalar = 0.01,
+            K2: Scalar = 0.03,
+            scales: bool = False,
+            full: Full = False,
+            small: Small = "raise",
+            spatial_dims: SpatialDims = 2,
+            reduction: Reduction = "mean",
+            backend: Backend = "auto",
+            **unknown: Any,
+        ) -> None:
+            super().__init__(locals())
 
     @staticmethod
     def _checked(options: dict[str, Any]) -> dict[str, Any]:

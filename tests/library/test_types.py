@@ -38,7 +38,7 @@ metric = MSSSIM(normalize="relu", weights=WEIGHTS, backend="torch")
 metric.eval().requires_grad_(False)
 loss = 1 - metric(x, y) + SSIM(downsample="auto")(x, y, mask=x > 0, data_range=y.max())
 loss.backward()
-value = ssim(x, y, data_range=255.0, **presets["fastmri"])
+value = ssim(x, y, data_range=255.0, **presets["fastmri"]) + SSIM(**presets["3dgs"])(x, y)
 names: tuple[str, ...] = available_backends()
 lines: list[str] = warm_up(gradients=[0], backend="torch")
 losses: list[Tensor] = [ssim_loss(x, y, reduction="sum"), msssim_loss(x, y, small="fewer"), msssim_l1_loss(x, y)]
