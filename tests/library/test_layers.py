@@ -129,7 +129,7 @@ def test_nothing_imports_the_tests():
         assert not [name for level, name in imports(path) if not level and name.split(".")[0] == "benchmarks"], path
 
 
-QUESTIONS = {"accuracy", "fuzz", "peers", "subjective"}
+QUESTIONS = {"accuracy", "fuzz", "peers", "subjective", "training"}
 SHARED = {"report", "tolerances", "harness", "library", "emulated_gpu"}
 
 
