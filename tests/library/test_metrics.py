@@ -131,6 +131,7 @@ def test_two_processes(batches, tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # Lightning uses what PyTorch deprecates
 def test_lightning_logs_it(batches, tmp_path):
     lightning = pytest.importorskip("lightning.pytorch", reason="needs lightning")
 
