@@ -150,10 +150,50 @@ def test_what_pytorch_msssim_accepts_and_we_do_not(pair):
     x, y = pair(1, 1, 161, 175)
     with pytest.raises(ValueError, match=r'at least 176 pixels high and wide, got 161 × 175; .* small="fewer"'):
         pytorch_msssim.ms_ssim(x, y, data_range=1)
-    with pytest.raises(ValueError, match="spatial_dims must be 2, got 3"):
-        pytorch_msssim.MS_SSIM(spatial_dims=3)
-    with pytest.raises(ValueError, match=r"X must have shape \(N, C, H, W\), got \(1, 1, 2, 161, 175\); of volumes"):
-        pytorch_msssim.ssim(x.expand(1, 1, 2, -1, -1), y.expand(1, 1, 2, -1, -1))
+    with pytest.raises(ValueError, match="spatial_dims must be 2 or 3, got 1"):
+        pytorch_msssim.MS_SSIM(spatial_dims=1)
+    with pytest.raises(ValueError, match=r"\(N, C, H, W\) or \(N, C, D, H, W\), got \(161, 175\)"):
+        pytorch_msssim.ssim(x[0, 0], y[0, 0])
+    with pytest.raises(ValueError, match=r"spatial_dims=3 is for other shapes than \(1, 1, 161, 175\); pass 2"):
+        pytorch_msssim.SSIM(spatial_dims=3)(x, y)
+    volumes = [image.expand(1, 1, 40, -1, -1) for image in (x, y)]
+    with pytest.raises(ValueError, match=r"spatial_dims=2 is for other shapes than .*; pass 3"):
+        pytorch_msssim.SSIM()(*volumes)
+    with pytest.raises(ValueError, match=r"176 voxels deep, high and wide, got 40 × 161 × 175; .* spatial_dims=3, "):
+        pytorch_msssim.ms_ssim(*volumes, data_range=1)
+    with pytest.raises(ValueError, match="win_size"):  # there, with a warning, it does not filter along the depth
+        pytorch_msssim.ssim(*(volume[:, :, :8] for volume in volumes), data_range=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"size_average": False}, {"win_size": 7, "win_sigma": 1.0}])
+def test_ssim_of_volumes_of_pytorch_msssim(installed, pair, options):
+    volumes = [volume.requires_grad_() for volume in pair(2, 2, 12, 20, 17)]
+    options = {"data_range": 1} | options
+    theirs = installed.ssim(*volumes, **options)
+    close(pytorch_msssim.ssim(*volumes, **options), theirs, volumes)
+    close(pytorch_msssim.SSIM(channel=2, spatial_dims=3, **options)(*volumes), theirs, volumes)
+
+
+def test_ms_ssim_of_volumes_of_pytorch_msssim(installed, pair):
+    volumes = [volume.requires_grad_() for volume in pair(1, 2, 48, 64, 48)]
+    options = {"data_range": 1, "win_size": 3}
+    theirs = installed.ms_ssim(*volumes, **options)
+    close(pytorch_msssim.ms_ssim(*volumes, **options), theirs, volumes)
+    close(pytorch_msssim.MS_SSIM(channel=2, spatial_dims=3, **options)(*volumes), theirs, volumes)
+
+
+def test_other_options_of_volumes_of_pytorch_msssim(installed, pair):
+    x, y = pair(1, 2, 16, 20, 18)
+    win = installed.ssim.__globals__["_fspecial_gauss_1d"](9, 2.0).repeat(2, 1, 1, 1, 1)
+    assert win.shape == (2, 1, 1, 1, 9)
+    ours, theirs = (each.ssim(x, y, data_range=1, win=win) for each in (pytorch_msssim, installed))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    ours, theirs = (each.ssim(x, 1 - x, 1, False, nonnegative_ssim=True) for each in (pytorch_msssim, installed))
+    assert ours == theirs == 0
+    slices = [volume[:, :, :1] for volume in (x, y)]
+    torch.testing.assert_close(
+        pytorch_msssim.SSIM(1)(*slices), msssim.ssim(*(each[:, :, 0] for each in slices)), rtol=0, atol=0
+    )
 
 
 def test_the_range_is_255_unless_given(pair):
