@@ -93,10 +93,10 @@ def luma(image: Tensor, standard: LumaStandard) -> Tensor:
 
 def _rounded(image: Tensor) -> Tensor:
     """MATLAB's luma of uint8, which is an integer."""
-    red, green, blue = image.to(torch.int32).split(1, dim=-3)
-    total = red * _FIXED_POINT[0] + green * _FIXED_POINT[1] + blue * _FIXED_POINT[2]
-    plane: Tensor = (total + (1 << (_BITS - 1))) >> _BITS
-    return plane.to(torch.uint8)
+    total = torch.full_like(image[..., :1, :, :], 1 << (_BITS - 1), dtype=torch.int32)
+    for plane, weight in zip(image.split(1, dim=-3), _FIXED_POINT, strict=True):
+        total.add_(plane.to(torch.int32), alpha=weight)  # in place: new memory would take longer than the sums
+    return total.bitwise_right_shift_(_BITS).to(torch.uint8)
 
 
 def _check(image: Tensor, standard: LumaStandard) -> None:
