@@ -38,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fuzz", type=positive, metavar="N", help="compare N random calls with long double; the budgets apply"
     )
-    parser.add_argument("--seed", type=at_least(0), default=0, help="for --fuzz: seed of the random calls (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="for --fuzz and --training (default: 0)")
     parser.add_argument("--jobs", type=positive, default=1, help="for --fuzz: number of processes (default: 1)")
 
 
