@@ -15,13 +15,13 @@ EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; floa
 
 # In natural images rounding errors of windows average out. In graphics most windows are equal, and so are their errors,
 # which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
-_GRAPHICS = 0.25  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
-_RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
-_RATIO_OF_ANY = 1000.0  # the same in natural images
-_FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm
-_LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
+GRAPHICS = 0.25  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
+RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
+RATIO_OF_ANY = 1000.0  # the same in natural images
+FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm
+LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
 
-_SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
+SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
 
 N_SUMS = len(MEASURES) + 2
 
@@ -69,7 +69,7 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
                 ratio.set(code.max(ratio.get(), one_ratio))
                 equal.set(equal.get() + one_equal)
                 compared.set(compared.get() + one_compared)
-                suspect(~(largest < _SUSPICIOUS), EXTREME)
+                suspect(~(largest < SUSPICIOUS), EXTREME)
             suspect(~(abs(total.get()) < math.inf), EXTREME)
             windows = (shape.height - layout.halo) * (shape.width - layout.halo)
             mean = total.get() / windows
@@ -79,9 +79,9 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
             flat.set(code.max(flat.get(), squares.get() / windows / c2))
             share.set(code.max(share.get(), equal.get() / compared.get()))
         if code.element == FLOAT32:
-            inaccurate = (flat.get() > _FLAT_SQUARES) | (least.get() < _LEAST_MEAN)
+            inaccurate = (flat.get() > FLAT_SQUARES) | (least.get() < LEAST_MEAN)
             if n_grads:
-                graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS)
-                inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | graphics
+                graphics = (share.get() > GRAPHICS) & (ratio.get() > RATIO_OF_GRAPHICS)
+                inaccurate = inaccurate | (ratio.get() > RATIO_OF_ANY) | graphics
             suspect(inaccurate, INACCURATE)
             state[STATE.scales + call.n_planes * call.n_levels + n] = inaccurate
