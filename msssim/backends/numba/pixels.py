@@ -44,12 +44,12 @@ def _fetch_rows(
         s_row = tile + row * layout.line
         d_row = s_row + layout.tile_plane
         for at in range(0, COLUMNS, code.lanes):
-            s, d = _sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
+            s, d = sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
             code.store(s, s_row, at)
             code.store(d, d_row, at)
 
 
-def _sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tuple[Any, Any]) -> tuple[Any, Any]:
+def sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tuple[Any, Any]) -> tuple[Any, Any]:
     """The sum s and the difference d of scaled pixels, with constants subtracted.
 
     In float32 x - y is computed first. It is exact where x and y are nearly equal, and beside it the rounding of x less
@@ -107,7 +107,7 @@ def fetch(
                 x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
                 for i in code.range(count):
                     a, b = x_row[i * x.step], y_row[i * y.step]
-                    s, d = _sum_and_difference(code, a, b, scale, shifts)
+                    s, d = sum_and_difference(code, a, b, scale, shifts)
                     tile_s[row * layout.line + i] = code.select(stored, a - (shifts[0] + shifts[1]), s)
                     tile_d[row * layout.line + i] = code.select(stored, b - (shifts[0] - shifts[1]), d)
     for row in code.range(rows, ROWS + layout.halo):
@@ -116,7 +116,7 @@ def fetch(
             tile_d[row * layout.line + i] = 0
 
 
-def _mean_near(
+def mean_near(
     code: SimdBuilder,
     image: Image,
     samples: tuple[int, int],
@@ -139,7 +139,7 @@ def _mean_near(
     return mean
 
 
-def _shifts(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
+def shifts_near(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
     """Multiples of 1/128 near the means, which leave the pixels of 8-bit images as exact as they were.
 
     They are the same for both images where the means nearly agree, so that d stays small.
@@ -156,9 +156,9 @@ def near_means(
     def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
         return (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
 
-    one, other = _mean_near(code, x, (2, 4), place, scale), _mean_near(code, y, (2, 4), place, scale)
+    one, other = mean_near(code, x, (2, 4), place, scale), mean_near(code, y, (2, 4), place, scale)
     mean_x, mean_y = code.select(stored, (one + other) * 0.5, one), code.select(stored, (one - other) * 0.5, other)
-    return _shifts(code, mean_x, mean_y)
+    return shifts_near(code, mean_x, mean_y)
 
 
 def origins_of(code: SimdBuilder, x: Image, y: Image, height: Scalar, width: Scalar, scale: Scalar) -> Pair:
@@ -167,7 +167,7 @@ def origins_of(code: SimdBuilder, x: Image, y: Image, height: Scalar, width: Sca
     def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
         return (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
 
-    return _shifts(code, _mean_near(code, x, (4, 4), place, scale), _mean_near(code, y, (4, 4), place, scale))
+    return shifts_near(code, mean_near(code, x, (4, 4), place, scale), mean_near(code, y, (4, 4), place, scale))
 
 
 def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar) -> Pair:

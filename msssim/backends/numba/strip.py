@@ -22,7 +22,7 @@ from .similarity import Constants, Derivatives, similarity
 
 # What rounding leaves in moments that were brought to other constants, in units of the squared change and of the
 # constants' eps: typical in float32, where the largest would keep many gradients of covariances that are negative.
-_MOVED = {False: 0.125, True: 0.5}  # whether it is float64
+MOVED = {False: 0.125, True: 0.5}  # whether it is float64
 
 
 class PlaneConstants(NamedTuple):
@@ -113,7 +113,7 @@ def sizes(layout: Layout, width: Scalar, n_grads: int) -> list[Any]:
     return [of[name] for name in Memory._fields]
 
 
-def _clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, plane: int = 0) -> None:
+def clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, plane: int = 0) -> None:
     for m in code.range(planes):
         for i in code.range(count):
             values[m * plane + i] = 0
@@ -168,8 +168,8 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
     start = strip.top
     if options.n_grads:
         start = code.max(strip.top - (layout.halo + ROWS - 1) // ROWS * ROWS, 0)
-        _clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
-        _clear(code, work.memory.shifts, groups * 2)
+        clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
+        clear(code, work.memory.shifts, groups * 2)
     shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
@@ -187,7 +187,7 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
             new = shifts[0].get(), shifts[1].get()
-            block = Block(p, at, h, own, rows, count, images, new, _change(old, new))
+            block = Block(p, at, h, own, rows, count, images, new, change_of(old, new))
             _move_right(code, work, h, block.change)
             end.set(0)
             with code.when(count > 0):
@@ -200,7 +200,7 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
                 _write_gradients(code, work, block, end.get())
 
 
-def _change(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
+def change_of(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
     """By how much the constants of s and d grow when those of x and y do."""
     by_x, by_y = new[0] - old[0], new[1] - old[1]
     return by_x + by_y, by_x - by_y
@@ -217,7 +217,7 @@ def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) ->
                 move_pixels(code, layout, memory.tile, change)
         with begin:
             if n_grads:
-                _clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
+                clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
 
 
 def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
@@ -251,7 +251,7 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
     by_s, by_d = block.change
-    moved = _MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
+    moved = MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
     numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
@@ -270,10 +270,10 @@ def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -
     layout, strip, memory, n_grads = work.layout, work.strip, work.memory, work.options.n_grads
     lag, planes = layout.pad, 2 + n_grads
     before = code.min(code.select(block.group > 0, 0, layout.halo), end)
-    _clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
-    _clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
+    clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
+    clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
     above = memory.shifts + block.group * 2
-    change = _change((above[0], above[1]), block.shifts)
+    change = change_of((above[0], above[1]), block.shifts)
     above[0], above[1] = block.shifts
     carry = memory.carry + block.group * (planes * layout.halo * COLUMNS)
     outputs = [target + (block.row * strip.width + block.column - lag) for target in work.targets.gradients[:n_grads]]
