@@ -69,7 +69,9 @@ def _both_modes(name: str, images: Images, indices: dict[str, Index]) -> Iterato
     shape, windows = tuple(images[0].shape), math.prod(side - 10 for side in images[0].shape[2:])
     for mode in ("forward", "forward+backward"):
         gradient = mode != "forward"
-        calls = {key: functools.partial(_call, index, images, gradient) for key, index in indices.items()}
+        calls: dict[str, Callable[[], float]] = {
+            key: functools.partial(_call, index, images, gradient) for key, index in indices.items()
+        }
         floor = _WORK_OF_VOLUMES * windows if name == "volumes" and not gradient else 0
         yield Group(f"{name} {mode}", shape, calls, floor)
 
