@@ -130,13 +130,18 @@ def index(
     if backend is ops and name == "auto" and img1.device.type not in trust.EXEMPT:
         backend = ops if trust.kernels_are_trusted(img1, img2, pooling, **params) else torch_backend
     if backend is ops:
-        if "padding" in params:  # the kernels take padded images
+        if "padding" in params and not _has_kernel(params["padding"], img1):  # the kernels take padded images
             padding, radii = params.pop("padding"), tuple(len(tap) // 2 for tap in params["taps"])
             img1, img2 = (borders.pad(image, radii, padding) for image in (img1, img2))
         if img1.dim() == 5:
             return volumes.index(img1, img2, pooling, **params)
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
+
+
+def _has_kernel(padding: str, image: Tensor) -> bool:
+    """Whether a kernel computes a padding without padded images."""
+    return padding == "zeros" and image.dim() == 4 and image.device.type in ops.WITH_ZEROS
 
 
 def maps(

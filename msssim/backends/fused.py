@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import _dispatch, multiscale
 from ..window import KernelParams
 from . import ops
+from .arguments import Extras
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
     from typing_extensions import Unpack
@@ -26,13 +27,14 @@ def index(
         return multiscale.index(ops.pyramid_means, img1, img2, pooling, **params)
     numbers = params["taps"][0], params["c1"], params["c2"], params["unit"]  # tensors under torch.compile only
     options = cast(ops.Options, (*numbers, *multiscale.terms_options(pooling)))
+    border = ops.border_of(options[0], params["padding"]) if "padding" in params else ()
     need1, need2 = ops.grads_needed(img1, img2)
     if need1 or need2:
         # Autograd does not save an inference tensor, but it does save a copy.
         images = (image.clone() if image.is_inference() else image for image in (img1, img2))
-        return _FusedIndex.apply(*images, pooling, options, need1, need2)  # type: ignore[no-any-return]
+        return _FusedIndex.apply(*images, pooling, options, border, need1, need2)  # type: ignore[no-any-return]
     kernels = ops.kernels(device)
-    terms = kernels.means(img1, img2, *options)
+    terms = kernels.means(img1, img2, *options, *border)
     return kernels.pool(terms, pooling, False)[0], terms
 
 
@@ -52,13 +54,14 @@ class _FusedIndex(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, img1: Tensor, img2: Tensor, pooling: multiscale.Pooling, options: ops.Options, *needs: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, img1: Tensor, img2: Tensor, pooling: multiscale.Pooling, options: ops.Options,
+        border: tuple[int, ...], *needs: bool,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         kernels = ops.kernels(img1.device.type)
-        terms, *scale_grads = kernels.means_and_gradients(img1, img2, *options, *needs)
+        terms, *scale_grads = kernels.means_and_gradients(img1, img2, *options, *needs, *border)
         value, dvalue_dterms = kernels.pool(terms, pooling, True)
         ctx.save_for_backward(img1, img2, dvalue_dterms, *scale_grads)
-        ctx.pooling, ctx.options = pooling, options
+        ctx.pooling, ctx.options, ctx.border = pooling, options, border
         ctx.set_materialize_grads(False)
         return value, terms
 
@@ -67,7 +70,7 @@ class _FusedIndex(torch.autograd.Function):
         img1, img2, dvalue_dterms, *scale_grads = ctx.saved_tensors
         gradients: ops.Grads = [None, None]
         if grad_value is None and grad_terms is None:
-            return None, None, *(None,) * 4
+            return (None,) * 7
         if torch.is_grad_enabled():
             gradients = _differentiable_gradients(ctx, img1, img2, grad_value, grad_terms)
         elif (
@@ -79,14 +82,15 @@ class _FusedIndex(torch.autograd.Function):
             for which, need in enumerate(ctx.needs_input_grad[:2]):
                 if need:
                     grads = dvalue_dterms, scale_grads[which]
-                    gradients[which] = ops.call_gradient(device, grad_value, *grads, img1, ctx.options)
+                    gradients[which] = ops.call_gradient(device, grad_value, *grads, img1, ctx.options, ctx.border)
         else:
             upstream: Any = grad_terms
             if grad_value is not None:
                 through_value = grad_value.reshape(-1, 1, 1) * dvalue_dterms
                 upstream = through_value if grad_terms is None else through_value + grad_terms
-            gradients = ops.gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options)
-        return *gradients, *(None,) * 4
+            extras: Extras = (None, None, "zeros" if ctx.border else "valid", ())
+            gradients = ops.gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options, extras)
+        return *gradients, *(None,) * 5
 
 
 def _differentiable_gradients(ctx: Any, img1: Tensor, img2: Tensor, *grad_outputs: Tensor | None) -> ops.Grads:
@@ -94,7 +98,10 @@ def _differentiable_gradients(ctx: Any, img1: Tensor, img2: Tensor, *grad_output
     # One image may depend on the other; only the gradients of this function are requested.
     images = img1.view_as(img1), img2.view_as(img2)
     taps, c1, c2, unit, _, _ = ctx.options
-    outputs = multiscale.index(ops.pyramid_means, *images, ctx.pooling, taps=(taps,) * 2, c1=c1, c2=c2, unit=unit)
+    params: KernelParams = {"taps": (taps,) * 2, "c1": c1, "c2": c2, "unit": unit}
+    if ctx.border:
+        params["padding"] = "zeros"
+    outputs = multiscale.index(ops.pyramid_means, *images, ctx.pooling, **params)
     pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if pair[1] is not None]
     inputs = [image for image, need in zip(images, ctx.needs_input_grad, strict=False) if need]
     used_outputs, upstream = zip(*pairs, strict=True)

@@ -98,6 +98,13 @@ def grads_needed(img1: Tensor, img2: Tensor) -> tuple[bool, bool]:
 
 
 MODULES = {"cpu": ".numba.api", "cuda": ".triton.api"}
+# The devices whose kernels take images with a border of zeros.
+WITH_ZEROS = ("cpu",)
+
+
+def border_of(taps: Sequence[float], padding: str) -> tuple[int, ...]:
+    """What kernels take in addition for a padding: the rows and columns of zeros around images, or nothing."""
+    return (len(taps) // 2,) if padding == "zeros" else ()
 
 
 @functools.cache
@@ -122,12 +129,14 @@ def _means_impl(
     rectify: bool, need1: bool, need2: bool, constants: Tensor | None = None, mask: Tensor | None = None,
     padding: str = "valid", win_size: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    if mask is not None or padding != "valid" or win_size or (constants is not None and constants.dim() > 1):
-        raise NotImplementedError("no fused kernel has masks, padding, windows by axis or constants by image")
+    fused = padding == "valid" or (padding == "zeros" and device in WITH_ZEROS)
+    if mask is not None or not fused or win_size or (constants is not None and constants.dim() > 1):
+        raise NotImplementedError("no fused kernel has masks, such padding, windows by axis or constants by image")
     if constants is not None:
         c1, c2, unit = constants.tolist()
     options = tuple(taps), c1, c2, unit, levels, rectify
-    return *kernels(device).means_and_gradients(img1, img2, *options, need1, need2), _no_weights(img1)
+    border = border_of(options[0], padding)
+    return *kernels(device).means_and_gradients(img1, img2, *options, need1, need2, *border), _no_weights(img1)
 
 
 def _no_weights(img1: Tensor) -> Tensor:
@@ -135,11 +144,12 @@ def _no_weights(img1: Tensor) -> Tensor:
 
 
 def call_gradient(
-    device: str, upstream: Tensor, dvalue_dterms: Tensor | None, scale_grads: Tensor, image: Tensor, options: Options
-) -> Tensor:
+    device: str, upstream: Tensor, dvalue_dterms: Tensor | None, scale_grads: Tensor, image: Tensor, options: Options,
+    border: tuple[int, ...] = (),
+) -> Tensor:  # fmt: skip
     taps, _, _, unit, levels, _ = options
     height, width = image.shape[-2:]
-    halo = len(taps) - 1
+    halo = 0 if border else len(taps) - 1
     return kernels(device).gradient(
         upstream, dvalue_dterms, scale_grads, height, width, levels, halo, unit, image.dtype
     )
@@ -147,10 +157,12 @@ def call_gradient(
 
 def _gradient_impl(
     device: str, upstream: Tensor, scale_grads: Tensor, img1: Tensor, img2: Tensor, taps: Any, c1: float, c2: float,
-    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None, *extras: Any,
+    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None, mask: Tensor | None = None,
+    padding: str = "valid", win_size: Sequence[int] = (),
 ) -> Tensor:  # fmt: skip
     unit = unit if constants is None else constants[2].item()
-    return call_gradient(device, upstream, None, scale_grads, img1, (taps, c1, c2, unit, levels, rectify))
+    options, border = (taps, c1, c2, unit, levels, rectify), border_of(taps, padding)
+    return call_gradient(device, upstream, None, scale_grads, img1, options, border)
 
 
 for _device in MODULES:

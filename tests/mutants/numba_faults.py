@@ -23,6 +23,7 @@ _BLACK = ("tests/library/test_stability.py::test_zero_denominators_follow_the_ru
 _NASTY = ("tests/library/test_stability.py::test_every_nasty_image_against_every_other",)
 _FAR = ("tests/library/test_stability.py::test_an_outlier_does_not_cost_precision_elsewhere",)
 _LARGE = ("tests/library/test_stability.py::test_a_gradient_that_is_too_large_is_clamped",)
+_ZEROS = ("tests/kernels/test_numba_zeros.py::test_no_padded_image_is_made",)
 _POOL = ("tests/kernels/test_pool.py::test_matches_multiscale_pool_and_its_derivative",)
 
 FAULTS = (
@@ -121,8 +122,8 @@ FAULTS = (
         "out_d[row // 2 * width + j // 2] = d + shifts[0]", _MSSSIM, "the coarser d is shifted as s",
     ),
     Fault(
-        "numba-windows-counted", _FINISH, "windows = (shape.height - layout.halo) * (shape.width - layout.halo)",
-        "windows = (shape.height - layout.halo) * (shape.width - layout.halo) + 1", _SSIM,
+        "numba-windows-counted", _FINISH, "windows = (shape.height + beyond) * (shape.width + beyond)",
+        "windows = (shape.height + beyond) * (shape.width + beyond) + 1", _SSIM,
         "the mean divides by one window too many",
     ),
     Fault(
@@ -178,9 +179,33 @@ FAULTS = (
         ("tests/library/test_values.py::test_dtypes",), "C2 is in other units than the pixels",
     ),
     Fault(
-        "numba-gradients-exchanged", _API, "means_and_gradients(img2, img1, *options, True, False)",
-        "means_and_gradients(img1, img2, *options, True, False)",
+        "numba-gradients-exchanged", _API, "means_and_gradients(img2, img1, *options, True, False, border)",
+        "means_and_gradients(img1, img2, *options, True, False, border)",
         ("tests/library/test_gradients.py::test_gradient_only_where_required",),
         "the gradient to img2 alone is that to img1",
+    ),
+    Fault(
+        "numba-zeros-not-shifted", _PIXELS, "zero = code.splat(-shift)", "zero = code.splat(0)", _ZEROS,
+        "around the image there is the constant of the block",
+    ),
+    Fault(
+        "numba-zeros-below-missing", _PIXELS, "(inside.bottom < rows)", "(inside.bottom < 0)", _ZEROS,
+        "below the image there is what the block before left",
+    ),
+    Fault(
+        "numba-zeros-not-counted", _FINISH, "beyond = call.border * 2 - layout.halo", "beyond = 0 - layout.halo",
+        _ZEROS, "the mean is over the windows inside the image",
+    ),
+    Fault(
+        "numba-zeros-first-window", "msssim/backends/numba/strip.py", "return strip.left - strip.border + layout.halo",
+        "return strip.border * 0 + layout.halo", _ZEROS, "windows begin at columns that are there for alignment only",
+    ),
+    Fault(
+        "numba-zeros-gradient-row", "msssim/backends/numba/strip.py", "for row in code.range(above, block.rows):",
+        "for row in code.range(above + 1, block.rows):", _ZEROS, "the first row of the image gets no gradient",
+    ),
+    Fault(
+        "numba-zeros-halo-of-backward", "msssim/backends/ops.py", "halo = 0 if border else len(taps) - 1",
+        "halo = len(taps) - 1", _ZEROS, "the gradient is divided by the number of windows inside the image",
     ),
 )  # fmt: skip

@@ -38,9 +38,10 @@ def means(
     unit: float,
     levels: int,
     rectify: bool,
+    border: int = 0,
 ) -> torch.Tensor:
-    """The terms of every plane, (N, C, levels)."""
-    return _means(InMemory(img1, img2), (taps, c1, c2, unit, levels, rectify), [])
+    """The terms of every plane, (N, C, levels); with one scale, of images with a border of so many zeros."""
+    return _means(InMemory(img1, img2, border), (taps, c1, c2, unit, levels, rectify), [])
 
 
 def means_and_gradients(
@@ -54,6 +55,7 @@ def means_and_gradients(
     rectify: bool,
     need1: bool,
     need2: bool,
+    border: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The terms of every plane, (N, C, levels), and the gradients of each scale's sum with respect to its own image.
 
@@ -62,13 +64,13 @@ def means_and_gradients(
     """
     options = taps, c1, c2, unit, levels, rectify
     if need2 and not need1:
-        means, second, first = means_and_gradients(img2, img1, *options, True, False)
+        means, second, first = means_and_gradients(img2, img1, *options, True, False, border)
         return means, first, second
     batch, channels, height, width = img1.shape
     pixels = plan(batch * channels, height, width, levels, need1).pixels
     dtype = window.compute_dtype(img1.dtype)
     grads = [empty((batch, channels, pixels if need else 0), dtype) for need in (need1, need2)]
-    return _means(InMemory(img1, img2), options, grads[: need1 + need2]), grads[0], grads[1]
+    return _means(InMemory(img1, img2, border), options, grads[: need1 + need2]), grads[0], grads[1]
 
 
 def means_of(source: Source, options: Options) -> torch.Tensor:
@@ -84,7 +86,7 @@ def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch
     taps, c1, c2, unit, levels, rectify = options
     batch, channels, height, width = source.shape
     planes = batch * channels
-    cut = plan(planes, height, width, levels, bool(grads))
+    cut = plan(planes, height, width, levels, bool(grads), source.border)
     numbers = parameters(planes, taps, c1, c2, unit, rectify, source.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     wide = height * width < _SMALL_PLANE or not numbers.float32_suffices
@@ -150,7 +152,8 @@ def gradient(
     """The gradient with respect to an image, (N, C, H, W): no further than `dtype` goes, for what is finite.
 
     `upstream` is for the mean of each scale, (N, C, levels); or, with the derivatives of pool(), for the value, () or
-    (N,). `scale_grads` is what means_and_gradients() gave.
+    (N,). `scale_grads` is what means_and_gradients() gave. A scale has windows at `halo` places less than it has pixels
+    along each axis: at as many if there is a border of zeros.
     """
     if dvalue_dterms is not None:
         upstream = upstream.reshape(-1, 1, 1) * dvalue_dterms

@@ -9,7 +9,7 @@ from .layout import MEASURES, ROWS, SHEET, Layout
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT32, FLOAT64, INT64, Field, Pointer, Scalar, Variable
 from .simd import SimdBuilder
-from .strip import PlaneConstants
+from .work import PlaneConstants
 
 EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; float32 may break the error budgets
 
@@ -73,7 +73,8 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
                 compared.set(compared.get() + one_compared)
                 suspect(~(largest < _SUSPICIOUS), EXTREME)
             suspect(~(abs(total.get()) < math.inf), EXTREME)
-            windows = (shape.height - layout.halo) * (shape.width - layout.halo)
+            beyond = call.border * 2 - layout.halo
+            windows = (shape.height + beyond) * (shape.width + beyond)
             mean = total.get() / windows
             means[n * call.n_levels + level] = mean
             least.set(code.min(least.get(), abs(mean)))

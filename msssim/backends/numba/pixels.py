@@ -5,13 +5,11 @@ Whole blocks are handled as vectors, those that the image ends in pixel by pixel
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...window import OUTLIER_LIMIT
 from .functions import outlined
-from .layout import COLUMNS, ROWS, Layout
-from .scalars import FLOAT32, Pointer, Scalar
+from .layout import COLUMNS, PART, ROWS, Layout
+from .scalars import FLOAT32, Number, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector, halves, unzip
 
@@ -25,9 +23,29 @@ class Image(NamedTuple):
     below: Scalar
     """Pixels from one row to the next."""
 
-    def at(self, row: Scalar, column: Scalar) -> Image:
+    def at(self, row: Scalar, column: Number) -> Image:
         """The part that begins there."""
-        return self._replace(pixels=self.pixels + (row * self.below + column * self.step))
+        return self._replace(pixels=self.pixels + (row * self.below + self.step * column))
+
+
+class Inside(NamedTuple):
+    """Which rows and columns of a block are pixels of an image."""
+
+    top: Scalar
+    bottom: Scalar
+    left: Scalar
+    """0, or PART where there are zeros at the left."""
+    right: Scalar
+
+    @property
+    def rows(self) -> Scalar:
+        """How many."""
+        return self.bottom - self.top
+
+    @property
+    def columns(self) -> Scalar:
+        """How many."""
+        return self.right - self.left
 
 
 Pair = tuple[Scalar, Scalar]
@@ -35,15 +53,23 @@ Pair = tuple[Scalar, Scalar]
 
 @outlined
 def _fetch_rows(
-    code: SimdBuilder, layout: Layout, tile: Pointer, x: Image, y: Image, rows: Scalar, scale: Scalar, shifts: Pair
+    code: SimdBuilder,
+    layout: Layout,
+    first: int,
+    tile: Pointer,
+    x: Image,
+    y: Image,
+    rows: Scalar,
+    scale: Scalar,
+    shifts: Pair,
 ) -> None:
-    """Rows of pixels of both images as s and d: scaled, and with constants subtracted."""
+    """Rows of pixels of both images as s and d: scaled, and with constants subtracted; from the first column on."""
     scales, shift_x, shift_y = (code.splat(each) for each in (scale, *shifts))
     for row in code.range(rows):
         x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
         s_row = tile + row * layout.line
         d_row = s_row + layout.tile_plane
-        for at in range(0, COLUMNS, code.lanes):
+        for at in range(first, COLUMNS, code.lanes):
             s, d = _sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
             code.store(s, s_row, at)
             code.store(d, d_row, at)
@@ -78,96 +104,62 @@ def _fetch_stored(
                 code.store(code.load(source, at) - constant, out, at)
 
 
+@outlined
+def _fill_with_zeros(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, shifts: Pair) -> None:
+    """Rows of pixels that are 0, as s and d with constants subtracted."""
+    for plane, shift in ((0, shifts[0] + shifts[1]), (layout.tile_plane, shifts[0] - shifts[1])):
+        zero = code.splat(-shift)
+        for row in code.range(rows):
+            for at in range(0, COLUMNS, code.lanes):
+                code.store(zero, tile + (row * layout.line + plane), at)
+
+
 def fetch(
     code: SimdBuilder,
     layout: Layout,
     x: Image,
     y: Image,
+    inside: Inside,
     rows: Scalar,
-    count: Scalar,
+    columns: Scalar,
     scale: Scalar,
     shifts: Pair,
     tile: Pointer,
     stored: Scalar,
 ) -> None:
-    """A block of `rows` rows and `count` columns of both images as s and d, with the shifts subtracted.
+    """A block of both images as s and d, with the shifts subtracted; around the images there are zeros.
 
-    Where `stored` is true, s and d are what the images hold.
+    Beyond the first `rows` rows and `columns` columns nothing counts. Where `stored` is true, s and d are what the
+    images hold.
     """
     tile_s = tile + layout.pad
     tile_d = tile_s + layout.tile_plane
-    with code.branch((x.step == 1) & (y.step == 1) & (count == COLUMNS)) as (whole, part):
+    parts = tile_s + inside.top * layout.line, x.at(inside.top, 0), y.at(inside.top, 0), inside.rows
+    beside = (inside.left > 0) | (inside.right < columns)
+    with code.when((inside.top > 0) | (inside.bottom < rows) | beside):
+        _fill_with_zeros(code, layout, tile_s, rows, shifts)
+    to_the_end = (x.step == 1) & (y.step == 1) & (inside.right == COLUMNS)
+    with code.branch(to_the_end & (inside.left == 0)) as (whole, others):
         with whole, code.branch(stored) as (as_stored, of_images):
             with as_stored:
-                _fetch_stored(code, layout, tile_s, x, y, rows, shifts)
+                _fetch_stored(code, layout, *parts, shifts)
             with of_images:
-                _fetch_rows(code, layout, tile_s, x, y, rows, scale, shifts)
-        with part:
-            for row in code.range(rows):
-                x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
-                for i in code.range(count):
-                    a, b = x_row[i * x.step], y_row[i * y.step]
-                    s, d = _sum_and_difference(code, a, b, scale, shifts)
-                    tile_s[row * layout.line + i] = code.select(stored, a - (shifts[0] + shifts[1]), s)
-                    tile_d[row * layout.line + i] = code.select(stored, b - (shifts[0] - shifts[1]), d)
+                _fetch_rows(code, layout, 0, *parts, scale, shifts)
+        with others, code.branch(to_the_end) as (after_zeros, part):
+            with after_zeros:  # there is one scale: nothing is stored
+                _fetch_rows(code, layout, PART, *parts, scale, shifts)
+            with part:
+                for row in code.range(inside.top, inside.bottom):
+                    x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
+                    for i in code.range(inside.left, inside.right):
+                        a, b = x_row[i * x.step], y_row[i * y.step]
+                        s, d = _sum_and_difference(code, a, b, scale, shifts)
+                        tile_s[row * layout.line + i] = code.select(stored, a - (shifts[0] + shifts[1]), s)
+                        tile_d[row * layout.line + i] = code.select(stored, b - (shifts[0] - shifts[1]), d)
     for row in code.range(rows, ROWS + layout.halo):
         for i in code.range(COLUMNS):
             tile_s[row * layout.line + i] = 0
             tile_d[row * layout.line + i] = 0
-
-
-def _mean_near(
-    code: SimdBuilder,
-    image: Image,
-    samples: tuple[int, int],
-    place: Callable[[Scalar, Scalar], tuple[Scalar, Scalar]],
-    scale: Scalar,
-) -> Scalar:
-    """The mean of samples that are within an image's range, or of all where none is."""
-    total, near = (code.variable(code.real(0)) for _ in range(2))
-    found = code.variable(0)
-    for i in code.range(samples[0]):
-        for j in code.range(samples[1]):
-            value = image.at(*place(i, j)).pixels[0] * scale
-            total.set(total.get() + value)
-            inside = abs(value) <= OUTLIER_LIMIT
-            near.set(code.select(inside, near.get() + value, near.get()))
-            found.set(found.get() + inside)
-    number, n_samples = found.get(), samples[0] * samples[1]
-    some = (number > 0) & (number < n_samples)
-    mean: Scalar = code.select(some, near.get() / code.real(number), total.get() / n_samples)
-    return mean
-
-
-def _shifts(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
-    """Multiples of 1/128 near the means, which leave the pixels of 8-bit images as exact as they were.
-
-    They are the same for both images where the means nearly agree, so that d stays small.
-    """
-    shift_x, difference = (code.intrinsic("llvm.floor", each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
-    return shift_x, shift_x - difference
-
-
-def near_means(
-    code: SimdBuilder, x: Image, y: Image, rows: Scalar, count: Scalar, scale: Scalar, stored: Scalar
-) -> Pair:
-    """The constants to subtract from x and y in a block: near the means of some of its pixels."""
-
-    def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
-        return (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
-
-    one, other = _mean_near(code, x, (2, 4), place, scale), _mean_near(code, y, (2, 4), place, scale)
-    mean_x, mean_y = code.select(stored, (one + other) * 0.5, one), code.select(stored, (one - other) * 0.5, other)
-    return _shifts(code, mean_x, mean_y)
-
-
-def origins_of(code: SimdBuilder, x: Image, y: Image, height: Scalar, width: Scalar, scale: Scalar) -> Pair:
-    """Constants near the means of planes. The pixels of coarse scales, flatter, are stored with them subtracted."""
-
-    def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
-        return (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
-
-    return _shifts(code, _mean_near(code, x, (4, 4), place, scale), _mean_near(code, y, (4, 4), place, scale))
 
 
 def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar) -> Pair:

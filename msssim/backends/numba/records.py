@@ -98,3 +98,5 @@ class Arguments(NamedTuple):
     sums: Field
     """Address of float64, (measures + 2) × planes × levels × slots."""
     n_slots: Field
+    border: Field = 0
+    """Rows and columns of zeros around each image; with one scale only."""

@@ -34,6 +34,9 @@ Index = tuple[torch.Tensor, torch.Tensor]
 class Source(Protocol):
     """Two images (N, C, H, W) of one dtype."""
 
+    border: int
+    """Rows and columns of zeros around each image."""
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, C, H, W)."""
@@ -62,9 +65,10 @@ class Source(Protocol):
 
 
 class InMemory:
-    """Two tensors of the same shape and dtype."""
+    """Two tensors of the same shape and dtype, with a border of so many zeros around them."""
 
-    def __init__(self, img1: torch.Tensor, img2: torch.Tensor) -> None:
+    def __init__(self, img1: torch.Tensor, img2: torch.Tensor, border: int = 0) -> None:
+        self.border = border
         self._images = img1.resolve_neg(), img2.resolve_neg()
         batch, channels, height, width = img1.shape
         self.shape, self.dtype = (batch, channels, height, width), img1.dtype
@@ -90,7 +94,7 @@ class InMemory:
                 x.data_ptr(), x_n, x_c, x_h, x_w, y.data_ptr(), y_n, y_c, y_h, y_w,
                 x.data_ptr(), y.data_ptr(), x.shape[2],
                 cut.addresses[0], cut.addresses[1], len(cut.tasks), numbers.address, kept, kept + 8 * n_state,
-                cut.slots,
+                cut.slots, self.border,
             ),
             np.int64,
         )  # fmt: skip
@@ -110,7 +114,8 @@ class InMemory:
 
     def widened(self, index: Index) -> InMemory:
         """See :class:`Source`."""
-        return InMemory(*(image.detach()[index].unsqueeze(1).double() for image in self._images))
+        x, y = (image.detach()[index].unsqueeze(1).double() for image in self._images)
+        return InMemory(x, y, self.border)
 
 
 def run(

@@ -20,16 +20,21 @@ from .functions import (
     outlined,
     wait_until,
 )  # fmt: skip
-from .layout import SHEET_SIZE, Layout
-from .pixels import Image, origins_of
+from .layout import PART, SHEET_SIZE, Layout
+from .pixels import Image
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
+from .shifts import origins_of
 from .simd import SimdBuilder
-from .strip import Memory, Options, Origins, PlaneConstants, Strip, Targets, Work, sizes, sweep_strip
+from .strip import sweep_strip
+from .work import Memory, Options, Origins, PlaneConstants, Strip, Targets, Work, sizes
 
 
 def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> tuple[Pointer, Pointer, Memory]:
-    """(what to free, a sheet of float64, the parts of a thread's memory); what to free is 0 if there is no memory."""
+    """(what to free, a sheet of float64, the parts of a thread's memory); what to free is 0 if there is no memory.
+
+    `width` is that of the finest scale and of the zeros at its left.
+    """
     parts = sizes(layout, width, n_grads)
     elements = sum(parts[1:], start=parts[0])
     store = allocated(code, (elements * code.element.size + 7) // 8 + (SHEET_SIZE + 8))
@@ -52,7 +57,7 @@ def _take_strips(
     """
     state, shapes, tasks = (code.pointer(each, INT64) for each in (call.state, call.shapes, call.tasks))
     finest = code.record(shapes, ScaleShape)
-    store, sheet, memory = _memory(code, layout, finest.width, options.n_grads)
+    store, sheet, memory = _memory(code, layout, finest.width + _columns_before(code, call), options.n_grads)
     with code.when(address_of(store) != 0):
         write_weights(code, layout, memory.table, taps)
         with code.repeat() as loop:
@@ -69,6 +74,12 @@ def _take_strips(
                 atomic_fetch_add(state, STATE.done)
         wait_until(code, lambda: atomic_load(state, STATE.done) != 0)
         free(code, store)
+
+
+def _columns_before(code: SimdBuilder, call: Arguments) -> Scalar:
+    """Columns of zeros that a plane begins with: more than the border, so that the image begins with a whole part."""
+    columns: Scalar = code.select(call.border > 0, PART, code.integer(0))
+    return columns
 
 
 def _take_strip(
@@ -105,7 +116,10 @@ def _take_strip(
         for variable, origin in zip(origins, near, strict=True):
             variable.set(origin)
     origin_x, origin_y = (variable.get() for variable in origins)
-    strip = Strip(task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0)
+    strip = Strip(
+        task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0, call.border,
+        _columns_before(code, call),
+    )  # fmt: skip
     zero, one = code.real(0), code.integer(1)
     with code.branch(level == 0) as (finer, coarser):
         with finer:

@@ -12,9 +12,9 @@ from .layout import ROWS, Layout
 from .scalars import F64, Pointer, Scalar
 from .simd import SimdBuilder
 from .similarity import Constants, Derivatives, guarded, usual
-from .strip import PlaneConstants
 from .vectors import Vector
 from .volume_records import DEPTH, Work
+from .work import PlaneConstants
 
 
 def double(code: SimdBuilder, value: Vector) -> Vector:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .layout import Layout
 from .scalars import Field, Pointer, Scalar
-from .strip import Options
+from .work import Options
 
 DEPTH = 8
 """Slices of a task."""

@@ -27,10 +27,10 @@ from .functions import (
 from .layout import COPIES, ROWS, Layout
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
-from .strip import Options, PlaneConstants
 from .volume_gradient import sweep_gradient
 from .volume_map import sweep_map
 from .volume_records import DEPTH, STATE, Memory, VolumeCall, VolumeTask, Work, line_of
+from .work import Options, PlaneConstants
 
 
 def _memory(code: SimdBuilder, layout: Layout, width: Scalar) -> tuple[Pointer, Scalar, Memory]:
