@@ -4,6 +4,7 @@ It bypasses the dispatcher, which would take longer than the kernels do for smal
 torch.compile or torch.func, the operators of :mod:`.ops` compute the terms.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -22,7 +23,7 @@ def index(
     img1: Tensor, img2: Tensor, pooling: multiscale.Pooling, **params: "Unpack[KernelParams]"
 ) -> tuple[Tensor, Tensor]:
     """(value, terms) as :func:`multiscale.index`, by a fused kernel."""
-    device = _kernel_device(img1, img2) if _dispatch.is_plain_eager() else None
+    device = kernel_device(img1, img2) if _dispatch.is_plain_eager() else None
     if not device or pooling.channels == "pooled" or type(params["unit"]) is not float:
         return multiscale.index(ops.pyramid_means, img1, img2, pooling, **params)
     numbers = params["taps"][0], params["c1"], params["c2"], params["unit"]  # tensors under torch.compile only
@@ -38,7 +39,7 @@ def index(
     return kernels.pool(terms, pooling, False)[0], terms
 
 
-def _kernel_device(*tensors: Tensor) -> str | None:
+def kernel_device(*tensors: Tensor) -> str | None:
     """The type of the device if the dispatcher would only call its kernel, else None."""
     device = tensors[0].device.type
     for tensor in tensors:
@@ -72,12 +73,18 @@ class _FusedIndex(torch.autograd.Function):
         if grad_value is None and grad_terms is None:
             return (None,) * 7
         if torch.is_grad_enabled():
-            gradients = _differentiable_gradients(ctx, img1, img2, grad_value, grad_terms)
+
+            def index(x: Tensor, y: Tensor, **params: "Unpack[KernelParams]") -> tuple[Tensor, Tensor]:
+                if ctx.border:
+                    params["padding"] = "zeros"
+                return multiscale.index(ops.pyramid_means, x, y, ctx.pooling, **params)
+
+            gradients = differentiable_gradients(ctx, index, img1, img2, grad_value, grad_terms)
         elif (
             grad_value is not None
             and grad_terms is None
             and _dispatch.is_plain_eager()
-            and (device := _kernel_device(grad_value, img1))
+            and (device := kernel_device(grad_value, img1))
         ):
             for which, need in enumerate(ctx.needs_input_grad[:2]):
                 if need:
@@ -93,15 +100,14 @@ class _FusedIndex(torch.autograd.Function):
         return *gradients, *(None,) * 5
 
 
-def _differentiable_gradients(ctx: Any, img1: Tensor, img2: Tensor, *grad_outputs: Tensor | None) -> ops.Grads:
-    """The gradients by way of the operators, which can be differentiated again."""
+def differentiable_gradients(
+    ctx: Any, index: Callable[..., tuple[Tensor, Tensor]], img1: Tensor, img2: Tensor, *grad_outputs: Tensor | None
+) -> ops.Grads:
+    """The gradients by way of the operators, which can be differentiated again: `index` calls them."""
     # One image may depend on the other; only the gradients of this function are requested.
     images = img1.view_as(img1), img2.view_as(img2)
     taps, c1, c2, unit, _, _ = ctx.options
-    params: KernelParams = {"taps": (taps,) * 2, "c1": c1, "c2": c2, "unit": unit}
-    if ctx.border:
-        params["padding"] = "zeros"
-    outputs = multiscale.index(ops.pyramid_means, *images, ctx.pooling, **params)
+    outputs = index(*images, taps=(taps,) * 2, c1=c1, c2=c2, unit=unit)
     pairs = [pair for pair in zip(outputs, grad_outputs, strict=True) if pair[1] is not None]
     inputs = [image for image, need in zip(images, ctx.needs_input_grad, strict=False) if need]
     used_outputs, upstream = zip(*pairs, strict=True)

@@ -25,6 +25,7 @@ from .threads import on_threads
 
 _EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
 _SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
+_LEAST_TOTAL = 1.0  # the sum of the weights of windows below which it may be 0 in float32 and not in float64
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
 
@@ -66,11 +67,18 @@ def means_and_gradients(
     if need2 and not need1:
         means, second, first = means_and_gradients(img2, img1, *options, True, False, border)
         return means, first, second
-    batch, channels, height, width = img1.shape
-    pixels = plan(batch * channels, height, width, levels, need1).pixels
-    dtype = window.compute_dtype(img1.dtype)
+    return swept(InMemory(img1, img2, border), options, need1, need2)
+
+
+def swept(
+    source: Source, options: Options, need1: bool, need2: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As means_and_gradients(), of a source; the gradient to the first image is needed if one is."""
+    batch, channels, height, width = source.shape
+    pixels = plan(batch * channels, height, width, options[4], need1).pixels
+    dtype = window.compute_dtype(source.dtype)
     grads = [empty((batch, channels, pixels if need else 0), dtype) for need in (need1, need2)]
-    return _means(InMemory(img1, img2, border), options, grads[: need1 + need2]), grads[0], grads[1]
+    return _means(source, options, grads[: need1 + need2]), grads[0], grads[1]
 
 
 def means_of(source: Source, options: Options) -> torch.Tensor:
@@ -79,7 +87,7 @@ def means_of(source: Source, options: Options) -> torch.Tensor:
 
 
 def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch.Tensor:
-    """The terms; the gradients, as many as there are in `grads`, are written there.
+    """The terms; the gradients, as many as there are in `grads`, are written there, and the weights of the source.
 
     Planes that float32 cannot do within the error budgets, or at all, are computed again in float64.
     """
@@ -100,11 +108,26 @@ def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch
     for some in source.groups(chosen) if len(chosen) else ():
         index = some // channels, some % channels
         wide_grads = [empty((len(some), 1, cut.pixels), torch.float64) for _ in grads]
-        means[index] = _means(source.widened(index), options, wide_grads).squeeze(1)
+        wide_source = source.widened(index)
+        means[index] = _means(wide_source, options, wide_grads).squeeze(1)
+        if source.total_weights is not None and wide_source.total_weights is not None:
+            totals = _normalize(wide_grads, wide_source.total_weights, cut, len(taps) - 1)
+            source.total_weights[index] = totals.squeeze(1)
         for each, wide_each in zip(grads, wide_grads, strict=True):
             limit = torch.finfo(each.dtype).max  # an infinity would be NaN where the scale has a slope of 0
             each[index] = wide_each.squeeze(1).clamp(-limit, limit).to(each.dtype)
     return means
+
+
+def _normalize(grads: list[torch.Tensor], total_weights: torch.Tensor, cut: Plan, halo: int) -> torch.Tensor:
+    """Bring gradients to a mean weight of 1, as those of tiny weights may be too small for float32; gives the sums."""
+    totals = torch.zeros_like(total_weights)
+    for level, (rows, columns, first, *_) in enumerate(cut.shapes.tolist()):
+        windows, own = (rows - halo) * (columns - halo), total_weights[..., level, None]
+        totals[..., level] = windows * (own[..., 0] > 0)
+        for each in grads:
+            each[..., first : first + rows * columns] *= (windows / own).masked_fill(own == 0, 0)
+    return totals
 
 
 def _sweep_and_judge(
@@ -119,9 +142,12 @@ def _sweep_and_judge(
     _, c1, c2, unit, levels, rectify = options
     planes = cut.planes
     state = source.sweep(means, grads, cut, numbers)
-    if not state[STATE.suspect]:
+    few = _few_weights(source) if numbers.dtype == torch.float32 else None
+    if not state[STATE.suspect] and few is None:
         return None
     inaccurate = state[STATE.scales + planes * levels :] != 0
+    if few is not None:
+        inaccurate |= few
     if state[STATE.suspect] & EXTREME:
         peak = source.peaks()
         finite = np.isfinite(peak)
@@ -136,6 +162,16 @@ def _sweep_and_judge(
             constants = plane_constants(scale, c1, c2, unit, numbers.dtype, rectify)
             source.sweep(means, grads, cut, numbers.with_constants(constants))
     return torch.from_numpy(np.flatnonzero(inaccurate))
+
+
+def _few_weights(source: Source) -> np.ndarray | None:
+    """The planes in which pixels of little weight count too much for float32; None if there are none."""
+    totals = source.total_weights
+    if totals is None:
+        return None
+    found = totals.flatten(0, 1).numpy()
+    few: np.ndarray = (found[:, 0] < _SMALL_PLANE) | (found < _LEAST_TOTAL).any(-1)
+    return few if few.any() else None
 
 
 def gradient(

@@ -60,12 +60,13 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
     for n in code.range(call.n_planes):
         flat, ratio, share, least = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
         for level in code.range(call.n_levels):
-            total, squares, equal, compared = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
+            total, squares, equal, compared, weight = (variable(value) for value in (0.0, 0.0, 0.0, 1.0, 0.0))
             shape = code.record(shapes, ScaleShape, level)
             for slot in code.range(shape.n_strips):
-                one, largest, flat_squares, one_ratio, one_equal, one_compared = (
+                one, largest, flat_squares, one_ratio, one_weight, one_equal, one_compared = (
                     sums[_place(call, k, n, level, slot)] for k in range(N_SUMS)
                 )
+                weight.set(weight.get() + one_weight)
                 total.set(total.get() + one)
                 squares.set(squares.get() + flat_squares)
                 ratio.set(code.max(ratio.get(), one_ratio))
@@ -75,9 +76,13 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
             suspect(~(abs(total.get()) < math.inf), EXTREME)
             beyond = call.border * 2 - layout.halo
             windows = (shape.height + beyond) * (shape.width + beyond)
+            if layout.masked:
+                code.pointer(call.weights, FLOAT64)[n * call.n_levels + level] = weight.get()
+                windows = code.select(weight.get() > 0, weight.get(), math.inf)
             mean = total.get() / windows
             means[n * call.n_levels + level] = mean
-            least.set(code.min(least.get(), abs(mean)))
+            size = code.select(weight.get() > 0, abs(mean), 1.0) if layout.masked else abs(mean)
+            least.set(code.min(least.get(), size))
             c2 = code.record(constants, PlaneConstants, n).c2
             flat.set(code.max(flat.get(), squares.get() / windows / c2))
             share.set(code.max(share.get(), equal.get() / compared.get()))

@@ -12,8 +12,9 @@ from __future__ import annotations
 from .block_gradient import Change, Extent, filter_grads, move_grads, move_moments, move_pixels
 from .filters import filter_down
 from .functions import outlined
+from .halving import downsample
 from .layout import COLUMNS, PART, ROWS, SHEET, Layout
-from .pixels import Inside, count_repeats, downsample, fetch
+from .pixels import Inside, count_repeats, count_visible_repeats, fetch
 from .scalars import FLOAT32, FLOAT64, Number, Pointer, Scalar
 from .shifts import near_means
 from .simd import SimdBuilder
@@ -45,7 +46,7 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
     shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
-        for shift in shifts:
+        for shift in shifts if work.mask is None else ():
             shift.set(0.0)
         for h in code.range(groups):
             at = h * COLUMNS
@@ -57,7 +58,9 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
             # Where squares about a constant decide what is flat, C2 being 0, every block has the same constant.
             with code.when((inside.columns > 0) & ((h == 0) | (work.constants.eps_cs == 0))):
                 x, y = (image.at(inside.top, inside.left) for image in images)
-                means = near_means(code, x, y, inside.rows, inside.columns, work.constants.scale, strip.stored)
+                mask = None if work.mask is None else work.mask.at(p, at)
+                extent = inside.rows, inside.columns
+                means = near_means(code, x, y, mask, *extent, work.constants.scale, strip.stored, old)
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
             new = shifts[0].get(), shifts[1].get()
@@ -105,20 +108,27 @@ def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
     layout, strip, tile, origins, sums = work.layout, work.strip, work.memory.tile, work.origins, work.sums
     rows_in, inside = code.min(strip.rows - block.row, ROWS + layout.halo), block.inside
     fetch(
-        code, layout, *block.images, inside, rows_in, block.columns, work.constants.scale, block.shifts, tile,
-        strip.stored,
+        code, layout, *block.images, None if work.mask is None else work.mask.at(block.row, block.column), inside,
+        rows_in, block.columns, work.constants.scale, block.shifts, tile, strip.stored,
     )  # fmt: skip
     if code.element == FLOAT32:
         rows = code.min(block.rows, inside.bottom) - inside.top
         with code.when(block.own & (inside.columns > 1) & (rows > 0)):
             first = tile + (inside.top * layout.line + inside.left)
-            for k, number in enumerate(count_repeats(code, layout, first, rows, inside.columns)):
-                sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
+            if layout.masked:
+                room = work.memory.scratch
+                count_visible_repeats(code, layout, first, rows, inside.columns, room)
+                for lane in code.range(code.lanes):
+                    for k in range(2):
+                        sums[SHEET.equal + k] = sums[SHEET.equal + k] + room[lane + k * code.lanes]
+            else:
+                for k, number in enumerate(count_repeats(code, layout, first, rows, inside.columns)):
+                    sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
     with code.when(block.own & ~strip.last):
         by_x, by_y = block.shifts[0] + (origins.x - origins.next_x), block.shifts[1] + (origins.y - origins.next_y)
         width = (strip.width + 1) // 2
         place = block.row // 2 * width + block.column // 2
-        targets = work.targets.coarse[0] + place, work.targets.coarse[1] + place
+        targets = tuple(target + place for target in work.targets.coarse)
         downsample(code, layout, tile, targets, width, block.rows, block.columns, (by_x + by_y, by_x - by_y))
 
 
@@ -126,9 +136,12 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     """The block's part of the map of l cs at the coarsest scale, else of cs; so many rows of it."""
     layout, memory = work.layout, work.memory
     parts = (block.columns + (PART - 1)) // PART
+    prefetched = list(block.images)
+    if work.mask is not None:
+        prefetched.append(work.mask.at(block.row, block.column))
     filter_down(
         code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
-        (block.images[0].pixels, block.images[1].pixels), parts, (work.x.below, work.y.below),
+        tuple(image.pixels for image in prefetched), parts, tuple(image.below for image in prefetched), work.binary,
     )  # fmt: skip
     extent = code.select(block.group > 0, 0, _first_window(layout, work.strip)), block.columns, rows, parts
     sums = work.sums + code.select(block.own, 0, SHEET.uncounted)
@@ -137,7 +150,10 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
     by_s, by_d = block.change
     moved = _MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
-    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
+    constants = work.constants
+    if layout.masked:  # moments are quotients, which are rounded more often
+        constants = constants._replace(eps=constants.eps * 2)
+    numbers = Constants(*constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:

@@ -54,7 +54,7 @@ class Targets(NamedTuple):
     """Where the results of a plane at one scale go."""
 
     coarse: tuple[Pointer, ...]
-    """The next scale's s and d."""
+    """The next scale's s, d and, with a mask, weights."""
     gradients: tuple[Pointer, ...]
 
 
@@ -101,8 +101,8 @@ def sizes(layout: Layout, width: Scalar, n_grads: int) -> list[Any]:
     with_gradient = 1 if n_grads else 0
     of = dict(
         table=2 * layout.n_taps * COPIES,
-        tile=2 * layout.tile_plane,
-        moments=4 * layout.moment_plane,
+        tile=(2 + layout.masked) * layout.tile_plane,
+        moments=layout.moments * layout.moment_plane,
         scratch=4 * layout.lines_plane + 3 * ROWS * COPIES,
         grads=with_gradient * 4 * layout.grad_plane,
         block=with_gradient * 2 * ROWS * COLUMNS,
@@ -127,6 +127,10 @@ class Work(NamedTuple):
     """The MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels equal
     their neighbour, and of how many."""
     constants: PlaneConstants
+    mask: Image | None
+    """The weights of the pixels."""
+    binary: Scalar | None
+    """Whether all weights are 0 or 1."""
 
 
 class Block(NamedTuple):
