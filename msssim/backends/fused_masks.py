@@ -21,7 +21,7 @@ def index(
     img1: Tensor, img2: Tensor, pooling: multiscale.Pooling, **params: "Unpack[KernelParams]"
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(value, terms, has_index) as :func:`multiscale.masked_index`, by a fused kernel."""
-    mask = params["mask"]
+    mask = _mask_of(params)
     plain = _dispatch.is_plain_eager() and fused.kernel_device(img1, img2, mask)
     if not plain or pooling.channels == "pooled" or type(params["unit"]) is not float:
         return multiscale.masked_index(masked_terms, img1, img2, pooling, **params)
@@ -36,6 +36,12 @@ def index(
         found, _, _, weights = ops.masked_kernels().means_and_gradients(img1, img2, mask, options, False, False)
         value, terms, _ = _pooled(found, weights, pooling, False)
     return value, terms, (weights > 0).all(-1)
+
+
+def _mask_of(params: KernelParams) -> Tensor:
+    mask = params.get("mask")
+    assert mask is not None
+    return mask
 
 
 def _pooled(
@@ -79,7 +85,8 @@ class _MaskedIndex(torch.autograd.Function):
         if torch.is_grad_enabled():
 
             def index(x: Tensor, y: Tensor, **params: "Unpack[KernelParams]") -> tuple[Tensor, Tensor]:
-                return multiscale.masked_index(masked_terms, x, y, ctx.pooling, mask=mask, **params)[:2]
+                params["mask"] = mask
+                return multiscale.masked_index(masked_terms, x, y, ctx.pooling, **params)[:2]
 
             gradients = fused.differentiable_gradients(ctx, index, img1, img2, grad_value, grad_terms)
         else:
@@ -97,7 +104,8 @@ def masked_terms(
     img1: Tensor, img2: Tensor, *, levels: int, rectify: bool, **params: "Unpack[KernelParams]"
 ) -> tuple[Tensor, Tensor]:
     """As :func:`torch_backend.masked_terms`, by a fused kernel in plain eager mode."""
-    plain = all(type(each) in (Tensor, torch.nn.Parameter) for each in (img1, img2, params["mask"]))
+    mask = _mask_of(params)
+    plain = all(type(each) in (Tensor, torch.nn.Parameter) for each in (img1, img2, mask))
     if not (plain and _dispatch.is_plain_eager()) or _dispatch.in_forward_mode():
         return torch_backend.masked_terms(img1, img2, levels=levels, rectify=rectify, **params)
     given_unit = params["unit"]
@@ -106,7 +114,7 @@ def masked_terms(
         found = [masked_terms(x, y, levels=levels, rectify=rectify, **own) for x, y, own in each]
         return torch.cat([terms for terms, _ in found]), torch.cat([weights for _, weights in found])
     c1, c2, unit, constants = split_constants(params["c1"], params["c2"], given_unit)
-    extras: Extras = (constants, params["mask"], "valid", ())
+    extras: Extras = (constants, mask, "valid", ())
     needs = ops.grads_needed(img1, img2)
     # Autograd does not save an inference tensor, but it does save a copy.
     x, y = (image.clone() if any(needs) and image.is_inference() else image for image in (img1, img2))

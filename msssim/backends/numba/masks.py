@@ -39,7 +39,7 @@ class Masked(InMemory):
         self._given, self._levels = mask, levels
         self.mask = self.weights = Weights(scaled(mask, window.compute_dtype(self.dtype)), mask.dtype == torch.bool)
         self.totals = torch.zeros((*self.shape[:2], levels), dtype=torch.float64, device="cpu")
-        self.total_weights = self.totals
+        self.total_weights: torch.Tensor | None = self.totals
 
     def _peak_of(self, image: torch.Tensor) -> torch.Tensor:
         return super()._peak_of(image.masked_fill(self.weights.pixels == 0, 0))
