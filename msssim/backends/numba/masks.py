@@ -83,7 +83,7 @@ def gradient(
     upstream = upstream.masked_fill(total_weights == 0, 0)
     computed = scale_grads.dtype
     out = api.gradient(upstream, None, scale_grads, height, width, levels, halo, unit, computed)
-    out = out.masked_fill_(~mask, 0) if mask.dtype == torch.bool else out.mul_(scaled(mask, computed))
+    out *= scaled(mask, computed)  # also of a bool mask: masked_fill_() takes several times as long
     if dtype == computed:
         return out
     limit = torch.finfo(dtype).max
