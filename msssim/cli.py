@@ -4,21 +4,31 @@ Exit codes: 0, 1 if a pair is below ``--fail-under``, 2 for wrong usage or a pai
 """
 
 import argparse
+import collections
+import contextlib
+import functools
+import importlib.util
 import math
 import pathlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from . import __version__, cli_images, cli_output, functional
+from . import __version__, cli_images, cli_output, cli_stream, functional
 from .backends import BACKENDS
 from .cli_images import Pair, PairError
 from .cli_output import Row
 from .color import luma
+from .stream import stream
 
 METRICS = ("ssim", "msssim")
+Images: TypeAlias = tuple[Tensor, Tensor]
+_T = TypeVar("_T")
+_AHEAD = 1  # pairs that are decoded before they are needed
 _RANGES = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
@@ -37,13 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.stream:
+        _check_stream(parser, options)
     if options.fail_under is not None and len(_metrics(options)) > 1:
         parser.error("--fail-under needs --metric ssim or --metric msssim")
     if options.per_scale and "msssim" not in _metrics(options):
         parser.error("--per-scale needs MS-SSIM; leave out --metric ssim")
     try:
         torch.empty(0, device=options.device)
-        pairs, problems = cli_images.pairs(options.reference, options.distorted)
+        suffixes = cli_stream.SUFFIXES if options.stream else cli_images.SUFFIXES
+        pairs, problems = cli_images.pairs(options.reference, options.distorted, suffixes)
         if options.map:
             options.map.mkdir(parents=True, exist_ok=True)
     except (PairError, RuntimeError, AssertionError, OSError) as error:
@@ -77,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--per-scale", action="store_true", help="show the terms of each scale of MS-SSIM")
     add("--map", type=pathlib.Path, metavar="OUT_DIR", help="write the SSIM map of each pair there, as PNG")
     add("--alpha", choices=cli_images.ALPHA, default="refuse", help="alpha channels: an error, ignored, or over white")
+    add(
+        "--stream", action="store_true", help="MS-SSIM of TIFF and NPY files larger than memory, read in blocks of rows"
+    )
     add("--db", action="store_true", help="show -10 log10(1 - index)")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print every pair as JSON")
@@ -86,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="cpu", help="a device of PyTorch, such as cuda")
     add("--version", action="version", version=f"msssim {__version__}")
     return parser
+
+
+def _check_stream(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse what cannot be computed from blocks of rows, and set the metric to MS-SSIM."""
+    not_default = {
+        "--metric ssim": options.metric == "ssim", "--gray": options.gray, "--luma": options.luma,
+        "--crop-border": options.crop_border, "--downsample": options.downsample, "--map": options.map,
+        "--alpha composite": options.alpha == "composite", "--backend": options.backend not in ("auto", "numba"),
+        "--device": torch.device(options.device).type != "cpu",
+    }  # fmt: skip
+    for name, given in not_default.items():
+        if given:
+            parser.error(f"--stream computes MS-SSIM of the pixels as they are stored, on the CPU; leave out {name}")
+    options.metric = "msssim"
 
 
 def _pixels(text: str) -> int:
@@ -102,32 +132,85 @@ def _metrics(options: argparse.Namespace) -> tuple[str, ...]:
 def _measure_all(pairs: list[Pair], options: argparse.Namespace) -> tuple[list[Row], bool]:
     """The values of all pairs that can be compared, and whether these are all."""
     rows = []
-    for pair in _with_progress(pairs):
-        try:
-            rows.append(_measure(pair, options))
-        except PairError as error:
-            _complain(str(error))
-        except (ValueError, TypeError, ModuleNotFoundError) as error:
-            text = str(error).replace('pass small="fewer"', "pass --small fewer")
-            _complain(f"{pair.reference} and {pair.distorted}: {text}")
+    with _core_for_decoding(len(pairs)):
+        for pair, measure in _with_progress(_work(pairs, options), len(pairs)):
+            try:
+                rows.append(measure())
+            except PairError as error:
+                _complain(str(error))
+            except (ValueError, TypeError, ImportError, OSError) as error:
+                text = str(error).replace('pass small="fewer"', "pass --small fewer")
+                _complain(f"{pair.reference} and {pair.distorted}: {text}")
     return rows, len(rows) == len(pairs)
 
 
-def _with_progress(pairs: list[Pair]) -> Iterable[Pair]:
+@contextlib.contextmanager
+def _core_for_decoding(pairs: int) -> Iterator[None]:
+    """Use one thread less for the index, where there are several: the index must not slow down what it waits for."""
+    threads = torch.get_num_threads()
+    if pairs > 1:
+        torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _work(pairs: list[Pair], options: argparse.Namespace) -> Iterator[tuple[Pair, Callable[[], Row]]]:
+    """Each pair, and the function that measures it."""
+    if options.stream:
+        yield from ((pair, functools.partial(_streamed, pair, options, len(pairs) == 1)) for pair in pairs)
+        return
+    for pair, images in _decoded(pairs, options.alpha):
+        yield pair, functools.partial(_measure_decoded, pair, images, options)
+
+
+def _measure_decoded(pair: Pair, images: "Future[Images]", options: argparse.Namespace) -> Row:
+    return _measure(pair, images.result(), options)
+
+
+def _streamed(pair: Pair, options: argparse.Namespace, progress: bool) -> Row:
+    """The values of files that are read in blocks of rows."""
+    alpha = options.alpha
+    with cli_stream.Rows(pair.reference, alpha) as x, cli_stream.Rows(pair.distorted, alpha) as y:
+        index, terms = stream(
+            x, y, scales=True, small=options.small, channels_last=not x.channels_first,
+            progress=progress and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None,
+        )  # fmt: skip
+    value = cli_output.decibels(index.item()) if options.db else index.item()
+    scales = tuple(terms.reshape(-1, terms.shape[-1]).mean(0).tolist()) if options.per_scale else ()
+    return Row(pair.name, str(pair.reference), str(pair.distorted), {"msssim": value}, scales)
+
+
+def _decoded(pairs: list[Pair], alpha: str) -> Iterator[tuple[Pair, "Future[Images]"]]:
+    """Each pair with its images, which one thread decodes while the pair before is compared."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = collections.deque[tuple[Pair, Future[Images]]]()
+        for pair in pairs:
+            waiting.append((pair, pool.submit(_read, pair, alpha)))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _read(pair: Pair, alpha: str) -> Images:
+    return cli_images.read(pair.reference, alpha), cli_images.read(pair.distorted, alpha)
+
+
+def _with_progress(pairs: Iterable[_T], count: int) -> Iterable[_T]:
     """The pairs, with a progress bar for several if stderr is a terminal and tqdm is installed."""
-    if len(pairs) < 2 or not sys.stderr.isatty():
+    if count < 2 or not sys.stderr.isatty():
         return pairs
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:
         return pairs
-    bar: Iterable[Pair] = tqdm(pairs, unit="pair", leave=False)
+    bar: Iterable[_T] = tqdm(pairs, total=count, unit="pair", leave=False)
     return bar
 
 
-def _measure(pair: Pair, options: argparse.Namespace) -> Row:
-    x, y = (cli_images.read(path, options.alpha) for path in (pair.reference, pair.distorted))
-    x, y, data_range = _prepared(x, y, options)
+def _measure(pair: Pair, images: Images, options: argparse.Namespace) -> Row:
+    x, y, data_range = _prepared(*images, options)
     values: dict[str, float] = {}
     scales: tuple[float, ...] = ()
     if options.map:

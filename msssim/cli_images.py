@@ -35,10 +35,13 @@ class PairError(Exception):
     """Why a pair cannot be compared, in one line."""
 
 
-def pairs(reference: pathlib.Path, distorted: pathlib.Path) -> tuple[list[Pair], list[str]]:
+def pairs(
+    reference: pathlib.Path, distorted: pathlib.Path, suffixes: tuple[str, ...] = SUFFIXES
+) -> tuple[list[Pair], list[str]]:
     """The pairs of two files, or of two folders by name, and a line for each name without a partner.
 
-    Files have a partner of the same name, or of the same stem if only the extension differs.
+    Files have a partner of the same name, or of the same stem if only the extension differs. In folders, files with
+    other suffixes are left out.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def pairs(reference: pathlib.Path, distorted: pathlib.Path) -> tuple[list[Pair],
         raise PairError(f"{reference} and {distorted} must be two files or two folders")
     if not reference.is_dir():
         return [Pair(distorted.name, reference, distorted)], []
-    references, others = _files(reference), _files(distorted)
+    references, others = _files(reference, suffixes), _files(distorted, suffixes)
     found, problems = [], []
     for name, path in references.items():
         same_stem = [other for other in others.values() if other.stem == path.stem]
@@ -74,8 +77,8 @@ def pairs(reference: pathlib.Path, distorted: pathlib.Path) -> tuple[list[Pair],
     return found, problems
 
 
-def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+def _files(folder: pathlib.Path, suffixes: tuple[str, ...]) -> dict[str, pathlib.Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     return {path.name: path for path in files if not path.name.startswith(".")}
 
 

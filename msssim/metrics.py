@@ -57,7 +57,7 @@ class _Index(Metric):  # type: ignore[misc] # torchmetrics is not analysed
 
         Parameters
         ----------
-        preds, target : Tensor, shape (N, C, H, W), (C, H, W) or (H, W)
+        preds, target : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or as `spatial_dims` says
             The images, as of :func:`msssim.ssim`.
         mask : optional
             As of :func:`msssim.ssim`.

@@ -6,6 +6,7 @@ python -m validation --backend torch --device cuda
 python -m validation --device sm_90           the GPU kernels on an emulated GPU: their PTX is executed on the CPU
 python -m validation --peers                  the deviation of other implementations from Wang, and its causes
 python -m validation --fuzz 1000 --seed 1     random calls against long double; failures are printed as tests
+python -m validation --training               first steps of trainings: are gradients NaN, zero or exploding?
 python -m validation --subjective             agreement with subjective scores: LIVE, TID2013, CSIQ ...
 torchrun --nproc-per-node 8 -m validation --subjective kadid-10k
 python -m validation --render                 make the HTML, Markdown and LaTeX files of the stored reports again
@@ -33,6 +34,7 @@ try:
     from .peers import question as peers
     from .report import machine, write
     from .subjective import question as subjective
+    from .training import question as training
 except ModuleNotFoundError as error:
     sys.exit(f"python -m validation: {error}: python -m pip install --group validation")
 from .emulated_gpu.gpus import SIMULATED
@@ -41,7 +43,7 @@ from .report.options import positive, writable
 # The questions in the order of the report, by the option that asks them. A question is a module with two functions:
 # `arguments(parser)` adds its options; `sections(options, about)` measures, returns a list of `section.Section`,
 # and may add lines about what it measured to the dictionary `about`.
-QUESTIONS = {"oracles": accuracy, "peers": peers, "fuzz": fuzz, "subjective": subjective}
+QUESTIONS = {"oracles": accuracy, "peers": peers, "fuzz": fuzz, "subjective": subjective, "training": training}
 
 
 REPORTS = pathlib.Path(__file__).parent / "reports"

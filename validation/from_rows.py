@@ -17,6 +17,8 @@ from .peers import numbers
 from .report import stored, write
 from .report.section import Figure, Report, Section
 from .subjective import tables as subjective
+from .training import question as training
+from .training import tables as training_tables
 
 
 def folders(root: pathlib.Path) -> list[pathlib.Path]:
@@ -41,6 +43,7 @@ def _parts(folder: pathlib.Path) -> list[tuple[str, Callable[[pathlib.Path], Seq
         "peers_summary.csv": peers.sections,
         "seed-1.csv": lambda path: list(_random_calls(path)),
         "tools.csv": numbers.sections,
+        "training-0.csv": lambda path: [training_tables.section_of_rows(training.load(path))],
         "subjective.csv": lambda path: [_subjective(path)],
     }
     return [(name, make) for name, make in known.items() if (folder / name).exists()]

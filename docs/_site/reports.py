@@ -12,6 +12,7 @@ _TITLES = {
     "peers": "Other implementations: all tables",
     "random-calls": "Random calls",
     "subjective": "Agreement with subjective scores: all tables",
+    "training": "Stability in real training",
     "tools": "Whose number is it? All values",
     "amd-epyc-2-cores": "Speed on AMD EPYC, 2 cores",
     "amd-epyc-2-cores-compiled": "Speed beside compiled peers on AMD EPYC, 2 cores",

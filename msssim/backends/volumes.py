@@ -49,20 +49,23 @@ class _Terms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, img1: Tensor, img2: Tensor, options: ops.Options, need1: bool, need2: bool) -> Tensor:
         terms, first, second = _kernels().means_and_gradients(img1, img2, options, need1, need2)
-        ctx.save_for_backward(img1, img2, *first, *second)
-        ctx.options, ctx.counts = options, (len(first), len(second))
+        ctx.save_for_backward(img1, img2)
+        # backward() turns these into its result in place: another copy would be as large as a volume.
+        ctx.options, ctx.scale_grads = options, (first, second)
         return cast(Tensor, terms)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        img1, img2, *saved = ctx.saved_tensors
+        img1, img2 = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # it may be differentiated again
-            return *_differentiable(img1, img2, ctx.options, upstream, ctx.needs_input_grad), None, None, None
+            return *_differentiable(img1, img2, ctx.options, upstream, needs), None, None, None
+        given, ctx.scale_grads = ctx.scale_grads, None
+        if given is None:  # used up by a backward() before this one, with retain_graph
+            given = _kernels().means_and_gradients(img1, img2, ctx.options, *needs)[1:]
         taps, _, _, unit, _, _ = ctx.options
         gradients: list[Tensor | None] = []
-        for needed, scale_grads in zip(
-            ctx.needs_input_grad, (saved[: ctx.counts[0]], saved[ctx.counts[0] :]), strict=False
-        ):
+        for needed, scale_grads in zip(needs, given, strict=True):
             found = None
             if needed:
                 found = _kernels().gradient(upstream, scale_grads, len(taps) - 1, unit, img1.dtype)

@@ -2,11 +2,14 @@
 
 The numbers are those of :func:`msssim.ssim` and :func:`msssim.msssim`. They differ from pytorch-msssim's as follows:
 
-- SSIM, and MS-SSIM of images whose sides can be halved four times: only by rounding, at most 1e-5. (pytorch-msssim
-  rounds its window to float32, which is most of it.)
+- SSIM, and MS-SSIM of images whose sides can be halved four times: values by at most 1e-5, gradients by at most 1e-4 of
+  the largest entry, in float64 too. The cause is the window of pytorch-msssim, which is rounded to float32 and sums to
+  1 - 3e-8: the variances of smooth images are off by so much of the squared mean. With its window divided by its sum,
+  gradients agree to 1e-7 in float64.
 - MS-SSIM of images with an odd side at one of the scales: pytorch-msssim pads with zeros, and its value is up to 0.02
   off (docs/peers.md).
-- Images with a shorter side of 161 to 175 pixels, which have no MS-SSIM in the authors' code, are an error here.
+- Images with a shorter side of 161 to 175 pixels, which have no MS-SSIM in the authors' code, are an error here. So are
+  volumes with fewer slices than the window: pytorch-msssim does not filter along such an axis.
 - Narrower dtypes than float32 are computed in float32, also under autocast; pytorch-msssim computes in their own.
 
 `data_range` is 255 by default, as there. Floating-point images in 0..1 need ``data_range=1``; without it there is a
@@ -14,7 +17,7 @@ warning on a CPU.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -42,15 +45,15 @@ def ssim(
 
     Parameters
     ----------
-    X, Y : Tensor, shape (N, C, H, W)
-        The images.
+    X, Y : Tensor, shape (N, C, H, W) or (N, C, D, H, W)
+        The images, or volumes. One slice is an image.
     data_range : float, default 255
         The width of the range of the images: 1 for images in 0..1.
     size_average : bool, default True
         Whether to return the mean over the batch; otherwise one value for each image.
     win_size, win_sigma : int and float, default 11 and 1.5
         Side and standard deviation of the window.
-    win : Tensor, shape (C, 1, 1, size), optional
+    win : Tensor, shape (C, 1, 1, size) or (C, 1, 1, 1, size), optional
         A Gaussian window, instead of `win_size` and `win_sigma`. Its values are read at each call.
     K : (float, float), default (0.01, 0.03)
         K1 and K2.
@@ -64,7 +67,7 @@ def ssim(
     Raises
     ------
     ValueError
-        If `win` is no Gaussian window, the images do not have four axes, or :func:`msssim.ssim` raises it.
+        If `win` is no Gaussian window, the images have neither four nor five axes, or :func:`msssim.ssim` raises it.
 
     Examples
     --------
@@ -74,8 +77,8 @@ def ssim(
     >>> pytorch_msssim.ssim(image, image, data_range=1, size_average=False)
     tensor([1., 1.])
     """
-    X, Y = _images(X, Y)
-    options = _options(data_range, size_average, win_size, win_sigma, win, K)
+    X, Y, dims = _images(X, Y)
+    options = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
     value: Tensor
     if nonnegative_ssim:  # MS-SSIM of one scale is SSIM
         value = functional.msssim(X, Y, weights=(1.0,), normalize="relu", **options)
@@ -99,8 +102,8 @@ def ms_ssim(
 
     Parameters
     ----------
-    X, Y : Tensor, shape (N, C, H, W)
-        The images.
+    X, Y : Tensor, shape (N, C, H, W) or (N, C, D, H, W)
+        The images, or volumes. One slice is an image.
     data_range, size_average, win_size, win_sigma, win, K
         As of :func:`ssim`.
     weights : sequence of float, optional
@@ -115,7 +118,7 @@ def ms_ssim(
     Raises
     ------
     ValueError
-        If the shorter side is below 176 pixels, `win` is no Gaussian window, or :func:`msssim.msssim` raises it.
+        If the shortest side is below 176 pixels, `win` is no Gaussian window, or :func:`msssim.msssim` raises it.
 
     Examples
     --------
@@ -125,8 +128,8 @@ def ms_ssim(
     >>> pytorch_msssim.ms_ssim(image, image, data_range=1)
     tensor(1.)
     """
-    X, Y = _images(X, Y)
-    options = _options(data_range, size_average, win_size, win_sigma, win, K)
+    X, Y, dims = _images(X, Y)
+    options = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
     used = WEIGHTS if weights is None else weights
     _check_size(X, options["win_size"], len(used))
     value: Tensor = functional.msssim(X, Y, weights=used, normalize="relu", **options)
@@ -156,7 +159,7 @@ class SSIM(nn.Module):
         nonnegative_ssim: bool = False,
     ) -> None:
         super().__init__()
-        _check_spatial_dims(spatial_dims)
+        self.spatial_dims = _known(spatial_dims)
         self.data_range, self.size_average, self.win_size, self.win_sigma = (
             data_range,
             size_average,
@@ -166,6 +169,7 @@ class SSIM(nn.Module):
         self.K, self.nonnegative_ssim = K, nonnegative_ssim
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        _check_dims(X, self.spatial_dims)
         common = self.data_range, self.size_average, self.win_size, self.win_sigma
         return ssim(X, Y, *common, K=self.K, nonnegative_ssim=self.nonnegative_ssim)
 
@@ -193,7 +197,7 @@ class MS_SSIM(nn.Module):
         K: tuple[float, float] | list[float] = _K,
     ) -> None:
         super().__init__()
-        _check_spatial_dims(spatial_dims)
+        self.spatial_dims = _known(spatial_dims)
         self.data_range, self.size_average, self.win_size, self.win_sigma = (
             data_range,
             size_average,
@@ -203,6 +207,7 @@ class MS_SSIM(nn.Module):
         self.weights, self.K = weights, K
 
     def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        _check_dims(X, self.spatial_dims)
         common = self.data_range, self.size_average, self.win_size, self.win_sigma
         return ms_ssim(X, Y, *common, weights=self.weights, K=self.K)
 
@@ -220,28 +225,39 @@ def _options(
     }  # fmt: skip
 
 
-def _images(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
-    """The images with four axes; a depth of one slice is dropped, as there."""
+def _images(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor, Literal[2, 3]]:
+    """The images or volumes, and the number of their spatial axes; a volume of one slice is an image, as there."""
     if X.dim() == 5 and X.shape == Y.shape and X.shape[2] == 1:
-        return X.squeeze(2), Y.squeeze(2)
-    if X.dim() != 4:
-        raise ValueError(
-            f"X must have shape (N, C, H, W), got {tuple(X.shape)}; of volumes, pass the slices as a batch"
-            if X.dim() == 5
-            else f"X must have shape (N, C, H, W), got {tuple(X.shape)}; msssim.ssim and msssim.msssim take others"
-        )
-    return X, Y
+        X, Y = X.squeeze(2), Y.squeeze(2)
+    if X.dim() == 4:
+        return X, Y, 2
+    if X.dim() == 5:
+        return X, Y, 3
+    raise ValueError(
+        f"X must have shape (N, C, H, W) or (N, C, D, H, W), got {tuple(X.shape)}; msssim.ssim and msssim.msssim take "
+        "others"
+    )
 
 
 def _check_size(X: Tensor, win_size: int, levels: int) -> None:
-    least, side = win_size * 2 ** (levels - 1), min(X.shape[-2:])
-    if side < least:
+    least, sides = win_size * 2 ** (levels - 1), X.shape[2:]
+    if min(sides) < least:
+        what = "pixels high and wide" if len(sides) == 2 else "voxels deep, high and wide"
+        dims = "" if len(sides) == 2 else "spatial_dims=3, "
         raise ValueError(
-            f"X must be at least {least} pixels high and wide, got {X.shape[-2]} × {X.shape[-1]}; for smaller images "
-            'use fewer scales: msssim.msssim(X, Y, data_range=..., normalize="relu", small="fewer")'
+            f"X must be at least {least} {what}, got {' × '.join(map(str, sides))}; for smaller images use fewer "
+            f'scales: msssim.msssim(X, Y, {dims}data_range=..., normalize="relu", small="fewer")'
         )
 
 
-def _check_spatial_dims(spatial_dims: int) -> None:
-    if spatial_dims != 2:
-        raise ValueError(f"spatial_dims must be 2, got {spatial_dims!r}; of volumes, pass the slices as a batch")
+def _known(spatial_dims: int) -> int:
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims!r}")
+    return spatial_dims
+
+
+def _check_dims(X: Tensor, spatial_dims: int) -> None:
+    """Raise an error for volumes where images are expected, and the other way round; there it is one of conv2d."""
+    found = 2 if X.dim() == 5 and X.shape[2] == 1 else X.dim() - 2
+    if found in (2, 3) and found != spatial_dims:
+        raise ValueError(f"spatial_dims={spatial_dims} is for other shapes than {tuple(X.shape)}; pass {found}")

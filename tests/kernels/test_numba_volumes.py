@@ -64,6 +64,42 @@ def test_integers_give_the_value_of_floats():
     assert msssim.msssim(x, y, backend="numba", **options).item() == pytest.approx(exact.item(), abs=1e-7)
 
 
+@pytest.mark.parametrize("shape", [(33, 57, 90), (29, 35, 129), (19, 91, 20)])
+def test_float32_in_several_blocks(shape):
+    """More voxels than those below which float64 is used, and rows and columns around those of a block."""
+    assert_like_plain_pytorch(*pair(1, 1, *shape, dtype=torch.float32), value=1e-7, gradient=1e-6, weights=(1.0,))
+
+
+def test_float32_of_areas_at_many_levels():
+    """The constants of neighbouring blocks and of blocks one above the other differ."""
+    x, y = pair(1, 1, 33, 70, 140, dtype=torch.float32)
+    place = torch.arange(70)[:, None] // 16 + torch.arange(140) // 64 * 3
+    x, y = (0.05 * image + 0.1 * place for image in (x, y))
+    assert_like_plain_pytorch(x, y, value=1e-6, gradient=1e-5, weights=(1.0,))
+
+
+def test_where_float32_is_not_accurate_the_plane_is_computed_in_float64():
+    x, y = pair(3, 1, 33, 34, 35, dtype=torch.float32)
+    y[1] = torch.rand(33, 34, 35, generator=torch.Generator().manual_seed(1))  # a mean near 0
+    x[2, ..., 3:], y[2, ..., 3:] = 0.3 + 0.002 * x[2, ..., 3:], 0.35  # nearly flat
+    assert_like_plain_pytorch(x, y, value=1e-7, gradient=1e-6, weights=(1.0,))
+    wide = [msssim.ssim(x[k:].double(), y[k:].double(), spatial_dims=3, reduction="none")[0] for k in (1, 2)]
+    narrow = msssim.ssim(x, y, spatial_dims=3, reduction="none")
+    torch.testing.assert_close(narrow[1:], torch.stack(wide).to(narrow.dtype), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.5)])
+def test_a_graph_that_is_kept_gives_the_same_gradient_again(weights):
+    x, y = pair(1, 2, 24, 30, 40, dtype=torch.float32)
+    x.requires_grad_(), y.requires_grad_()
+    value = msssim.msssim(x, y, spatial_dims=3, weights=weights, backend="numba")
+    first = torch.autograd.grad(value, (x, y), retain_graph=True)
+    second = torch.autograd.grad(value, (x, y), retain_graph=True)
+    (third,) = torch.autograd.grad(3 * value, (x,))
+    assert all(map(torch.equal, first, second))
+    assert (third - 3 * first[0]).abs().max() <= 1e-6 * third.abs().max()
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("win_size", [3, 7, 17, 19, 31])
 def test_windows(win_size):

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import threading
 import zlib
 
 import numpy as np
@@ -336,3 +337,28 @@ def test_python_m_msssim(files):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout == f"SSIM {msssim.ssim(tensor(PHOTO), tensor(NOISY)).item():.6f}\n"
+
+
+def test_the_next_pair_is_decoded_while_one_is_compared(run, folders, monkeypatch):
+    decoded, seen = threading.Semaphore(0), []
+    read, measure = cli._read, cli._measure
+
+    def reading(pair, alpha):
+        images = read(pair, alpha)
+        decoded.release()
+        return images
+
+    def measuring(pair, images, options):
+        # This pair is decoded, and the next one without that this one is finished.
+        expected = 1 if len(seen) == 6 else 2
+        assert all(decoded.acquire(timeout=60) for _ in range(expected if not seen else expected - 1))
+        seen.append(pair.name)
+        return measure(pair, images, options)
+
+    monkeypatch.setattr(cli, "_read", reading)
+    monkeypatch.setattr(cli, "_measure", measuring)
+    code, out, err = run(*folders, "--csv", "--metric", "ssim")
+    assert (code, err, len(seen)) == (0, "", 7)
+    assert [row["reference"] for row in csv.DictReader(io.StringIO(out))] == [
+        str(folders[0] / f"{i}.png") for i in range(7)
+    ]

@@ -46,6 +46,15 @@ def test_integers_are_rounded_as_by_rgb2gray(dtype, peak):
     assert torch.equal(msssim.luma(levels.expand(3, 1, -1), "matlab")[0, 0].int(), levels.int())  # gray stays gray
 
 
+def test_every_colour_of_uint8_is_rounded_as_by_rgb2gray():
+    green, blue = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    weights = PUBLISHED["matlab"][0]
+    for red in range(256):
+        image = torch.stack([torch.full_like(green, red), green, blue]).double()
+        expected = (image[0] * weights[0] + image[1] * weights[1] + image[2] * weights[2] + 0.5).floor()
+        assert torch.equal(msssim.luma(image.byte(), "matlab")[0], expected.byte()), red
+
+
 @pytest.mark.parametrize("standard", PUBLISHED)
 def test_gradient(standard):
     image = rgb(1, 3, 4, 5).requires_grad_()

@@ -51,6 +51,18 @@ def test_named_dynamic_sizes(pair, images, name):
         torch.testing.assert_close(program.module()(x, y), MODULES[name](x, y), rtol=0, atol=1e-6)
 
 
+@pytest.mark.full
+def test_dynamic_sizes_without_a_minimum(pair, images):
+    dynamic = torch.export.Dim.DYNAMIC
+    program = torch.export.export(MODULES["ssim"], images, dynamic_shapes=[{0: dynamic, 2: dynamic, 3: dynamic}] * 2)
+    for shape in ((3, 3, 60, 45), (2, 3, 12, 13)):
+        x, y = pair(*shape, dtype=torch.float32, seed=1)
+        torch.testing.assert_close(program.module()(x, y), MODULES["ssim"](x, y), rtol=0, atol=1e-6)
+    height = torch.export.Dim("h")
+    with pytest.raises(torch._dynamo.exc.UserError, match=r"(?s)Constraints violated \(h\).*11 <= .*size\(\)\[2\]"):
+        torch.export.export(MODULES["ssim"], images, dynamic_shapes=[{2: height}] * 2)
+
+
 def test_a_backend_that_is_named_is_kept(images):
     if "numba" not in msssim.available_backends():
         pytest.skip("numba is not installed")

@@ -41,6 +41,7 @@ RANK = {
     "window": 1,
     "_dispatch": 0,
     "cli_images": 0,
+    "cli_stream": 1,
     "cli_output": 0,
     "foreign": 0,
     "__version__": 0,
@@ -52,7 +53,8 @@ OPTIONAL = {
     **dict.fromkeys(("numba", "llvmlite"), ("backends/numba/",)),
     "triton": ("backends/triton/",),
     "torchmetrics": ("metrics.py",),
-    "numpy": ("backends/numba/", "cli_images.py"),
+    "numpy": ("backends/numba/", "cli_images.py", "cli_stream.py"),
+    "tifffile": ("cli_stream.py",),
     **dict.fromkeys(("PIL", "cv2"), ("cli_images.py",)),
     "matplotlib": ("cli_output.py",),
     "tqdm": ("cli.py", "stream.py"),
@@ -129,7 +131,7 @@ def test_nothing_imports_the_tests():
         assert not [name for level, name in imports(path) if not level and name.split(".")[0] == "benchmarks"], path
 
 
-QUESTIONS = {"accuracy", "fuzz", "peers", "subjective"}
+QUESTIONS = {"accuracy", "fuzz", "peers", "subjective", "training"}
 SHARED = {"report", "tolerances", "harness", "library", "emulated_gpu"}
 
 
@@ -169,7 +171,9 @@ before = set(sys.modules)
 import msssim
 new = {name.split(".")[0] for name in set(sys.modules) - before}
 print(*sorted(new - {"msssim", "torch"} - set(sys.stdlib_module_names)))
-print(*{"torch._dynamo", "torch._inductor"} & (set(sys.modules) - before))  # which take longer than everything else
+# Parts of PyTorch that it imports on first use: the first takes longer than everything else.
+slow = {"_dynamo", "_inductor", "_export", "export", "onnx", "testing", "compiler.config"}
+print(*{f"torch.{name}" for name in slow} & (set(sys.modules) - before))
 """
     assert run(code, ROOT).split() == []
 

@@ -46,6 +46,30 @@ def test_equal_to_the_function_over_all_images(batches, name, reduction):
     assert metric.compute().dtype == torch.float64
 
 
+VOLUMES = {"ssim": {"spatial_dims": 3, "win_size": (3, 5, 7)}, "msssim": {"spatial_dims": 3, "small": "fewer"}}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_volumes(pair, name, reduction):
+    x, y = pair(3, 2, 14, 23, 12)
+    masks = torch.ones_like(x)
+    masks[:, :, :2] = 0
+    metric, function = CLASSES[name](reduction=reduction, **VOLUMES[name]), getattr(msssim, name)
+    metric.update(x[:2], y[:2], mask=masks[:2])
+    metric.update(x[2], y[2], mask=masks[2])  # without a batch
+    expected = function(x, y, reduction=reduction, mask=masks, **VOLUMES[name])
+    torch.testing.assert_close(metric.compute(), expected, rtol=0, atol=1e-12)
+
+
+def test_signals(pair):
+    x, y = pair(3, 2, 60)
+    metric = CLASSES["ssim"](spatial_dims=1)
+    metric.update(x[:2], y[:2])
+    metric.update(x[2:], y[2:])
+    torch.testing.assert_close(metric.compute(), msssim.ssim(x, y, spatial_dims=1), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_no_image_is_kept(batches, reduction):
     metric = CLASSES["ssim"](reduction=reduction)
@@ -131,6 +155,7 @@ def test_two_processes(batches, tmp_path):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # Lightning uses what PyTorch deprecates
 def test_lightning_logs_it(batches, tmp_path):
     lightning = pytest.importorskip("lightning.pytorch", reason="needs lightning")
 

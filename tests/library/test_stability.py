@@ -205,6 +205,33 @@ def test_random_images(dtype, backend, data):
     assert_stable(x, y, win_size=3, weights=data.draw(st.sampled_from(shares)), **options)
 
 
+def _of_axes(image, axes, repeats):
+    """A signal of all pixels, or a volume whose slices are the image, each one column further to the right."""
+    if axes == 1:
+        return image.flatten(2)
+    size = image.shape[-1]
+    return torch.stack([image.roll(k, -1) for k in range(size)], 2).repeat(1, 1, 1, repeats, repeats)
+
+
+@pytest.mark.parametrize(
+    "dtype", [*DTYPES[:2], *(pytest.param(dtype, marks=pytest.mark.full) for dtype in DTYPES[2:])], ids=str
+)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_random_signals_and_volumes(dtype, backend, data):
+    axes, size, repeats = data.draw(st.sampled_from([(1, 3, 1), (1, 6, 1), (3, 3, 1), (3, 7, 1), (3, 9, 7)]))
+    x = data.draw(images(dtype, size))
+    y = data.draw(images(dtype, size) | st.sampled_from([x, -x, x / 2, x.flip(-1), torch.zeros_like(x)]))
+    x, y = (_of_axes(image, axes, repeats) for image in (x, y))
+    constant = st.sampled_from([0.0, 0.01, 1e-6, 1e-9, 1e-12, 1e-18, 1e-30])
+    data_range = data.draw(st.sampled_from([1.0, 255.0, 1e-40, 1e-10, 1e20, 1e38]))
+    options = dict(K1=data.draw(constant), K2=data.draw(constant), data_range=data_range)
+    if axes == 1 and backend != "torch":
+        backend = "auto"
+    weights = data.draw(st.sampled_from([(1.0,), (0.0448,), (0.1, 0.9)] if size >= 6 else [(1.0,), (0.0448,)]))
+    assert_stable(x, y, win_size=3, weights=weights, spatial_dims=axes, backend=backend, **options)
+
+
 FAR = (
     msssim.ssim,
     functools.partial(msssim.msssim, weights=(0.3, 0.3, 0.4), normalize="covariance"),

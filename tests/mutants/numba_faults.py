@@ -77,7 +77,7 @@ FAULTS = (
         ("tests/kernels/test_numba_accuracy.py",), "x - y is made of pixels that were rounded",
     ),
     Fault(
-        "numba-near-zero-in-float32", _FINISH, "| (least.get() < _LEAST_MEAN)", "",
+        "numba-near-zero-in-float32", _FINISH, "| (least.get() < LEAST_MEAN)", "",
         ("tests/kernels/test_numba_accuracy.py",), "a mean near zero stays in float32",
     ),
     Fault(

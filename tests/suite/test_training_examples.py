@@ -113,6 +113,7 @@ def test_splatting_loss_and_fit(tmp_path, capsys):
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # Lightning uses what PyTorch deprecates
 def test_lightning_module(tmp_path):
     pytest.importorskip("lightning", reason="needs lightning: python -m pip install lightning")
     options = {"accelerator": "cpu", "enable_progress_bar": False, "default_root_dir": tmp_path}

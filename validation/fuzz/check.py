@@ -84,7 +84,7 @@ def _rounding(draw: Draw) -> float:
 
 def _reference(draw: Draw, **options: Any) -> longdouble.Result:
     with np.errstate(all="ignore"):
-        return longdouble.msssim(draw.x, draw.y, draw.options, **options)
+        return longdouble.msssim(draw.x, draw.y, draw.options, axes=draw.axes, **options)
 
 
 class Computed(NamedTuple):
@@ -100,6 +100,11 @@ class Computed(NamedTuple):
 def failures(draw: Draw, backend: str) -> list[Failure]:
     """Return the measurements of this backend that are over budget."""
     return check([draw], backend)[0].failures
+
+
+def supports(backend: str, draw: Draw) -> bool:
+    """Whether the backend computes signals, images or volumes, whichever they are."""
+    return draw.axes in {"numba": (2, 3), "triton": (2,)}.get(backend, (1, 2, 3))
 
 
 def check(draws: list[Draw], backend: str, expected: list[Expected] | None = None) -> list[Outcome]:
@@ -167,12 +172,12 @@ def _constants_suffice(draw: Draw) -> bool:
     if options.K1 and options.K2:
         return True
     x, y = (np.asarray(image, np.longdouble) / np.longdouble(options.data_range) for image in (draw.x, draw.y))
-    scale, taps = moments.Scale(x, y, None), moments.window(2, options.win_size, options.sigma)
+    scale, taps = moments.Scale(x, y, None), moments.window(draw.axes, options.win_size, options.sigma)
     for level in range(len(options.weights)):
         scale = moments.halved(scale) if level else scale
         m = moments.moments(scale, taps)
         # Of the plane too: a narrow window gives bright pixels almost no weight, but has their rounding error.
-        squares = (scale.x**2 + scale.y**2).mean((1, 2), keepdims=True)
+        squares = (scale.x**2 + scale.y**2).mean(tuple(range(1, draw.x.ndim)), keepdims=True)
         squares = np.maximum(squares, moments.second_moment(scale, taps, about_zero=True).max())
         if not options.K2 and not (m.variances >= _MIN_DENOMINATOR * squares).all():
             return False
@@ -193,7 +198,8 @@ def _clamped(draw: Draw) -> bool:
 def _compute(draws: list[Draw], backend: str, expected: list[Expected]) -> list[Computed]:
     dtype = getattr(torch, draws[0].dtype)
     x, y = (torch.from_numpy(np.stack(images)).to(dtype) for images in ([d.x for d in draws], [d.y for d in draws]))
-    call = functools.partial(msssim.msssim, x, y, reduction="none", backend=backend, **draws[0].options._asdict())
+    options: dict[str, Any] = {"spatial_dims": draws[0].axes, "backend": backend, **draws[0].options._asdict()}
+    call = functools.partial(msssim.msssim, x, y, reduction="none", **options)
     scales = torch.tensor([_upstream(one) for one in expected], dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -204,7 +210,9 @@ def _compute(draws: list[Draw], backend: str, expected: list[Expected]) -> list[
         y.requires_grad_()
         values = call()
     gradients = torch.autograd.grad(values, (x, y), scales.to(values.dtype))
-    to_x, to_y = ((each.double() / scales.view(-1, 1, 1, 1)).numpy().astype(np.longdouble) for each in gradients)
+    to_x, to_y = (
+        (each.double() / scales.view(-1, *(1,) * (x.dim() - 1))).numpy().astype(np.longdouble) for each in gradients
+    )
     return [
         Computed(*scalars, [to_x[k], to_y[k]])
         for k, scalars in enumerate(zip(values.tolist(), without_gradient.tolist(), strict=True))
@@ -235,9 +243,8 @@ def _in_range(draw: Draw, expected: Expected, value: float, gradients: list[NDAr
 def _map(draw: Draw) -> list[Failure]:
     """Return whether an entry of the map of one scale is above 1."""
     x, y = (torch.from_numpy(image).to(getattr(torch, draw.dtype))[None] for image in (draw.x, draw.y))
-    options = {name: value for name, value in draw.options._asdict().items()}
-    for name in ("weights", "normalize", "method"):
-        del options[name]
+    options: dict[str, Any] = {**draw.options._asdict(), "spatial_dims": draw.axes}
+    del options["weights"], options["normalize"], options["method"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         value, entries = msssim.ssim(x, y, full=True, backend="torch", **options)

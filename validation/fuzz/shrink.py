@@ -45,11 +45,11 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
     for size in (3, 5, 7, 9):
         if isinstance(options.win_size, int) and size < options.win_size:
             yield draw._replace(options=options._replace(win_size=size))
-    for axis in (1, 2):
+    for axis in range(1, x.ndim):
         side = x.shape[axis]
         for amount in sorted({side // 2, side // 4, side // 8, 2, 1} - {0}, reverse=True):
             for keep in (slice(amount, None), slice(None, side - amount)):
-                crop = tuple(keep if k == axis else slice(None) for k in range(3))
+                crop = tuple(keep if k == axis else slice(None) for k in range(x.ndim))
                 yield draw._replace(x=x[crop], y=y[crop])
     yield from _plain_options(draw)
     yield from _plain_values(draw)
@@ -57,7 +57,8 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
 
 def _half(draw: Draw) -> Draw:
     """Return the same images at half the size, with one scale less."""
-    x, y = draw.x[:, ::2, ::2], draw.y[:, ::2, ::2]
+    every_second = (slice(None), *(slice(None, None, 2),) * draw.axes)
+    x, y = draw.x[every_second], draw.y[every_second]
     return draw._replace(x=x, y=y, options=draw.options._replace(weights=draw.options.weights[1:]))
 
 
@@ -82,7 +83,7 @@ def _plain_values(draw: Draw) -> Iterator[Draw]:
     for name in ("x", "y"):
         image = getattr(draw, name)
         candidates = []
-        for axis in (1, 2):
+        for axis in range(1, image.ndim):
             middle = image.shape[axis] // 2
             for position in (0, middle, -1):
                 line = np.take(image, [position], axis)
@@ -107,7 +108,7 @@ def _cost(image: NDArray[np.float64]) -> int:
 
 def literal(image: NDArray[np.float64]) -> str:
     """Return an array as Python code, with runs of equal entries shortened."""
-    return _list([_list([_list([repr(float(v)) for v in row]) for row in plane]) for plane in image])
+    return _list([literal(part) if part.ndim else repr(float(part)) for part in image])
 
 
 def _list(parts: list[str]) -> str:

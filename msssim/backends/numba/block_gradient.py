@@ -53,11 +53,11 @@ def move_grads(code: SimdBuilder, layout: Layout, n_grads: int, grads: Pointer, 
     for index in code.range(layout.pad * ROWS // code.lanes):
         at = grads + index * code.lanes
         last = [code.load(at, COLUMNS * ROWS + m * layout.grad_plane) for m in range(2 + n_grads)]
-        for m, grad in enumerate(_rebase_grads(last, changes)):
+        for m, grad in enumerate(rebase_grads(last, changes)):
             code.store(grad, at, m * layout.grad_plane)
 
 
-def _rebase_grads(grads: list[Vector], change: list[Vector]) -> tuple[Vector, ...]:
+def rebase_grads(grads: list[Vector], change: list[Vector]) -> tuple[Vector, ...]:
     """A vector of each derivative as if constants greater by `change` had been subtracted from s and d."""
     by_s, by_d, *through = grads
     of_s, of_d = change[0] * by_s, change[1] * by_d
@@ -110,9 +110,9 @@ def filter_grads(
         for index in code.range(layout.carry_plane // code.lanes):
             source, out = (each + index * code.lanes for each in (mine, lines))
             carried = [code.load(source, m * layout.carry_plane) for m in range(planes)]
-            for number, grad in enumerate(_rebase_grads(carried, changes)):
+            for number, grad in enumerate(rebase_grads(carried, changes)):
                 code.store(grad, out, number * layout.lines_plane)
-        _filter_along(code, layout, table, grads + part * (PART * ROWS), lines, room, rows_again, planes)
+        filter_grads_along(code, layout, table, grads + part * (PART * ROWS), lines, room, rows_again, planes)
         for m in code.range(planes):
             source = lines + (m * layout.lines_plane + ROWS * PART)
             out = mine + m * layout.carry_plane
@@ -125,10 +125,10 @@ def filter_grads(
                 source = lines + index * code.lanes
                 goals = [target + at for target in targets]
                 weights = load_weights(code, layout, table, 1)
-                _combine(code, layout, weights, source, tile + at, room, goals, extent.width, scales)
+                combine(code, layout, weights, source, tile + at, room, goals, extent.width, scales)
 
 
-def _filter_along(
+def filter_grads_along(
     code: SimdBuilder,
     layout: Layout,
     table: Pointer,
@@ -150,7 +150,7 @@ def _filter_along(
                     code.store(row, out, i * PART + j)
 
 
-def _combine(
+def combine(
     code: SimdBuilder,
     layout: Layout,
     weights: Weights,
@@ -174,6 +174,7 @@ def _combine(
 
         def finish(k: int, mean: Vector, number: int = number, goal: Pointer = goal) -> None:
             of_s, of_d = (code.load(room, (n * ROWS + k) * code.lanes) for n in range(2))
-            code.store(scale * (mean + (of_s - of_d if number else of_s + of_d)), goal, width * k)
+            found = scale * (mean + (of_s - of_d if number else of_s + of_d))
+            code.store_narrow(found, goal, width * k)
 
         filter_16(code, weights, code.loader(lines + (2 + number) * layout.lines_plane, PART), finish)

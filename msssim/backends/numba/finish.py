@@ -15,15 +15,16 @@ EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; floa
 
 # In natural images rounding errors of windows average out. In graphics most windows are equal, and so are their errors,
 # which grow with E[s²] + E[d²] about the constants of a block, in units of the denominator of cs.
-_GRAPHICS = 0.125  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
-_RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
-_ALMOST_FLAT = 0.9  # with more than this fraction, errors of few windows are all there is of the gradient
-_RATIO_OF_ANY = 1000.0  # the same in natural images
-_FEATURELESS = 2.0**-10  # if the largest is smaller, C2 hides the image, and rounding errors of means its gradient
-_FLAT_SQUARES = 0.25  # their mean, 0 but in flat windows, without harm
-_LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
+GRAPHICS = 0.24  # from this fraction of pixels that equal their neighbour in both images, an image is graphics
+RATIO_OF_GRAPHICS = 0.5  # the largest of these numbers in a window of graphics without harm to the gradient
+ALMOST_FLAT = 0.9  # with more than this fraction, errors of few windows are all there is of the gradient
+RATIO_OF_ANY = 1000.0  # the same in natural images
+FEATURELESS = 2.0**-4  # if the largest is smaller, C2 hides the image, and rounding errors of means its gradient
+FLAT_SQUARES = 64.0  # their mean, 0 but in nearly flat windows, without harm; few photographs have more
+FLAT_IN_GRADIENT = 1e5  # that mean in units of 1 - mean(cs), by which the gradient grows
+LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify rounding too much
 
-_SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
+SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
 
 N_SUMS = len(MEASURES) + 2
 
@@ -58,7 +59,7 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
         state[STATE.suspect] = state[STATE.suspect] | code.select(condition, what, 0)
 
     for n in code.range(call.n_planes):
-        flat, ratio, share, least = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
+        flat, of_gradient, ratio, share, least = (variable(value) for value in (0.0, -1.0, 0.0, 0.0, 1.0))
         for level in code.range(call.n_levels):
             total, squares, equal, compared, weight = (variable(value) for value in (0.0, 0.0, 0.0, 1.0, 0.0))
             shape = code.record(shapes, ScaleShape, level)
@@ -72,7 +73,7 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
                 ratio.set(code.max(ratio.get(), one_ratio))
                 equal.set(equal.get() + one_equal)
                 compared.set(compared.get() + one_compared)
-                suspect(~(largest < _SUSPICIOUS), EXTREME)
+                suspect(~(largest < SUSPICIOUS), EXTREME)
             suspect(~(abs(total.get()) < math.inf), EXTREME)
             beyond = call.border * 2 - layout.halo
             windows = (shape.height + beyond) * (shape.width + beyond)
@@ -84,12 +85,17 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
             size = code.select(weight.get() > 0, abs(mean), 1.0) if layout.masked else abs(mean)
             least.set(code.min(least.get(), size))
             c2 = code.record(constants, PlaneConstants, n).c2
-            flat.set(code.max(flat.get(), squares.get() / windows / c2))
+            of_level = squares.get() / windows / c2
+            flat.set(code.max(flat.get(), of_level))
+            of_gradient.set(
+                code.max(of_gradient.get(), of_level - (code.cast(1.0, FLOAT64.ir) - mean) * FLAT_IN_GRADIENT)
+            )
             share.set(code.max(share.get(), equal.get() / compared.get()))
         if code.element == FLOAT32:
-            inaccurate = (flat.get() > _FLAT_SQUARES) | (least.get() < _LEAST_MEAN)
+            inaccurate = (flat.get() > FLAT_SQUARES) | (least.get() < LEAST_MEAN)
             if n_grads:
-                graphics = (share.get() > _GRAPHICS) & (ratio.get() > _RATIO_OF_GRAPHICS) | (share.get() > _ALMOST_FLAT)
-                inaccurate = inaccurate | (ratio.get() > _RATIO_OF_ANY) | (ratio.get() < _FEATURELESS) | graphics
+                graphics = (share.get() > GRAPHICS) & (ratio.get() > RATIO_OF_GRAPHICS) | (share.get() > ALMOST_FLAT)
+                inaccurate = inaccurate | (ratio.get() > RATIO_OF_ANY) | (ratio.get() < FEATURELESS) | graphics
+                inaccurate = inaccurate | (of_gradient.get() > 0)
             suspect(inaccurate, INACCURATE)
             state[STATE.scales + call.n_planes * call.n_levels + n] = inaccurate

@@ -73,7 +73,7 @@ class Measures(NamedTuple):
     largest: int = 1
     """The largest denominator."""
     flat: int = 2
-    """The sum of E[s²] + E[d²] over flat windows."""
+    """The sum of E[s²] + E[d²] over nearly flat windows."""
     ratio: int = 3
     """The largest ratio of E[s²] + E[d²] to the denominator of cs; with gradients only."""
     weight: int = 4

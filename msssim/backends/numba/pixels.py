@@ -80,7 +80,7 @@ def _fetch_rows(
         s_row = tile + row * layout.line
         d_row = s_row + layout.tile_plane
         for at in range(first, COLUMNS, code.lanes):
-            s, d = _sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
+            s, d = sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
             if mask is not None:
                 weight = code.load(mask.pixels + row * mask.below, at)
                 s, d = code.select(weight > 0, s, 0), code.select(weight > 0, d, 0)
@@ -89,7 +89,7 @@ def _fetch_rows(
             code.store(d, d_row, at)
 
 
-def _sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tuple[Any, Any]) -> tuple[Any, Any]:
+def sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tuple[Any, Any]) -> tuple[Any, Any]:
     """The sum s and the difference d of scaled pixels, with constants subtracted.
 
     In float32 x - y is computed first. It is exact where x and y are nearly equal, and beside it the rounding of x less
@@ -186,7 +186,7 @@ def fetch(
                     x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
                     for i in code.range(inside.left, inside.right):
                         a, b = x_row[i * x.step], y_row[i * y.step]
-                        s, d = _sum_and_difference(code, a, b, scale, shifts)
+                        s, d = sum_and_difference(code, a, b, scale, shifts)
                         s = code.select(stored, a - (shifts[0] + shifts[1]), s)
                         d = code.select(stored, b - (shifts[0] - shifts[1]), d)
                         if mask is not None:

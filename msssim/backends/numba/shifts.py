@@ -12,7 +12,7 @@ from .simd import SimdBuilder
 Place = Callable[[Scalar, Scalar], tuple[Scalar, Scalar]]
 
 
-def _mean_near(code: SimdBuilder, image: Image, samples: tuple[int, int], place: Place, scale: Scalar) -> Scalar:
+def mean_near(code: SimdBuilder, image: Image, samples: tuple[int, int], place: Place, scale: Scalar) -> Scalar:
     """The mean of samples that are within an image's range, or of all where none is."""
     total, near = (code.variable(code.real(0)) for _ in range(2))
     found = code.variable(0)
@@ -55,7 +55,7 @@ def _visible_means(
     return means[0], means[1], seen.get() > 0
 
 
-def _shifts(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
+def shifts_near(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
     """Multiples of 1/128 near the means, which leave the pixels of 8-bit images as exact as they were.
 
     They are the same for both images where the means nearly agree, so that d stays small.
@@ -86,11 +86,11 @@ def near_means(
 
     samples, seen = (n_rows, n_columns), code.integer(1)
     if mask is None:
-        one, other = _mean_near(code, x, samples, place, scale), _mean_near(code, y, samples, place, scale)
+        one, other = mean_near(code, x, samples, place, scale), mean_near(code, y, samples, place, scale)
     else:
         one, other, seen = _visible_means(code, (x, y), mask, samples, place, scale)
     mean_x, mean_y = code.select(stored, (one + other) * 0.5, one), code.select(stored, (one - other) * 0.5, other)
-    found = _shifts(code, mean_x, mean_y)
+    found = shifts_near(code, mean_x, mean_y)
     if mask is None:
         return found
     return code.select(seen, found[0], otherwise[0]), code.select(seen, found[1], otherwise[1])
@@ -105,6 +105,6 @@ def origins_of(
         return (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
 
     if mask is None:
-        return _shifts(code, _mean_near(code, x, (4, 4), place, scale), _mean_near(code, y, (4, 4), place, scale))
+        return shifts_near(code, mean_near(code, x, (4, 4), place, scale), mean_near(code, y, (4, 4), place, scale))
     mean_x, mean_y, _ = _visible_means(code, (x, y), mask, (4, 4), place, scale)
-    return _shifts(code, mean_x, mean_y)
+    return shifts_near(code, mean_x, mean_y)

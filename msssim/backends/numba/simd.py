@@ -27,6 +27,7 @@ def _vector_bytes() -> int:
 
 
 BYTES = _vector_bytes()
+_LARGEST = 3.4028234663852886e38  # of float32
 Record = TypeVar("Record", bound=tuple[Any, ...])
 Value = Vector | Scalar
 
@@ -114,10 +115,22 @@ class SimdBuilder:
         value = self.builder.load(self._vector_at(pointer, elements, stored), align=pointer.element.size)
         return Vector(self, scalars.widen(self.builder, value, pointer.element, self.lanes))
 
+    def load_real(self, pointer: Pointer, elements: Number = 0) -> Vector:
+        """The same as numbers of the element type, which is at least as wide."""
+        value, kind = self.load(pointer, elements).value, ir.VectorType(self.element.ir, self.lanes)
+        return Vector(self, value if value.type == kind else self.builder.fpext(value, kind))
+
     def store(self, value: Vector, pointer: Pointer, elements: Number = 0) -> None:
         """Write a vector."""
         place = self._vector_at(pointer, elements, value.value.type)
         self.builder.store(value.value, place, align=pointer.element.size)
+
+    def store_narrow(self, value: Vector, pointer: Pointer, elements: Number = 0) -> None:
+        """Write a vector where numbers may be float32: no further than that goes, as infinity times 0 is NaN."""
+        if pointer.element != self.element:
+            value = self.select(value > _LARGEST, _LARGEST, self.select(value < -_LARGEST, -_LARGEST, value))
+            value = Vector(self, self.builder.fptrunc(value.value, ir.VectorType(pointer.element.ir, self.lanes)))
+        self.store(value, pointer, elements)
 
     def loader(self, pointer: Pointer, step: int) -> Callable[[int], Vector]:
         """A function of k that loads the vector `k * step` numbers further on."""

@@ -15,6 +15,10 @@ from .scalars import FLOAT64, Operand, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector
 
+# Where the variances are less than this part of the squares about the constants of a block, windows are alike, and so
+# are their rounding errors. A window that is exactly flat in both images has none.
+_NEARLY_FLAT = 2.0**-7
+
 
 class Constants(NamedTuple):
     """The numbers of the formula, in working units."""
@@ -129,7 +133,7 @@ class _Found(NamedTuple):
     size: Vector
     """The denominator, which may overflow."""
     flat: Vector
-    """E[s²] + E[d²] where the window is flat, else 0."""
+    """E[s²] + E[d²] where the window is nearly flat, else 0."""
     ratio: Vector | None
     """E[s²] + E[d²] in units of the denominator of cs."""
     grads: tuple[Vector, ...]
@@ -175,7 +179,7 @@ def _parts_of_cs(
     difference = of_s - of_d
     squares, variances = squares_s + squares_d, of_s + of_d
     cut = difference < code.fma(-eps, squares + constants.moved, floor)
-    flat = code.select(variances < eps * squares, squares, 0)
+    flat = code.select(variances > 0, code.select(variances < squares * _NEARLY_FLAT, squares, 0), 0)
     numerator = code.select(difference < floor, floor, difference) + constants.c2
     return numerator, variances + constants.c2, cut, (of_d, of_s + constants.c2), (squares, flat)
 

@@ -23,10 +23,10 @@ from .work import Block, Strip, Work
 
 # What rounding leaves in moments that were brought to other constants, in units of the squared change and of the
 # constants' eps: typical in float32, where the largest would keep many gradients of covariances that are negative.
-_MOVED = {False: 0.125, True: 0.5}  # whether it is float64
+MOVED = {False: 0.125, True: 0.5}  # whether it is float64
 
 
-def _clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, plane: int = 0) -> None:
+def clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, plane: int = 0) -> None:
     for m in code.range(planes):
         for i in code.range(count):
             values[m * plane + i] = 0
@@ -41,8 +41,8 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
     start = strip.top
     if options.n_grads:
         start = code.max(strip.top - (layout.halo + ROWS - 1) // ROWS * ROWS, 0)
-        _clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
-        _clear(code, work.memory.shifts, groups * 2)
+        clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
+        clear(code, work.memory.shifts, groups * 2)
     shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
@@ -64,7 +64,7 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
             new = shifts[0].get(), shifts[1].get()
-            block = Block(p, at, h, own, rows, count, images, inside, new, _change(old, new))
+            block = Block(p, at, h, own, rows, count, images, inside, new, change_of(old, new))
             _move_right(code, work, h, block.change)
             end.set(0)
             with code.when(count > 0):
@@ -83,7 +83,7 @@ def _inside(code: SimdBuilder, layout: Layout, strip: Strip, row: Scalar, column
     return Inside(code.max(strip.border - row, 0), bottom, code.max(strip.left - column, 0), right)
 
 
-def _change(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
+def change_of(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
     """By how much the constants of s and d grow when those of x and y do."""
     by_x, by_y = new[0] - old[0], new[1] - old[1]
     return by_x + by_y, by_x - by_y
@@ -100,7 +100,7 @@ def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) ->
                 move_pixels(code, layout, memory.tile, change)
         with begin:
             if n_grads:
-                _clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
+                clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
 
 
 def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
@@ -149,7 +149,7 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
     by_s, by_d = block.change
-    moved = _MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
+    moved = MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
     constants = work.constants
     if layout.masked:  # moments are quotients, which are rounded more often
         constants = constants._replace(eps=constants.eps * 2)
@@ -176,10 +176,10 @@ def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -
     layout, strip, memory, n_grads = work.layout, work.strip, work.memory, work.options.n_grads
     lag, planes = layout.pad, 2 + n_grads
     before = code.min(code.select(block.group > 0, 0, _first_window(layout, strip)), end)
-    _clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
-    _clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
+    clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
+    clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
     above = memory.shifts + block.group * 2
-    change = _change((above[0], above[1]), block.shifts)
+    change = change_of((above[0], above[1]), block.shifts)
     above[0], above[1] = block.shifts
     carry = memory.carry + block.group * (planes * layout.halo * COLUMNS)
     lag_of_image, above = strip.left + lag, code.max(strip.border - block.row, 0)

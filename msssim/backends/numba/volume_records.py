@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .layout import Layout
+from .layout import COLUMNS, COPIES, PART, ROWS, Layout
 from .scalars import Field, Pointer, Scalar
-from .work import Options
+from .work import Options, PlaneConstants
 
 DEPTH = 8
 """Slices of a task."""
@@ -31,6 +31,8 @@ class VolumeTask(NamedTuple):
     """Whether the gradient is written; else the map is computed."""
     first_slice: Field
     first_row: Field
+    end_row: Field
+    """Of windows, or of voxels for a gradient; a gradient's task has up to ROWS rows."""
     needed: Field
     """How many tasks must be finished before."""
 
@@ -49,15 +51,33 @@ class VolumeCall(NamedTuple):
     """Whether the scale is the coarsest: the map is of l cs, else of cs."""
     constants: Field
     """Address of the PlaneConstants of each plane."""
-    shifts: Field
-    """Address of float64: what is subtracted from x and from y, for each plane."""
+    origins: Field
+    """Address of float64: what is subtracted from x and from y for the gradient, for each plane."""
     ring: Field
-    """Address of float64: derivatives of halo + DEPTH slices; zeros where there is no window."""
+    """Address of derivatives of halo + DEPTH slices, filtered along the rows."""
     gradient_x: Field
     gradient_y: Field
     sums: Field
-    """Address of float64: the sum of the map for each task."""
+    """Address of float64: the VolumeSums of each task."""
     state: Field
+
+
+class VolumeSums(NamedTuple):
+    """Where the numbers known of a task are: the MEASURES, and of voxels that equal their right neighbour."""
+
+    total: int = 0
+    largest: int = 1
+    flat: int = 2
+    ratio: int = 3
+    weight: int = 4
+    """0: volumes have no mask."""
+    equal: int = 5
+    """How many do, those not counted that equal the constant of their block."""
+    compared: int = 6
+    """Of how many."""
+
+
+SUMS = VolumeSums()
 
 
 class Memory(NamedTuple):
@@ -65,15 +85,24 @@ class Memory(NamedTuple):
 
     table: Pointer
     zeros: Pointer
-    """A row of zeros."""
+    """As many as a block has columns."""
     staged: Pointer
-    """s and d of a row of halo + DEPTH slices."""
-    filtered: Pointer
-    """DEPTH × 4 × (ROWS + halo) rows, filtered along the depth."""
-    down: Pointer
-    """4 × ROWS rows, filtered down the columns too."""
-    line: Scalar
-    """Numbers of a row in all of these, and in the ring."""
+    """s and d of a row of a block in halo + DEPTH slices; or of ROWS rows in one slice."""
+    slabs: Pointer
+    """Filtered along the depth: of DEPTH slices the four moments in ROWS + halo rows, or derivatives by parts."""
+    moments: Pointer
+    """Of one slice, filtered down the columns too."""
+    grads: Pointer
+    """Of one slice, derivatives of the map."""
+    left_moments: Pointer
+    """Of DEPTH slices, the last columns of `moments` in the block at the left."""
+    left_grads: Pointer
+    scratch: Pointer
+    block: Pointer
+    carry: Pointer
+    """Of all blocks, the last `halo` rows of the slabs, which the block below begins with."""
+    above: Pointer
+    """The constants of the blocks above."""
 
 
 class Work(NamedTuple):
@@ -88,12 +117,41 @@ class Work(NamedTuple):
     width: Scalar
     first_slice: Scalar
     first_row: Scalar
-    scale: Scalar
-    shifts: tuple[Scalar, Scalar]
+    end_row: Scalar
+    last: Scalar
+    constants: PlaneConstants
+    origins: tuple[Scalar, Scalar]
     ring: Pointer
     memory: Memory
+    sheet: Pointer
+    """The MEASURES of each row of a block."""
 
 
-def line_of(layout: Layout, width: Any) -> Any:
-    """Numbers of a row: the padding before it, the row, and as much behind it as a window reaches beyond."""
-    return layout.pad + (width + 15) // 16 * 16 + 32
+def sizes(layout: Layout, width: Scalar, n_grads: int) -> list[Any]:
+    """How many numbers each part of the Memory has."""
+    with_gradient, groups = 1 if n_grads else 0, (width + (COLUMNS - 1)) // COLUMNS
+    of = dict(
+        table=3 * layout.n_taps * COPIES,
+        zeros=COLUMNS,
+        staged=2 * layout.tile_plane,
+        slabs=DEPTH * 4 * slab_plane(layout),
+        moments=4 * layout.moment_plane,
+        grads=with_gradient * 4 * layout.grad_plane,
+        left_moments=DEPTH * 4 * layout.halo * ROWS,
+        left_grads=with_gradient * DEPTH * 4 * layout.pad * ROWS,
+        scratch=4 * layout.lines_plane + 3 * ROWS * COPIES,
+        block=with_gradient * 2 * ROWS * COLUMNS,
+        carry=groups * (DEPTH * 4 * layout.halo * COLUMNS),
+        above=groups * 2,
+    )
+    return [of[name] for name in Memory._fields]
+
+
+def slab_plane(layout: Layout) -> int:
+    """Numbers of one of four moments of a slice of a block."""
+    return (ROWS + layout.halo) * COLUMNS
+
+
+def ring_line(width: int) -> int:
+    """Numbers of a row of the ring: whole parts."""
+    return -(-width // PART) * PART

@@ -1,17 +1,14 @@
 """One sweep over a pair of volumes at one scale: the sum of the map, and its gradient where asked.
 
-A task is DEPTH slices of a strip of ROWS rows. For each row of the strip and its halo, the voxels of DEPTH slices and
-their halo are read as s and d and filtered along the depth. Then the strip is filtered down the columns and along the
-rows, and the map is computed as that of images. Its derivatives go to a ring of slices. When those of halo + DEPTH
-slices are there, other tasks filter them in the same way and write the gradient of DEPTH slices.
-
-All is computed in float64: E[s²] - E[s]² then needs one constant near the mean of the volume only.
+A task is DEPTH slices of a strip of rows. Block by block, the voxels of these slices and their halo are read as s and d
+and filtered along the depth; then each slice is swept as a block of an image is. The derivatives of the map, filtered
+along the rows, go to a ring of slices. When those of halo + DEPTH slices are there, other tasks filter them along the
+other axes and write the gradient of DEPTH slices.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+from .filters import write_weights
 from .functions import (
     address_of,
     allocated,
@@ -24,27 +21,27 @@ from .functions import (
     outlined,
     wait_until,
 )  # fmt: skip
-from .layout import COPIES, ROWS, Layout
+from .layout import COPIES, MEASURES, ROWS, SHEET, SHEET_SIZE, Layout
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
 from .volume_gradient import sweep_gradient
 from .volume_map import sweep_map
-from .volume_records import DEPTH, STATE, Memory, VolumeCall, VolumeTask, Work, line_of
+from .volume_records import STATE, SUMS, Memory, VolumeCall, VolumeTask, Work, sizes
 from .work import Options, PlaneConstants
 
 
-def _memory(code: SimdBuilder, layout: Layout, width: Scalar) -> tuple[Pointer, Scalar, Memory]:
-    """(what to free, how many numbers, the parts); what to free is 0 if there is no memory."""
-    line = line_of(layout, width)
-    sizes: list[Any] = [layout.n_taps * COPIES, line, line * (2 * (layout.halo + DEPTH))]
-    sizes += [line * (4 * DEPTH * (ROWS + layout.halo)), line * (4 * ROWS)]
-    elements = sum(sizes[1:], start=code.integer(sizes[0]))
-    store = allocated(code, elements + 8)
-    starts = [code.pointer((address_of(store) + 63) // 64 * 64, FLOAT64)]
-    for size in sizes[:-1]:
+def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> tuple[Pointer, Pointer, Memory]:
+    """(what to free, a sheet of float64, the parts of a thread's memory); what to free is 0 if there is no memory."""
+    parts = sizes(layout, width, n_grads)
+    elements = sum(parts[1:], start=code.integer(parts[0]))
+    store = allocated(code, elements * code.element.size // 8 + (SHEET_SIZE + 16))
+    starts = [code.pointer((address_of(store + SHEET_SIZE) + 63) // 64 * 64, code.element)]
+    for size in parts[:-1]:
         starts.append(starts[-1] + size)
-    table, zeros, staged, filtered, down = starts
-    return store, elements, Memory(table, zeros, staged, filtered, down, line)
+    with code.when(address_of(store) != 0):
+        for i in code.range(elements):
+            starts[0][i] = 0.0
+    return store, store, Memory(*starts)
 
 
 @outlined
@@ -61,19 +58,18 @@ def _take_tasks(
     Tasks are taken in order, and a task waits for those before it only.
     """
     state, tasks = code.pointer(call.state, INT64), code.pointer(call.tasks, INT64)
-    store, size, memory = _memory(code, layout, call.width)
+    store, sheet, memory = _memory(code, layout, call.width, options.n_grads)
     with code.when(address_of(store) != 0):
-        for i in code.range(size):
-            memory.table[i] = 0.0
+        write_weights(code, layout, memory.table, taps)
         for place, tap in enumerate(taps):
             for i in code.range(COPIES):
-                memory.table[i + place * COPIES] = tap
+                memory.table[i + (2 * layout.n_taps + place) * COPIES] = tap
         with code.repeat() as loop:
             k = atomic_fetch_add(state, STATE.next_task)
             loop.leave_when(k >= call.n_tasks)
             task = code.record(tasks, VolumeTask, k)
             wait_until(code, lambda: atomic_load(state, STATE.finished) >= task.needed)
-            _take_task(code, layout, options, elements, call, task, memory, k)
+            _take_task(code, layout, options, elements, call, task, memory, sheet, k)
             with code.when(atomic_fetch_add(state, STATE.finished) == call.n_tasks - 1):
                 atomic_fetch_add(state, STATE.done)
         wait_until(code, lambda: atomic_load(state, STATE.done) != 0)
@@ -88,28 +84,45 @@ def _take_task(
     call: VolumeCall,
     task: VolumeTask,
     memory: Memory,
+    sheet: Pointer,
     number: Scalar,
 ) -> None:
     source, target = elements
-    constants = code.record(code.pointer(call.constants, FLOAT64), PlaneConstants, task.plane)
-    shifts = code.pointer(call.shifts, FLOAT64) + task.plane * 2
+    table = code.record(code.pointer(call.constants, FLOAT64), PlaneConstants, task.plane)
+    constants = PlaneConstants(*(code.real(each) for each in table))
+    origins = code.pointer(call.origins, FLOAT64) + task.plane * 2
     voxels = task.plane * (call.depth * call.height * call.width)
     x, y = (code.pointer(each, source) + voxels for each in (call.x, call.y))
     work = Work(
-        layout, options, x, y, call.depth, call.height, call.width, task.first_slice, task.first_row, constants.scale,
-        (shifts[0], shifts[1]), code.pointer(call.ring, FLOAT64), memory,
+        layout, options, x, y, call.depth, call.height, call.width, task.first_slice, task.first_row, task.end_row,
+        call.last != 0, constants, (code.real(origins[0]), code.real(origins[1])),
+        code.pointer(call.ring, code.element), memory, sheet,
     )  # fmt: skip
-    # The sums of a task are as many as a vector may have lanes.
-    sums = code.pointer(call.sums, FLOAT64) + number * COPIES
+    for i in code.range(SHEET_SIZE):
+        sheet[i] = 0
     if not options.n_grads:
-        sweep_map(code, work, call.last != 0, constants, sums)
-        return
-    with code.branch(task.of_gradient != 0) as (of_gradient, of_map):
-        with of_gradient:
-            outputs = (code.pointer(each, target) + voxels for each in (call.gradient_x, call.gradient_y))
-            sweep_gradient(code, work, constants.grad_scale, tuple(outputs)[: options.n_grads])
-        with of_map:
-            sweep_map(code, work, call.last != 0, constants, sums)
+        sweep_map(code, work)
+    else:
+        with code.branch(task.of_gradient != 0) as (of_gradient, of_map):
+            with of_gradient:
+                outputs = (code.pointer(each, target) + voxels for each in (call.gradient_x, call.gradient_y))
+                sweep_gradient(code, work, tuple(outputs)[: options.n_grads])
+            with of_map:
+                sweep_map(code, work)
+    _collect(code, sheet, code.pointer(call.sums, FLOAT64) + number * len(SUMS))
+
+
+def _collect(code: SimdBuilder, sheet: Pointer, sums: Pointer) -> None:
+    """The numbers known of a task, from those of the rows of its blocks."""
+    found = [code.variable(code.cast(0.0, FLOAT64.ir)) for _ in MEASURES]
+    for k in code.range(ROWS):
+        for measure, variable in enumerate(found):
+            value, old = sheet[k + measure * ROWS], variable.get()
+            largest = measure in (MEASURES.largest, MEASURES.ratio)
+            variable.set(code.max(old, value) if largest else old + value)
+    results = [*(each.get() for each in found), sheet[SHEET.equal], sheet[SHEET.compared]]
+    for place, result in enumerate(results):
+        sums[place] = result
 
 
 @from_numba
@@ -136,8 +149,8 @@ def _sweep_volumes(
 def sweep_volumes(team, number, source, target, arguments, like, taps, gradients, guard_zero_div):  # type: ignore[no-untyped-def]
     """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0.
 
-    `source`, `target` and `like` are arrays of the type of the pixels, of the gradients and of float64; `arguments` are
-    the VolumeCall as an array; `gradients` has as many numbers as volumes have a gradient; `guard_zero_div` is True or
-    None.
+    `source`, `target` and `like` are arrays of the types of the voxels, of the gradients and of what is computed with;
+    `arguments` are the VolumeCall as an array; `gradients` has as many numbers as volumes have a gradient;
+    `guard_zero_div` is True or None.
     """
     _sweep_volumes((team, number, source, target, arguments, like, taps, gradients, guard_zero_div))

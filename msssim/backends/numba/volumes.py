@@ -1,13 +1,15 @@
 """The fused backend on a CPU for volumes: what the kernel is given, and the scales of a pyramid.
 
-Volumes are swept scale by scale in float64, see :mod:`.volume_sweep`. The coarser scales and the sum of their gradients
-are made in PyTorch: together they have a seventh of the voxels.
+Volumes are swept scale by scale, see :mod:`.volume_sweep`: the finest in float32 where that is accurate enough, coarser
+ones in float64. The coarser scales and the sum of their gradients are made in PyTorch: together they have a seventh of
+the voxels.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,29 +18,34 @@ import torch.nn.functional as F
 
 from ... import window
 from ..common import EXTREME, TAMED
-from .layout import COPIES, ROWS, Layout
+from .layout import ROWS, Layout
 from .memory import empty
 from .plan import LIKE, Parameters, address, parameters, plane_constants
 from .preparing import prepare
 from .threads import on_threads
-from .volume_records import DEPTH, STATE, VolumeCall, VolumeTask, line_of
+from .volume_judge import inaccurate, origins, peak, repeats
+from .volume_records import DEPTH, STATE, SUMS, VolumeCall, VolumeTask, ring_line
 from .volume_sweep import sweep_volumes
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
 """taps, c1, c2, unit, levels, rectify."""
 
 _AT_ONCE = 32  # slices that are halved at a time: an even number
-_SAMPLES = 16  # voxels along each axis that the constant to subtract is found from
 _SMALL_WORK = 1 << 13  # voxels below which a second thread costs more than it gives
+_SMALL_VOLUME = 1 << 15  # voxels below which float32 is not used: few windows do not average its errors out
+_FEW_REPEATS = 1 / 16  # of the voxels that are looked at: with more equal neighbours float32 would hardly suffice
 _GRADIENTS: tuple[tuple[int, ...], ...] = ((), (0,), (0, 0))
 
 
-class _Constants(NamedTuple):
-    numbers: Parameters
-    shifts: np.ndarray
-    """(planes, 2): what is subtracted from scaled voxels."""
-    divisor: float
-    """What voxels are divided by while they are averaged, so that the sum of eight does not overflow."""
+class _Call(NamedTuple):
+    """What all scales are swept with."""
+
+    options: tuple[tuple[float, ...], float, float, float, bool]
+    """taps, c1, c2, unit, rectify."""
+    scale: np.ndarray
+    """What voxels of each plane are multiplied by."""
+    origins: np.ndarray
+    """(planes, 2): what is subtracted from scaled voxels for the gradient."""
 
 
 def means_and_gradients(
@@ -54,17 +61,53 @@ def means_and_gradients(
         return found, of_1, of_2
     taps, c1, c2, unit, levels, rectify = options
     pair = [image.detach().resolve_neg().flatten(0, 1).contiguous() for image in (img1, img2)]
-    constants = _constants(pair[0], pair[1], (taps, c1, c2, unit, rectify))
-    dtype = window.compute_dtype(img1.dtype)
+    planes, dtype = len(pair[0]), window.compute_dtype(img1.dtype)
+    call = _Call((taps, c1, c2, unit, rectify), np.full(planes, 1 / unit), origins(pair[0], pair[1], unit))
     terms, grads = [], []
     for level in range(levels):
-        if level:
-            pair = [_halved(image, constants.divisor) for image in pair]
         own = [empty(tuple(pair[0].shape), dtype) for need in (need1, need2) if need]
-        terms.append(_sweep(pair[0], pair[1], own, constants, level == levels - 1))
+        last = level == levels - 1
+        if level == 0:
+            term, call, divisor = _finest(pair[0], pair[1], own, call, last)
+        else:
+            term, _ = _sweep(pair[0], pair[1], own, call, last, torch.float64, range(planes))
+        terms.append(torch.from_numpy(term))
         grads.append([each.unflatten(0, img1.shape[:2]) for each in own])
+        if not last:
+            pair = [_halved(image, divisor) for image in pair]
     first, second = ([each[k] for each in grads] if need else [] for k, need in enumerate((need1, need2)))
     return torch.stack(terms, -1).unflatten(0, img1.shape[:2]), first, second
+
+
+def _finest(
+    x: torch.Tensor, y: torch.Tensor, grads: list[torch.Tensor], call: _Call, last: bool
+) -> tuple[np.ndarray, _Call, float]:
+    """The terms of the finest scale; what coarser ones are swept with, and divided by while they are averaged."""
+    planes = range(len(x))
+    terms = np.empty(len(x))
+    wide: Sequence[int] = planes
+    suffices = window.float32_suffices((call.options[0],), *call.options[1:4])
+    if window.compute_dtype(x.dtype) == torch.float32 and suffices and x[0].numel() >= _SMALL_VOLUME:
+        narrow = [plane for plane in planes if not grads or repeats(x[plane], y[plane]) < _FEW_REPEATS]
+        if narrow:
+            found, bad = _sweep(x, y, grads, call, last, torch.float32, narrow)
+            terms[narrow] = found[narrow]
+            rest = {*planes} - {*narrow}
+            wide = sorted(rest | {*np.flatnonzero(bad).tolist()})
+    divisor = 1.0
+    if wide:
+        # A volume of float16 or float32 that is extreme was too much for float32.
+        peaks = np.ones(len(x))
+        for plane in wide:
+            peaks[plane] = max(peak(x[plane]), peak(y[plane]))
+        unit = call.options[3]
+        extreme = (peaks > unit * EXTREME) & np.isfinite(peaks)
+        if extreme.any():
+            call = call._replace(scale=np.where(extreme, TAMED / np.where(extreme, peaks, 1), 1 / unit))
+            call = call._replace(origins=origins(x, y, 1 / call.scale))
+        divisor = 8.0 if peaks.max() > torch.finfo(torch.float64).max / 8 else 1.0
+        terms[wide] = _sweep(x, y, grads, call, last, torch.float64, wide)[0][wide]
+    return terms, call, divisor
 
 
 def gradient(
@@ -72,20 +115,24 @@ def gradient(
 ) -> torch.Tensor:
     """The gradient of a volume: that of all scales, weighted and added up; no further than `dtype` goes.
 
-    `upstream` is for the mean of each scale, (N, C, levels).
+    `upstream` is for the mean of each scale, (N, C, levels). `scale_grads` are overwritten.
     """
     total: torch.Tensor | None = None
+    exceeds = False
     for level in reversed(range(len(scale_grads))):
-        scale = scale_grads[level]
+        own = scale_grads[level]
         windows = 1
-        for size in scale.shape[2:]:
+        for size in own.shape[2:]:
             windows *= size - halo
         share = upstream[..., level].double() / windows / window.gradient_scale(unit)
-        own = scale * share.to(scale.dtype)[..., None, None, None]
+        exceeds = exceeds or not share.abs().max() <= 1
+        own = own.mul_(share.to(own.dtype)[..., None, None, None])
         total = own if total is None else _add_upsampled(own, total)
     assert total is not None
-    limit = torch.finfo(dtype).max
-    return total.clamp_(-limit, limit).to(dtype)
+    if exceeds or len(scale_grads) > 1 or total.dtype != dtype:
+        limit = torch.finfo(dtype).max
+        total = total.clamp_(-limit, limit)
+    return total.to(dtype)
 
 
 def _add_upsampled(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
@@ -115,79 +162,82 @@ def _halved(volume: torch.Tensor, divisor: float) -> torch.Tensor:
     return out if divisor == 1 else out.mul_(divisor)
 
 
-def _constants(
-    x: torch.Tensor, y: torch.Tensor, options: tuple[tuple[float, ...], float, float, float, bool]
-) -> _Constants:
-    """The numbers of the formula for each plane, which depend on the voxels where these are extreme."""
-    taps, c1, c2, unit, rectify = options
-    numbers = parameters(len(x), taps, c1, c2, unit, rectify, torch.float64)
-    scale = np.full(len(x), 1 / unit)
-    peak = torch.maximum(_peak(x), _peak(y)).numpy()
-    extreme = (peak > unit * EXTREME) & np.isfinite(peak)
-    if extreme.any():
-        scale = np.where(extreme, TAMED / np.where(extreme, peak, 1), scale)
-        constants = plane_constants(scale, c1, c2, unit, torch.float64, rectify)
-        numbers = numbers.with_constants(constants)
-    mean_x, mean_y = (_typical(image).numpy() * scale for image in (x, y))
-    # Multiples of 1/128, the same for both volumes where their means nearly agree, see pixels.py.
-    shift_x, difference = (np.floor(each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
-    shifts = np.ascontiguousarray(np.stack([shift_x, shift_x - difference], -1))
-    return _Constants(numbers, shifts, 8.0 if peak.max() > torch.finfo(torch.float64).max / 8 else 1.0)
-
-
-def _peak(volume: torch.Tensor) -> torch.Tensor:
-    low, high = volume.flatten(1).aminmax(dim=1)
-    return torch.maximum(high.double(), -low.double())
-
-
-def _typical(volume: torch.Tensor) -> torch.Tensor:
-    """The median of some voxels of each plane, which a few meaningless values do not change; 0 if it is not finite."""
-    steps = [max(1, size // _SAMPLES) for size in volume.shape[1:]]
-    samples = volume[(slice(None), *(slice(step // 2, None, step) for step in steps))].flatten(1).double()
-    return samples.median(dim=1).values.nan_to_num(0.0, 0.0, 0.0)
-
-
 @functools.lru_cache(maxsize=64)
-def _tasks(planes: int, depth: int, height: int, halo: int, gradient: bool) -> np.ndarray:
+def _tasks(planes: tuple[int, ...], depth: int, height: int, halo: int, gradient: bool) -> np.ndarray:
     """The tasks of a scale. With gradients those of the map and of the gradient take turns, as the ring is short."""
     tasks: list[VolumeTask] = []
-    for plane in range(planes):
+    # The halo of a strip is filtered along the depth twice: strips are high where that leaves enough for threads.
+    rows = 2 * ROWS if gradient and height <= 256 else 4 * ROWS
+    for plane in planes:
         for top in range(0, depth if gradient else depth - halo, DEPTH):
             for of_gradient in (False, True)[: 1 + gradient]:
                 if not of_gradient and top >= depth - halo:
                     continue
                 needed = len(tasks) if gradient else 0
-                rows = range(0, height if of_gradient else height - halo, ROWS)
-                tasks += [VolumeTask(plane, of_gradient, top, row, needed) for row in rows]
+                end, step = (height, ROWS) if of_gradient else (height - halo, rows)
+                tasks += [
+                    VolumeTask(plane, of_gradient, top, row, min(end, row + step), needed)
+                    for row in range(0, end, step)
+                ]
     return np.array(tasks, np.int64)
 
 
 def _sweep(
-    x: torch.Tensor, y: torch.Tensor, grads: list[torch.Tensor], constants: _Constants, last: bool
-) -> torch.Tensor:
-    """The term of each plane at one scale; the gradients are written."""
-    numbers = constants.numbers
+    x: torch.Tensor,
+    y: torch.Tensor,
+    grads: list[torch.Tensor],
+    call: _Call,
+    last: bool,
+    computed: torch.dtype,
+    chosen: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The term of each of the chosen planes at one scale, and which are not accurate; the gradients are written."""
+    taps, c1, c2, unit, rectify = call.options
     planes, depth, height, width = x.shape
-    layout = Layout(len(numbers.taps))
-    halo = layout.halo
-    tasks = _tasks(planes, depth, height, halo, bool(grads))
-    line = line_of(layout, width)
-    count = (2 + len(grads)) * (halo + DEPTH) * (height - halo) * line if grads else 0
-    ring = empty(count, torch.float64).zero_()
-    sums, state = np.zeros((len(tasks), COPIES)), np.zeros(len(STATE), np.int64)
+    numbers = parameters(planes, taps, c1, c2, unit, rectify, computed)
+    if (call.scale != 1 / unit).any():
+        numbers = numbers.with_constants(plane_constants(call.scale, c1, c2, unit, computed, rectify))
+    halo = Layout(len(numbers.taps)).halo
+    tasks = _tasks(tuple(chosen), depth, height, halo, bool(grads))
+    # The last block reads beyond the last row.
+    count = (2 + len(grads)) * (halo + DEPTH) * (height - halo) * ring_line(width) if grads else 0
+    ring = empty(count + 64, computed)
+    sums, state = np.zeros((len(tasks), len(SUMS))), np.zeros(len(STATE), np.int64)
+    _run(x, y, grads, call, last, numbers, tasks, ring, sums, state)
+    windows = (depth - halo) * (height - halo) * (width - halo)
+    of_map = tasks[:, 1] == 0
+    of = [np.flatnonzero(of_map & (tasks[:, 0] == plane)) for plane in range(planes)]
+    terms = np.array([sums[rows, SUMS.total].sum() for rows in of]) / windows
+    if computed == torch.float64:
+        return terms, np.zeros(planes, bool)
+    return terms, inaccurate(sums, of, terms, windows, 2 * c2 / unit**2, len(grads))
+
+
+def _run(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    grads: list[torch.Tensor],
+    call: _Call,
+    last: bool,
+    numbers: Parameters,
+    tasks: np.ndarray,
+    ring: torch.Tensor,
+    sums: np.ndarray,
+    state: np.ndarray,
+) -> None:
     targets = [each.data_ptr() for each in grads] + [0, 0]
-    call = np.array(
+    record = np.array(
         VolumeCall(
             x=x.data_ptr(),
             y=y.data_ptr(),
-            depth=depth,
-            height=height,
-            width=width,
+            depth=x.shape[1],
+            height=x.shape[2],
+            width=x.shape[3],
             tasks=address(tasks),
             n_tasks=len(tasks),
             last=last,
             constants=numbers.address,
-            shifts=address(constants.shifts),
+            origins=address(call.origins),
             ring=ring.data_ptr(),
             gradient_x=targets[0],
             gradient_y=targets[1],
@@ -197,15 +247,12 @@ def _sweep(
         np.int64,
     )
     guard = True if numbers.guard_zero_div else None
-    target = LIKE[grads[0].dtype if grads else torch.float64]
-    arguments = LIKE[x.dtype], target, call, numbers.like, numbers.taps, _GRADIENTS[len(grads)], guard
-    kind = x.dtype, target.dtype, len(numbers.taps), len(grads), guard
+    target = LIKE[grads[0].dtype] if grads else numbers.like
+    arguments = LIKE[x.dtype], target, record, numbers.like, numbers.taps, _GRADIENTS[len(grads)], guard
+    kind = x.dtype, target.dtype, numbers.dtype, len(numbers.taps), len(grads), guard
     prepare(sweep_volumes, kind, (0, 1, *arguments))
     threads = min(torch.get_num_threads(), max(1, x.numel() // _SMALL_WORK))
-    alive = x, y, grads, ring, tasks, constants, sums, state, call
+    alive = x, y, grads, ring, tasks, call, numbers, sums, state, record
     on_threads(sweep_volumes, arguments, threads, alive)
     if not state[STATE.done]:
         raise MemoryError("no thread of the fused kernel got the memory that it works in")
-    total = sums.sum(-1) * (tasks[:, 1] == 0)
-    by_plane = np.array([total[tasks[:, 0] == plane].sum() for plane in range(planes)])
-    return torch.from_numpy(by_plane / ((depth - halo) * (height - halo) * (width - halo)))
