@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import _dispatch, advice, multiscale
 from .._types import Backend, BackendName
 from ..window import KernelParams
-from . import borders, forking, fused, ops, torch_backend, trust, volumes
+from . import borders, forking, fused, fused_masks, ops, torch_backend, trust, volumes
 from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
 
@@ -43,13 +43,13 @@ _FEATURES: dict[str, frozenset[str]] = {
     "numba": frozenset(
         (
             "spatial_dims=3", 'window="uniform"', "sample_covariance=True", "a tensor as data_range",
-            "a data_range for each image",
+            "a data_range for each image", "mask",
             *(f'padding="{padding}"' for padding in ("zeros", "reflect", "replicate", "symmetric")),
         )
     ),
 }  # fmt: skip
 # Those among them that there is no kernel for with volumes.
-_NOT_OF_VOLUMES = frozenset(("a tensor as data_range", "a data_range for each image"))
+_NOT_OF_VOLUMES = frozenset(("a tensor as data_range", "a data_range for each image", "mask"))
 
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
@@ -124,19 +124,27 @@ def index(
     """
     backend = choose(name, img1, win_size, features=features)
     if "mask" in params:
-        value, terms, has_index = multiscale.masked_index(backend.masked_terms, img1, img2, pooling, **params)
+        if backend is ops:
+            value, terms, has_index = fused_masks.index(img1, img2, pooling, **params)
+        else:
+            value, terms, has_index = multiscale.masked_index(backend.masked_terms, img1, img2, pooling, **params)
         advice.warn_if_without_weight(has_index)
         return value, terms
     if backend is ops and name == "auto" and img1.device.type not in trust.EXEMPT:
         backend = ops if trust.kernels_are_trusted(img1, img2, pooling, **params) else torch_backend
     if backend is ops:
-        if "padding" in params:  # the kernels take padded images
+        if "padding" in params and not _has_kernel(params["padding"], img1):  # the kernels take padded images
             padding, radii = params.pop("padding"), tuple(len(tap) // 2 for tap in params["taps"])
             img1, img2 = (borders.pad(image, radii, padding) for image in (img1, img2))
         if img1.dim() == 5:
             return volumes.index(img1, img2, pooling, **params)
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
+
+
+def _has_kernel(padding: str, image: Tensor) -> bool:
+    """Whether a kernel computes a padding without padded images."""
+    return padding == "zeros" and image.dim() == 4 and image.device.type in ops.WITH_ZEROS
 
 
 def maps(

@@ -1,5 +1,6 @@
 """Between the parameters of a backend and the arguments of the operators."""
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -35,3 +36,15 @@ def kernel_params(img1: Tensor, options: Any, extras: Extras) -> KernelParams:
     if padding != "valid":
         params["padding"] = cast(Padding, padding)
     return params
+
+
+def images_of(img1: Tensor, img2: Tensor, params: KernelParams) -> Iterator[tuple[Tensor, Tensor, KernelParams]]:
+    """Each image of a batch that has constants by image, with its own constants and mask."""
+    for n in range(img1.shape[0]):
+        one = slice(n, n + 1)
+        constants = params["c1"], params["c2"], params["unit"]
+        c1, c2, unit = (c[n].item() if isinstance(c, Tensor) else c for c in constants)
+        own: KernelParams = {**params, "c1": c1, "c2": c2, "unit": unit}
+        if "mask" in params and params["mask"].shape[0] > 1:
+            own["mask"] = params["mask"][one]
+        yield img1[one], img2[one], own

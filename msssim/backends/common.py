@@ -10,18 +10,21 @@ from ..multiscale import Pooling
 
 
 class KernelModule(Protocol):
-    """The functions of a fused backend; ``numba/api.py`` documents them."""
+    """The functions of a fused backend; ``numba/api.py`` documents them.
+
+    `border` is passed only where a call has one, and only on the devices of :data:`ops.WITH_ZEROS`.
+    """
 
     def means(
         self, img1: Tensor, img2: Tensor, taps: tuple[float, ...], c1: float, c2: float, unit: float, levels: int,
-        rectify: bool, /,
+        rectify: bool, border: int = 0, /,
     ) -> Tensor:  # fmt: skip
         """The terms of each plane, (N, C, levels)."""
         ...
 
     def means_and_gradients(
         self, img1: Tensor, img2: Tensor, taps: tuple[float, ...], c1: float, c2: float, unit: float, levels: int,
-        rectify: bool, need1: bool, need2: bool, /,
+        rectify: bool, need1: bool, need2: bool, border: int = 0, /,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """The terms, and for each image the gradient of each scale's sum, (N, C, pixels of all scales)."""
         ...

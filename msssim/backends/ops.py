@@ -24,7 +24,7 @@ from torch import Tensor
 from .. import _dispatch, multiscale
 from ..window import KernelParams, compute_dtype, flat_taps
 from . import forking, torch_backend
-from .arguments import NO_EXTRAS, Extras, kernel_params, split_constants
+from .arguments import NO_EXTRAS, Extras, images_of, kernel_params, split_constants
 from .common import KernelModule, pyramid_shapes
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -45,7 +45,8 @@ torch.library.define(
 )
 torch.library.define(
     _GRADIENT,
-    f"(Tensor upstream, Tensor scale_grads, Tensor img1, Tensor img2, {_OPTIONS}, int which, {_EXTRAS}) -> Tensor",
+    f"(Tensor upstream, Tensor scale_grads, Tensor img1, Tensor img2, {_OPTIONS}, int which, {_EXTRAS},"
+    " Tensor? weights=None) -> Tensor",
 )
 
 
@@ -70,19 +71,13 @@ def pyramid_means(
     taps, win_size = flat_taps(params["taps"])
     extras: Extras = (constants, params.get("mask"), params.get("padding", "valid"), win_size)
     needs = grads_needed(img1, img2)
-    return _means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs, *extras)[0]
+    return means(img1, img2, taps, c1, c2, unit, levels, rectify, *needs, *extras)[0]
 
 
 def _means_of_each_image(img1: Tensor, img2: Tensor, levels: int, rectify: bool, params: KernelParams) -> Tensor:
     """The terms of images with a data_range of their own, on a CPU: a call for each."""
-    terms = []
-    for n in range(img1.shape[0]):
-        one = slice(n, n + 1)
-        constants = params["c1"], params["c2"], params["unit"]
-        c1, c2, unit = (c[n].item() if isinstance(c, Tensor) else c for c in constants)
-        own: KernelParams = {**params, "c1": c1, "c2": c2, "unit": unit}
-        terms.append(pyramid_means(img1[one], img2[one], levels=levels, rectify=rectify, **own))
-    return torch.cat(terms)
+    each = images_of(img1, img2, params)
+    return torch.cat([pyramid_means(x, y, levels=levels, rectify=rectify, **own) for x, y, own in each])
 
 
 def run_smallest_kernel(device: torch.device) -> None:
@@ -98,6 +93,13 @@ def grads_needed(img1: Tensor, img2: Tensor) -> tuple[bool, bool]:
 
 
 MODULES = {"cpu": ".numba.api", "cuda": ".triton.api"}
+# The devices whose kernels take images with a border of zeros.
+WITH_ZEROS = ("cpu",)
+
+
+def border_of(taps: Sequence[float], padding: str) -> tuple[int, ...]:
+    """What kernels take in addition for a padding: the rows and columns of zeros around images, or nothing."""
+    return (len(taps) // 2,) if padding == "zeros" else ()
 
 
 @functools.cache
@@ -107,12 +109,20 @@ def kernels(device: str) -> KernelModule:
         return cast(KernelModule, importlib.import_module(MODULES[device], __package__))
 
 
+def masked_kernels() -> Any:
+    """The module with the kernels for masks, which only the backend for CPUs has."""
+    kernels("cpu")
+    from .numba import masks
+
+    return masks
+
+
 def gradients(
     needs: tuple[bool, ...], upstream: Tensor, scale_grads: list[Tensor], img1: Tensor, img2: Tensor, options: Any,
-    extras: Extras = NO_EXTRAS,
+    extras: Extras = NO_EXTRAS, weights: Tensor | None = None,
 ) -> Grads:  # fmt: skip
     return [
-        _gradient(upstream, scale_grads[which], img1, img2, *options, which, *extras) if needs[which] else None
+        _gradient(upstream, scale_grads[which], img1, img2, *options, which, *extras, weights) if needs[which] else None
         for which in range(2)
     ]
 
@@ -122,12 +132,16 @@ def _means_impl(
     rectify: bool, need1: bool, need2: bool, constants: Tensor | None = None, mask: Tensor | None = None,
     padding: str = "valid", win_size: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    if mask is not None or padding != "valid" or win_size or (constants is not None and constants.dim() > 1):
-        raise NotImplementedError("no fused kernel has masks, padding, windows by axis or constants by image")
+    fused = (padding == "valid" or (padding == "zeros" and device in WITH_ZEROS)) and (mask is None or device == "cpu")
+    if not fused or win_size or (constants is not None and constants.dim() > 1):
+        raise NotImplementedError("no fused kernel has such masks, padding, windows by axis or constants by image")
     if constants is not None:
         c1, c2, unit = constants.tolist()
     options = tuple(taps), c1, c2, unit, levels, rectify
-    return *kernels(device).means_and_gradients(img1, img2, *options, need1, need2), _no_weights(img1)
+    if mask is not None:
+        return masked_kernels().means_and_gradients(img1, img2, mask, options, need1, need2)  # type: ignore[no-any-return]
+    border = border_of(options[0], padding)
+    return *kernels(device).means_and_gradients(img1, img2, *options, need1, need2, *border), _no_weights(img1)
 
 
 def _no_weights(img1: Tensor) -> Tensor:
@@ -135,11 +149,12 @@ def _no_weights(img1: Tensor) -> Tensor:
 
 
 def call_gradient(
-    device: str, upstream: Tensor, dvalue_dterms: Tensor | None, scale_grads: Tensor, image: Tensor, options: Options
-) -> Tensor:
+    device: str, upstream: Tensor, dvalue_dterms: Tensor | None, scale_grads: Tensor, image: Tensor, options: Options,
+    border: tuple[int, ...] = (),
+) -> Tensor:  # fmt: skip
     taps, _, _, unit, levels, _ = options
     height, width = image.shape[-2:]
-    halo = len(taps) - 1
+    halo = 0 if border else len(taps) - 1
     return kernels(device).gradient(
         upstream, dvalue_dterms, scale_grads, height, width, levels, halo, unit, image.dtype
     )
@@ -147,10 +162,15 @@ def call_gradient(
 
 def _gradient_impl(
     device: str, upstream: Tensor, scale_grads: Tensor, img1: Tensor, img2: Tensor, taps: Any, c1: float, c2: float,
-    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None, *extras: Any,
+    unit: float, levels: int, rectify: bool, which: int, constants: Tensor | None = None, mask: Tensor | None = None,
+    padding: str = "valid", win_size: Sequence[int] = (), weights: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     unit = unit if constants is None else constants[2].item()
-    return call_gradient(device, upstream, None, scale_grads, img1, (taps, c1, c2, unit, levels, rectify))
+    if mask is not None:
+        given = upstream, scale_grads, mask, weights, *img1.shape[2:], len(taps) - 1, unit, img1.dtype
+        return masked_kernels().gradient(*given)  # type: ignore[no-any-return]
+    options, border = (taps, c1, c2, unit, levels, rectify), border_of(taps, padding)
+    return call_gradient(device, upstream, None, scale_grads, img1, options, border)
 
 
 for _device in MODULES:
@@ -180,27 +200,28 @@ def _gradient_fake(upstream: Tensor, scale_grads: Tensor, img1: Tensor, *options
 
 def _means_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     img1, img2, *options, _, _, constants, mask, padding, win_size = inputs
-    ctx.save_for_backward(img1, img2, *output[1:3], constants, mask)
+    ctx.save_for_backward(img1, img2, *output[1:], constants, mask)
     ctx.options, ctx.layout = options, (padding, win_size)
     ctx.set_materialize_grads(False)
 
 
 def _means_backward(ctx: Any, upstream: Tensor | None, *unused: Tensor | None) -> tuple[Tensor | None, ...]:
-    img1, img2, *scale_grads, constants, mask = ctx.saved_tensors
+    img1, img2, *scale_grads, weights, constants, mask = ctx.saved_tensors
     extras: Extras = (constants, mask, *ctx.layout)
     grads: Grads = [None, None]
     if upstream is not None:
         for which, needed in enumerate(ctx.needs_input_grad[:2]):
             if needed and scale_grads[which].shape[-1] == 0:  # the call said that it would not be needed
                 needs = which == 0, which == 1
-                scale_grads[which] = _means(img1, img2, *ctx.options, *needs, *extras)[1 + which]
+                scale_grads[which] = means(img1, img2, *ctx.options, *needs, *extras)[1 + which]
         scale_grads = [each.detach() for each in scale_grads]
-        grads = gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options, extras)
+        totals = None if mask is None else weights
+        grads = gradients(ctx.needs_input_grad, upstream, scale_grads, img1, img2, ctx.options, extras, totals)
     return *grads, *(None,) * 12
 
 
 def _gradient_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    upstream, _, img1, img2, *options, which, constants, mask, padding, win_size = inputs
+    upstream, _, img1, img2, *options, which, constants, mask, padding, win_size, _ = inputs
     ctx.save_for_backward(upstream, img1, img2, constants, mask)
     ctx.options, ctx.layout, ctx.which = options, (padding, win_size), which
 
@@ -216,7 +237,7 @@ def _gradient_backward(ctx: Any, *directions: Tensor) -> tuple[Tensor | None, ..
         return pulled[ctx.which]
 
     upstream, img1, img2 = torch.func.vjp(gradient, *tensors)[1](*directions)
-    return upstream, None, img1, img2, *(None,) * 11
+    return upstream, None, img1, img2, *(None,) * 12
 
 
 torch.library.register_autograd(_MEANS, _means_backward, setup_context=_means_context)
@@ -246,7 +267,7 @@ class _Means(torch.autograd.Function):
         images = _flattened(info.batch_size, dims[:2], (img1, img2))
         params, (need1, need2), extras = options[:6], options[6:8], options[8:]
         needs = need1 or images[0].requires_grad, need2 or images[1].requires_grad
-        *outputs, weights = _means(*images, *params, *needs, *extras)
+        *outputs, weights = means(*images, *params, *needs, *extras)
         return (*(output.unflatten(0, (info.batch_size, -1)) for output in outputs), weights), (0, 0, 0, None)
 
 
@@ -266,7 +287,7 @@ class _Gradient(torch.autograd.Function):
         return _gradient(*tensors, *args[4:]).unflatten(0, (info.batch_size, -1)), 0
 
 
-def _means(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def means(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     operator = _Means.apply if _dispatch.in_functorch_transform() else torch.ops.msssim.pyramid_means
     return operator(*args)  # type: ignore[no-any-return]
 

@@ -217,7 +217,7 @@ def test_numba_compiles_entry_points_only():
     array = np.zeros(1, np.int64), np.zeros(1, np.float32)
     taps = (np.float32(0.5),) * 2
     entries = (
-        (sweep.sweep, (0, 1, array[1], *array, taps, (0,), None)),
+        (sweep.sweep, (0, 1, array[1], *array, taps, (0,), None, None)),
         (backward.pyramid_backward, (0, 1, *array)),
         (pooling.pool, (array[0], np.zeros(1), 0.1)),
     )

@@ -5,6 +5,8 @@ from . import Fault
 _SIMILARITY = "msssim/backends/numba/similarity.py"
 _GRADIENT = "msssim/backends/numba/block_gradient.py"
 _PIXELS = "msssim/backends/numba/pixels.py"
+_HALVING = "msssim/backends/numba/halving.py"
+_STRIP = "msssim/backends/numba/strip.py"
 _SWEEP = "msssim/backends/numba/sweep.py"
 _FINISH = "msssim/backends/numba/finish.py"
 _BACKWARD = "msssim/backends/numba/backward.py"
@@ -23,6 +25,8 @@ _BLACK = ("tests/library/test_stability.py::test_zero_denominators_follow_the_ru
 _NASTY = ("tests/library/test_stability.py::test_every_nasty_image_against_every_other",)
 _FAR = ("tests/library/test_stability.py::test_an_outlier_does_not_cost_precision_elsewhere",)
 _LARGE = ("tests/library/test_stability.py::test_a_gradient_that_is_too_large_is_clamped",)
+_ZEROS = ("tests/kernels/test_numba_zeros.py::test_no_padded_image_is_made",)
+_MASKED = ("tests/kernels/test_numba_masks.py::test_value_and_gradients_in_float64",)
 _POOL = ("tests/kernels/test_pool.py::test_matches_multiscale_pool_and_its_derivative",)
 
 FAULTS = (
@@ -99,16 +103,16 @@ FAULTS = (
         "slopes from the block before are about another constant",
     ),
     Fault(
-        "numba-halved-by-seven", _PIXELS, "(even + odd) * 0.25", "(even + odd) * 0.2500002", _MSSSIM,
+        "numba-halved-by-seven", _HALVING, "factors: list[Any] = [0.25]", "factors: list[Any] = [0.2500002]", _MSSSIM,
         "the mean of 2 x 2 pixels is 1e-6 off in whole blocks",
     ),
     Fault(
-        "numba-odd-row-dropped", _PIXELS, "code.select(row + 1 < rows, row + 1, row)",
+        "numba-odd-row-dropped", _HALVING, "code.select(row + 1 < rows, row + 1, row)",
         "code.select(row + 1 < rows, row + 1, row - 1)", _MSSSIM,
         "the last row of an odd side is averaged with the one above",
     ),
     Fault(
-        "numba-odd-column-dropped", _PIXELS, "k = code.min(j + 1, columns - 1)", "k = code.min(j + 1, columns - 2)",
+        "numba-odd-column-dropped", _HALVING, "k = code.min(j + 1, columns - 1)", "k = code.min(j + 1, columns - 2)",
         _MSSSIM,
         "the last column of an odd side is averaged with the one before",
     ),
@@ -117,12 +121,12 @@ FAULTS = (
         ("tests/library/test_values.py::test_layout_in_memory_changes_nothing",), "y is read with the strides of x",
     ),
     Fault(
-        "numba-shift-of-y", _PIXELS, "out_d[row // 2 * width + j // 2] = d + shifts[1]",
-        "out_d[row // 2 * width + j // 2] = d + shifts[0]", _MSSSIM, "the coarser d is shifted as s",
+        "numba-shift-of-y", _HALVING, "enumerate(zip(targets, shifts, strict=False))",
+        "enumerate(zip(targets, (shifts[0], shifts[0]), strict=False))", _MSSSIM, "the coarser d is shifted as s",
     ),
     Fault(
-        "numba-windows-counted", _FINISH, "windows = (shape.height - layout.halo) * (shape.width - layout.halo)",
-        "windows = (shape.height - layout.halo) * (shape.width - layout.halo) + 1", _SSIM,
+        "numba-windows-counted", _FINISH, "windows = (shape.height + beyond) * (shape.width + beyond)",
+        "windows = (shape.height + beyond) * (shape.width + beyond) + 1", _SSIM,
         "the mean divides by one window too many",
     ),
     Fault(
@@ -131,7 +135,7 @@ FAULTS = (
         _SIZES, "only the first strip of a plane counts",
     ),
     Fault(
-        "numba-luminance-at-the-finest", "msssim/backends/numba/strip.py", "zip(branches, (True, False), strict=True)",
+        "numba-luminance-at-the-finest", _STRIP, "zip(branches, (True, False), strict=True)",
         "zip(branches, (False, True), strict=True)", _MSSSIM, "l counts at all scales but the coarsest",
     ),
     Fault(
@@ -178,9 +182,73 @@ FAULTS = (
         ("tests/library/test_values.py::test_dtypes",), "C2 is in other units than the pixels",
     ),
     Fault(
-        "numba-gradients-exchanged", _API, "means_and_gradients(img2, img1, *options, True, False)",
-        "means_and_gradients(img1, img2, *options, True, False)",
+        "numba-gradients-exchanged", _API, "means_and_gradients(img2, img1, *options, True, False, border)",
+        "means_and_gradients(img1, img2, *options, True, False, border)",
         ("tests/library/test_gradients.py::test_gradient_only_where_required",),
         "the gradient to img2 alone is that to img1",
+    ),
+    Fault(
+        "numba-zeros-not-shifted", _PIXELS, "zero = code.splat(-shift)", "zero = code.splat(0)", _ZEROS,
+        "around the image there is the constant of the block",
+    ),
+    Fault(
+        "numba-zeros-below-missing", _PIXELS, "(inside.bottom < rows)", "(inside.bottom < 0)", _ZEROS,
+        "below the image there is what the block before left",
+    ),
+    Fault(
+        "numba-zeros-not-counted", _FINISH, "beyond = call.border * 2 - layout.halo", "beyond = 0 - layout.halo",
+        _ZEROS, "the mean is over the windows inside the image",
+    ),
+    Fault(
+        "numba-zeros-first-window", _STRIP, "return strip.left - strip.border + layout.halo",
+        "return strip.border * 0 + layout.halo", _ZEROS, "windows begin at columns that are there for alignment only",
+    ),
+    Fault(
+        "numba-zeros-gradient-row", _STRIP, "for row in code.range(above, block.rows):",
+        "for row in code.range(above + 1, block.rows):", _ZEROS, "the first row of the image gets no gradient",
+    ),
+    Fault(
+        "numba-zeros-halo-of-backward", "msssim/backends/ops.py", "halo = 0 if border else len(taps) - 1",
+        "halo = len(taps) - 1", _ZEROS, "the gradient is divided by the number of windows inside the image",
+    ),
+    Fault(
+        "numba-mask-mean-of-the-map", _SIMILARITY, "total.set(code.fma(found.value, weight, total.get()))",
+        "total.set(total.get() + found.value)", _MASKED, "windows of little weight count as much as others",
+    ),
+    Fault(
+        "numba-mask-moved-moments", _GRADIENT,
+        "moved = mean - changes[m] * code.load(at, COLUMNS * ROWS + 4 * layout.moment_plane)",
+        "moved = mean - scaled[m]", _MASKED, "moments are brought to other constants as if all weights were 1",
+    ),
+    Fault(
+        "numba-mask-hidden-pixels", _PIXELS, "weight = code.load(mask.pixels + row * mask.below, at)\n",
+        "weight = code.load(mask.pixels + row * mask.below, at) + 1e-30\n",
+        ("tests/kernels/test_numba_masks.py::test_what_is_hidden_changes_no_bit",), "a NaN that is hidden is used",
+    ),
+    Fault(
+        "numba-mask-unweighted-squares", "msssim/backends/numba/filters.py",
+        "return weighted * value if square else weighted", "return value * value if square else weighted", _MASKED,
+        "E[s²] is the sum of squares without weights",
+    ),
+    Fault(
+        "numba-mask-plain-halving", _HALVING,
+        "lines = [line * weight for line, weight in zip(lines, held, strict=True)]",
+        "lines = [line * 1.0 for line in lines]", _MASKED, "the next scale's pixels are sums without weights",
+    ),
+    Fault(
+        "numba-mask-coarser-weights", _HALVING,
+        "coarse_weights.append(code.select(factors[number] > 0, total * 0.25, 0))",
+        "coarse_weights.append(code.select(factors[number] > 0, total * 0.3, 0))", _MASKED,
+        "the next scale's weights differ between whole blocks and others",
+    ),
+    Fault(
+        "numba-mask-gradient-weights", "msssim/backends/numba/masks.py", "upstream.double() / mean_weights(",
+        "upstream.double() * mean_weights(", _MASKED, "gradients are multiplied by the mean weight",
+    ),
+    Fault(
+        "numba-mask-plane-without-weight", "msssim/backends/fused_masks.py", "if (weights > 0).all():",
+        "if (weights >= 0).all():",
+        ("tests/kernels/test_numba_masks.py::test_gradients_of_terms_and_planes_without_weight",),
+        "a plane without weight has the index 0",
     ),
 )  # fmt: skip

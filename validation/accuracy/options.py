@@ -1,5 +1,6 @@
 """Masks, padding and presets: the options that Wang's code does not have, against NumPy."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from . import rows
 
 MASKS, INSTEAD, PADDING, PRESETS = "Masks", "Instead of masks", "Padding", "Presets"
 DTYPES = ("float64", "float32")
+WITH_MASKS = ("torch", "numba")
 _SIDE = 176  # the smallest for five scales
 # The name of each padding in numpy.pad().
 _NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
@@ -34,18 +36,19 @@ def masks(height: int, width: int) -> dict[str, np.ndarray]:
 
 
 def measure(pairs: Iterable[datasets.Pair], backends: Sequence[str], device: str) -> Iterator[rows.Measurement]:
-    """Yield the errors on gray pairs; masks of plain PyTorch only, as no kernel has them."""
+    """Yield the errors on gray pairs; masks by the backends that have them, "inside" by plain PyTorch only."""
     for pair in pairs:
         if "torch" in backends:
             yield from _instead(pair, device)
-            if longdouble.available():
-                yield from _masks(pair, device)
+        with_masks = [backend for backend in backends if backend in WITH_MASKS]
+        if with_masks and longdouble.available():
+            yield from _masks(pair, with_masks, device)
         for dtype in DTYPES:
             for backend in backends:
                 yield from _windows(pair, backend, device, dtype)
 
 
-def _masks(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
+def _masks(pair: datasets.Pair, backends: Sequence[str], device: str) -> Iterator[rows.Measurement]:
     place = slice(_SIDE), slice(_SIDE)
     x, y = pair.reference[place], pair.distorted[place]
     for name, mask in masks(_SIDE, _SIDE).items():
@@ -53,15 +56,13 @@ def _masks(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
             options: dict[str, Any] = {"data_range": pair.data_range, "weights": weights}
             options["normalize"] = None if index == "SSIM" else "simple"  # without a kink
             exact = longdouble.msssim(x, y, longdouble.Options(**options), mask=mask)
-            for dtype in DTYPES:
+            for backend, dtype in itertools.product(backends, DTYPES):
                 images = [library.tensor(image, dtype, device).requires_grad_() for image in (x, y)]
                 hidden = torch.from_numpy(mask == 0).to(device)
                 x_hidden, y_hidden = (image.masked_fill(hidden, torch.nan) for image in images)
-                value = msssim.msssim(
-                    x_hidden, y_hidden,
-                    mask=torch.from_numpy(mask).to(device), backend="torch", **options,
-                )  # fmt: skip
-                common = (MASKS, "torch", device, dtype), ("golden", pair.name)
+                options["backend"] = backend
+                value = msssim.msssim(x_hidden, y_hidden, mask=torch.from_numpy(mask).to(device), **options)
+                common = (MASKS, backend, device, dtype), ("golden", pair.name)
                 error = {"error": abs(value.item() - float(exact.value[0])), "value": value.item()}
                 yield rows.Measurement(*common[0], f"{index}, {name}", *common[1], "value", **error)
                 if (x == y).all():

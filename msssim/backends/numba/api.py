@@ -25,6 +25,7 @@ from .threads import on_threads
 
 _EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
 _SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
+_LEAST_TOTAL = 1.0  # the sum of the weights of windows below which it may be 0 in float32 and not in float64
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
 
@@ -38,9 +39,10 @@ def means(
     unit: float,
     levels: int,
     rectify: bool,
+    border: int = 0,
 ) -> torch.Tensor:
-    """The terms of every plane, (N, C, levels)."""
-    return _means(InMemory(img1, img2), (taps, c1, c2, unit, levels, rectify), [])
+    """The terms of every plane, (N, C, levels); with one scale, of images with a border of so many zeros."""
+    return _means(InMemory(img1, img2, border), (taps, c1, c2, unit, levels, rectify), [])
 
 
 def means_and_gradients(
@@ -54,6 +56,7 @@ def means_and_gradients(
     rectify: bool,
     need1: bool,
     need2: bool,
+    border: int = 0,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The terms of every plane, (N, C, levels), and the gradients of each scale's sum with respect to its own image.
 
@@ -62,13 +65,20 @@ def means_and_gradients(
     """
     options = taps, c1, c2, unit, levels, rectify
     if need2 and not need1:
-        means, second, first = means_and_gradients(img2, img1, *options, True, False)
+        means, second, first = means_and_gradients(img2, img1, *options, True, False, border)
         return means, first, second
-    batch, channels, height, width = img1.shape
-    pixels = plan(batch * channels, height, width, levels, need1).pixels
-    dtype = window.compute_dtype(img1.dtype)
+    return swept(InMemory(img1, img2, border), options, need1, need2)
+
+
+def swept(
+    source: Source, options: Options, need1: bool, need2: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As means_and_gradients(), of a source; the gradient to the first image is needed if one is."""
+    batch, channels, height, width = source.shape
+    pixels = plan(batch * channels, height, width, options[4], need1).pixels
+    dtype = window.compute_dtype(source.dtype)
     grads = [empty((batch, channels, pixels if need else 0), dtype) for need in (need1, need2)]
-    return _means(InMemory(img1, img2), options, grads[: need1 + need2]), grads[0], grads[1]
+    return _means(source, options, grads[: need1 + need2]), grads[0], grads[1]
 
 
 def means_of(source: Source, options: Options) -> torch.Tensor:
@@ -77,14 +87,14 @@ def means_of(source: Source, options: Options) -> torch.Tensor:
 
 
 def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch.Tensor:
-    """The terms; the gradients, as many as there are in `grads`, are written there.
+    """The terms; the gradients, as many as there are in `grads`, are written there, and the weights of the source.
 
     Planes that float32 cannot do within the error budgets, or at all, are computed again in float64.
     """
     taps, c1, c2, unit, levels, rectify = options
     batch, channels, height, width = source.shape
     planes = batch * channels
-    cut = plan(planes, height, width, levels, bool(grads))
+    cut = plan(planes, height, width, levels, bool(grads), source.border)
     numbers = parameters(planes, taps, c1, c2, unit, rectify, source.dtype)
     means = torch.empty((batch, channels, levels), dtype=torch.float64, device="cpu")
     wide = height * width < _SMALL_PLANE or not numbers.float32_suffices
@@ -98,11 +108,26 @@ def _means(source: Source, options: Options, grads: list[torch.Tensor]) -> torch
     for some in source.groups(chosen) if len(chosen) else ():
         index = some // channels, some % channels
         wide_grads = [empty((len(some), 1, cut.pixels), torch.float64) for _ in grads]
-        means[index] = _means(source.widened(index), options, wide_grads).squeeze(1)
+        wide_source = source.widened(index)
+        means[index] = _means(wide_source, options, wide_grads).squeeze(1)
+        if source.total_weights is not None and wide_source.total_weights is not None:
+            totals = _normalize(wide_grads, wide_source.total_weights, cut, len(taps) - 1)
+            source.total_weights[index] = totals.squeeze(1)
         for each, wide_each in zip(grads, wide_grads, strict=True):
             limit = torch.finfo(each.dtype).max  # an infinity would be NaN where the scale has a slope of 0
             each[index] = wide_each.squeeze(1).clamp(-limit, limit).to(each.dtype)
     return means
+
+
+def _normalize(grads: list[torch.Tensor], total_weights: torch.Tensor, cut: Plan, halo: int) -> torch.Tensor:
+    """Bring gradients to a mean weight of 1, as those of tiny weights may be too small for float32; gives the sums."""
+    totals = torch.zeros_like(total_weights)
+    for level, (rows, columns, first, *_) in enumerate(cut.shapes.tolist()):
+        windows, own = (rows - halo) * (columns - halo), total_weights[..., level, None]
+        totals[..., level] = windows * (own[..., 0] > 0)
+        for each in grads:
+            each[..., first : first + rows * columns] *= (windows / own).masked_fill(own == 0, 0)
+    return totals
 
 
 def _sweep_and_judge(
@@ -117,9 +142,12 @@ def _sweep_and_judge(
     _, c1, c2, unit, levels, rectify = options
     planes = cut.planes
     state = source.sweep(means, grads, cut, numbers)
-    if not state[STATE.suspect]:
+    few = _few_weights(source) if numbers.dtype == torch.float32 else None
+    if not state[STATE.suspect] and few is None:
         return None
     inaccurate = state[STATE.scales + planes * levels :] != 0
+    if few is not None:
+        inaccurate |= few
     if state[STATE.suspect] & EXTREME:
         peak = source.peaks()
         finite = np.isfinite(peak)
@@ -136,6 +164,16 @@ def _sweep_and_judge(
     return torch.from_numpy(np.flatnonzero(inaccurate))
 
 
+def _few_weights(source: Source) -> np.ndarray | None:
+    """The planes in which pixels of little weight count too much for float32; None if there are none."""
+    totals = source.total_weights
+    if totals is None:
+        return None
+    found = totals.flatten(0, 1).numpy()
+    few: np.ndarray = (found[:, 0] < _SMALL_PLANE) | (found < _LEAST_TOTAL).any(-1)
+    return few if few.any() else None
+
+
 def gradient(
     upstream: torch.Tensor,
     dvalue_dterms: torch.Tensor | None,
@@ -150,7 +188,8 @@ def gradient(
     """The gradient with respect to an image, (N, C, H, W): no further than `dtype` goes, for what is finite.
 
     `upstream` is for the mean of each scale, (N, C, levels); or, with the derivatives of pool(), for the value, () or
-    (N,). `scale_grads` is what means_and_gradients() gave.
+    (N,). `scale_grads` is what means_and_gradients() gave. A scale has windows at `halo` places less than it has pixels
+    along each axis: at as many if there is a border of zeros.
     """
     if dvalue_dterms is not None:
         upstream = upstream.reshape(-1, 1, 1) * dvalue_dterms

@@ -25,9 +25,14 @@ def move_moments(code: SimdBuilder, layout: Layout, table: Pointer, moments: Poi
         at = moments + index * code.lanes
         for m in range(2):
             mean, square = (code.load(at, COLUMNS * ROWS + k * layout.moment_plane) for k in (m, 2 + m))
-            moved = mean - scaled[m]
+            if layout.masked:
+                moved = mean - changes[m] * code.load(at, COLUMNS * ROWS + 4 * layout.moment_plane)
+            else:
+                moved = mean - scaled[m]
             code.store(moved, at, m * layout.moment_plane)
             code.store(square - changes[m] * (mean + moved), at, (2 + m) * layout.moment_plane)
+        if layout.masked:
+            code.store(code.load(at, COLUMNS * ROWS + 4 * layout.moment_plane), at, 4 * layout.moment_plane)
 
 
 @outlined

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from .functions import outlined
 from .layout import COLUMNS, COPIES, PART, ROWS, Layout
-from .scalars import Pointer, Scalar
+from .scalars import Number, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector, transpose
 
@@ -69,7 +69,6 @@ def load_transposed(code: SimdBuilder, rows: Pointer, at: int) -> list[Vector]:
     return transpose(code, [code.load(rows, (at + k) * code.lanes) for k in range(code.lanes)])
 
 
-@outlined
 def filter_down(
     code: SimdBuilder,
     layout: Layout,
@@ -81,8 +80,38 @@ def filter_down(
     images: tuple[Pointer, ...],
     parts: Scalar,
     steps: tuple[Scalar, ...],
+    binary: Scalar | None,
+) -> None:
+    """From the tile to its moments, with a mask weighted; those of weights of 0 and 1 need no products."""
+    given = table, tile, moments, rows, rows_again, images, parts, steps
+    if binary is None:
+        _filter_down(code, layout, False, *given)
+        return
+    with code.branch(binary != 0) as (zeros_and_ones, others):
+        with zeros_and_ones:
+            _filter_down(code, layout, False, *given)
+        with others:
+            _filter_down(code, layout, True, *given)
+
+
+@outlined
+def _filter_down(
+    code: SimdBuilder,
+    layout: Layout,
+    weigh: bool,
+    table: Pointer,
+    tile: Pointer,
+    moments: Pointer,
+    rows: Pointer,
+    rows_again: Pointer,
+    images: tuple[Pointer, ...],
+    parts: Scalar,
+    steps: tuple[Scalar, ...],
 ) -> None:
     """From the tile to its moments; the pixels of the next block are prefetched meanwhile.
+
+    With a mask these are the sums of weight times s, d, s² and d² in the window, and of the weights. s and d are 0
+    already where the weight is.
 
     `rows` and `rows_again` are one scratch memory under two names. With one name the compiler keeps what is stored in
     registers, which it runs out of.
@@ -91,20 +120,29 @@ def filter_down(
     for index in code.range(parts * (PART // code.lanes)):
         for image, step in zip(images, steps, strict=True):
             _prefetch_rows(code, layout, image, step, index)
+        of_pixels = tile + (2 * layout.tile_plane + (index * code.lanes + layout.pad))
+
+        def filter_to(load: Callable[[int], Vector], moment: Number, index: Scalar = index) -> None:
+            filter_16(code, weights, load, code.storer(rows, code.lanes), True)
+            out = moments + (moment * layout.moment_plane + (index * (code.lanes * ROWS) + layout.halo * ROWS))
+            for k in range(0, ROWS, code.lanes):
+                for j, vector in enumerate(load_transposed(code, rows_again, k)):
+                    code.store(vector, out, j * ROWS + k)
+
         for m in code.range(2):
             pixels = tile + (m * layout.tile_plane + (index * code.lanes + layout.pad))
             for square in (False, True):
 
-                def load(row: int, square: bool = square, pixels: Pointer = pixels) -> Vector:
+                def load(
+                    row: int, square: bool = square, pixels: Pointer = pixels, of_pixels: Pointer = of_pixels
+                ) -> Vector:
                     value = code.load(pixels, row * layout.line)
-                    return value * value if square else value
+                    weighted = value * code.load(of_pixels, row * layout.line) if weigh else value
+                    return weighted * value if square else weighted
 
-                filter_16(code, weights, load, code.storer(rows, code.lanes), True)
-                first = layout.halo * ROWS + 2 * square * layout.moment_plane
-                out = moments + (m * layout.moment_plane + (index * (code.lanes * ROWS) + first))
-                for k in range(0, ROWS, code.lanes):
-                    for j, vector in enumerate(load_transposed(code, rows_again, k)):
-                        code.store(vector, out, j * ROWS + k)
+                filter_to(load, m + 2 * square)
+        if layout.masked:
+            filter_to(code.loader(of_pixels, layout.line), 4)
 
 
 def _prefetch_rows(code: SimdBuilder, layout: Layout, image: Pointer, step: Scalar, turn: Scalar) -> None:

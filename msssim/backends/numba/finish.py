@@ -9,7 +9,7 @@ from .layout import MEASURES, ROWS, SHEET, Layout
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT32, FLOAT64, INT64, Field, Pointer, Scalar, Variable
 from .simd import SimdBuilder
-from .strip import PlaneConstants
+from .work import PlaneConstants
 
 EXTREME, INACCURATE = 1, 2  # pixels may be so large that squares overflow; float32 may break the error budgets
 
@@ -61,12 +61,13 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
     for n in code.range(call.n_planes):
         flat, of_gradient, ratio, share, least = (variable(value) for value in (0.0, -1.0, 0.0, 0.0, 1.0))
         for level in code.range(call.n_levels):
-            total, squares, equal, compared = (variable(value) for value in (0.0, 0.0, 0.0, 1.0))
+            total, squares, equal, compared, weight = (variable(value) for value in (0.0, 0.0, 0.0, 1.0, 0.0))
             shape = code.record(shapes, ScaleShape, level)
             for slot in code.range(shape.n_strips):
-                one, largest, flat_squares, one_ratio, one_equal, one_compared = (
+                one, largest, flat_squares, one_ratio, one_weight, one_equal, one_compared = (
                     sums[_place(call, k, n, level, slot)] for k in range(N_SUMS)
                 )
+                weight.set(weight.get() + one_weight)
                 total.set(total.get() + one)
                 squares.set(squares.get() + flat_squares)
                 ratio.set(code.max(ratio.get(), one_ratio))
@@ -74,10 +75,15 @@ def finish(code: SimdBuilder, layout: Layout, n_grads: int, call: Arguments) -> 
                 compared.set(compared.get() + one_compared)
                 suspect(~(largest < SUSPICIOUS), EXTREME)
             suspect(~(abs(total.get()) < math.inf), EXTREME)
-            windows = (shape.height - layout.halo) * (shape.width - layout.halo)
+            beyond = call.border * 2 - layout.halo
+            windows = (shape.height + beyond) * (shape.width + beyond)
+            if layout.masked:
+                code.pointer(call.weights, FLOAT64)[n * call.n_levels + level] = weight.get()
+                windows = code.select(weight.get() > 0, weight.get(), math.inf)
             mean = total.get() / windows
             means[n * call.n_levels + level] = mean
-            least.set(code.min(least.get(), abs(mean)))
+            size = code.select(weight.get() > 0, abs(mean), 1.0) if layout.masked else abs(mean)
+            least.set(code.min(least.get(), size))
             c2 = code.record(constants, PlaneConstants, n).c2
             of_level = squares.get() / windows / c2
             flat.set(code.max(flat.get(), of_level))

@@ -16,6 +16,8 @@ class Layout(NamedTuple):
 
     n_taps: int
     """Taps of the window up to the middle one."""
+    masked: bool = False
+    """Whether pixels have weights."""
 
     @property
     def halo(self) -> int:
@@ -34,13 +36,18 @@ class Layout(NamedTuple):
 
     @property
     def tile_plane(self) -> int:
-        """The tile's part for s, or for d."""
+        """The tile's part for s, for d, or, with a mask, for the weights."""
         return (ROWS + self.halo) * self.line
 
     @property
     def moment_plane(self) -> int:
-        """One of the four moments, filtered down the columns."""
+        """One of the moments, filtered down the columns."""
         return (self.halo + COLUMNS) * ROWS
+
+    @property
+    def moments(self) -> int:
+        """How many there are: E[s], E[d], E[s²], E[d²], and the weight."""
+        return 4 + self.masked
 
     @property
     def grad_plane(self) -> int:
@@ -69,6 +76,8 @@ class Measures(NamedTuple):
     """The sum of E[s²] + E[d²] over nearly flat windows."""
     ratio: int = 3
     """The largest ratio of E[s²] + E[d²] to the denominator of cs; with gradients only."""
+    weight: int = 4
+    """The sum of the weights of windows; with a mask only."""
 
 
 MEASURES = Measures()

@@ -1,19 +1,17 @@
-"""From images to the tile of a block, and from the tile to the next scale's pixels.
+"""From images to the tile of a block.
 
 Whole blocks are handled as vectors, those that the image ends in pixel by pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...window import OUTLIER_LIMIT
 from .functions import outlined
-from .layout import COLUMNS, ROWS, Layout
-from .scalars import FLOAT32, Pointer, Scalar
+from .layout import COLUMNS, PART, ROWS, Layout
+from .scalars import FLOAT32, FLOAT64, Number, Pointer, Scalar
 from .simd import SimdBuilder
-from .vectors import Vector, halves, unzip
+from .vectors import Vector
 
 
 class Image(NamedTuple):
@@ -25,26 +23,68 @@ class Image(NamedTuple):
     below: Scalar
     """Pixels from one row to the next."""
 
-    def at(self, row: Scalar, column: Scalar) -> Image:
+    def at(self, row: Scalar, column: Number) -> Image:
         """The part that begins there."""
-        return self._replace(pixels=self.pixels + (row * self.below + column * self.step))
+        return self._replace(pixels=self.pixels + (row * self.below + self.step * column))
+
+
+class Inside(NamedTuple):
+    """Which rows and columns of a block are pixels of an image."""
+
+    top: Scalar
+    bottom: Scalar
+    left: Scalar
+    """0, or PART where there are zeros at the left."""
+    right: Scalar
+
+    @property
+    def rows(self) -> Scalar:
+        """How many."""
+        return self.bottom - self.top
+
+    @property
+    def columns(self) -> Scalar:
+        """How many."""
+        return self.right - self.left
 
 
 Pair = tuple[Scalar, Scalar]
 
+# A sum of weights below this counts as 0: the reciprocal of a smaller one may overflow.
+LEAST_WEIGHT = {FLOAT32: 2.0**-100, FLOAT64: 2.0**-900}
+
+
+def reciprocal(code: SimdBuilder, weight: Any) -> Any:
+    """Of a sum of weights; 0 where it counts as 0."""
+    one = code.splat(1) if isinstance(weight, Vector) else code.real(1)
+    return code.select(weight < LEAST_WEIGHT[code.element], 0, one / weight)
+
 
 @outlined
 def _fetch_rows(
-    code: SimdBuilder, layout: Layout, tile: Pointer, x: Image, y: Image, rows: Scalar, scale: Scalar, shifts: Pair
+    code: SimdBuilder,
+    layout: Layout,
+    first: int,
+    tile: Pointer,
+    x: Image,
+    y: Image,
+    mask: Image | None,
+    rows: Scalar,
+    scale: Scalar,
+    shifts: Pair,
 ) -> None:
-    """Rows of pixels of both images as s and d: scaled, and with constants subtracted."""
+    """Rows of pixels of both images as s and d: scaled, and with constants subtracted; from the first column on."""
     scales, shift_x, shift_y = (code.splat(each) for each in (scale, *shifts))
     for row in code.range(rows):
         x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
         s_row = tile + row * layout.line
         d_row = s_row + layout.tile_plane
-        for at in range(0, COLUMNS, code.lanes):
+        for at in range(first, COLUMNS, code.lanes):
             s, d = sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
+            if mask is not None:
+                weight = code.load(mask.pixels + row * mask.below, at)
+                s, d = code.select(weight > 0, s, 0), code.select(weight > 0, d, 0)
+                code.store(weight, d_row + layout.tile_plane, at)
             code.store(s, s_row, at)
             code.store(d, d_row, at)
 
@@ -67,15 +107,40 @@ def sum_and_difference(code: SimdBuilder, x: Any, y: Any, scale: Any, shifts: tu
 
 @outlined
 def _fetch_stored(
-    code: SimdBuilder, layout: Layout, tile: Pointer, s: Image, d: Image, rows: Scalar, shifts: Pair
+    code: SimdBuilder,
+    layout: Layout,
+    tile: Pointer,
+    s: Image,
+    d: Image,
+    mask: Image | None,
+    rows: Scalar,
+    shifts: Pair,
 ) -> None:
     """Rows of s and d as they are stored, with constants subtracted."""
+    if mask is not None:
+        for row in code.range(rows):
+            source, out = mask.pixels + row * mask.below, tile + (row * layout.line + 2 * layout.tile_plane)
+            for at in range(0, COLUMNS, code.lanes):
+                code.store(code.load(source, at), out, at)
     for image, plane, shift in ((s, 0, shifts[0] + shifts[1]), (d, layout.tile_plane, shifts[0] - shifts[1])):
         constant = code.splat(shift)
         for row in code.range(rows):
             source, out = image.pixels + row * image.below, tile + (row * layout.line + plane)
             for at in range(0, COLUMNS, code.lanes):
-                code.store(code.load(source, at) - constant, out, at)
+                value = code.load(source, at) - constant
+                if mask is not None:
+                    value = code.select(code.load(mask.pixels + row * mask.below, at) > 0, value, 0)
+                code.store(value, out, at)
+
+
+@outlined
+def _fill_with_zeros(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, shifts: Pair) -> None:
+    """Rows of pixels that are 0, as s and d with constants subtracted."""
+    for plane, shift in ((0, shifts[0] + shifts[1]), (layout.tile_plane, shifts[0] - shifts[1])):
+        zero = code.splat(-shift)
+        for row in code.range(rows):
+            for at in range(0, COLUMNS, code.lanes):
+                code.store(zero, tile + (row * layout.line + plane), at)
 
 
 def fetch(
@@ -83,91 +148,57 @@ def fetch(
     layout: Layout,
     x: Image,
     y: Image,
+    mask: Image | None,
+    inside: Inside,
     rows: Scalar,
-    count: Scalar,
+    columns: Scalar,
     scale: Scalar,
     shifts: Pair,
     tile: Pointer,
     stored: Scalar,
 ) -> None:
-    """A block of `rows` rows and `count` columns of both images as s and d, with the shifts subtracted.
+    """A block of both images as s and d, with the shifts subtracted; around the images there are zeros.
 
-    Where `stored` is true, s and d are what the images hold.
+    Beyond the first `rows` rows and `columns` columns nothing counts. Where `stored` is true, s and d are what the
+    images hold. With a mask, which zeros around the images exclude, s and d are 0 where the weight is.
     """
     tile_s = tile + layout.pad
     tile_d = tile_s + layout.tile_plane
-    with code.branch((x.step == 1) & (y.step == 1) & (count == COLUMNS)) as (whole, part):
+    tile_m = tile_d + layout.tile_plane
+    parts = tile_s + inside.top * layout.line, x.at(inside.top, 0), y.at(inside.top, 0), mask, inside.rows
+    beside = (inside.left > 0) | (inside.right < columns)
+    with code.when((inside.top > 0) | (inside.bottom < rows) | beside):
+        _fill_with_zeros(code, layout, tile_s, rows, shifts)
+    to_the_end = (x.step == 1) & (y.step == 1) & (inside.right == COLUMNS)
+    if mask is not None:
+        to_the_end = to_the_end & (mask.step == 1)
+    with code.branch(to_the_end & (inside.left == 0)) as (whole, others):
         with whole, code.branch(stored) as (as_stored, of_images):
             with as_stored:
-                _fetch_stored(code, layout, tile_s, x, y, rows, shifts)
+                _fetch_stored(code, layout, *parts, shifts)
             with of_images:
-                _fetch_rows(code, layout, tile_s, x, y, rows, scale, shifts)
-        with part:
-            for row in code.range(rows):
-                x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
-                for i in code.range(count):
-                    a, b = x_row[i * x.step], y_row[i * y.step]
-                    s, d = sum_and_difference(code, a, b, scale, shifts)
-                    tile_s[row * layout.line + i] = code.select(stored, a - (shifts[0] + shifts[1]), s)
-                    tile_d[row * layout.line + i] = code.select(stored, b - (shifts[0] - shifts[1]), d)
+                _fetch_rows(code, layout, 0, *parts, scale, shifts)
+        with others, code.branch(to_the_end) as (after_zeros, part):
+            with after_zeros:  # there is one scale: nothing is stored
+                _fetch_rows(code, layout, PART, *parts, scale, shifts)
+            with part:
+                for row in code.range(inside.top, inside.bottom):
+                    x_row, y_row = x.pixels + row * x.below, y.pixels + row * y.below
+                    for i in code.range(inside.left, inside.right):
+                        a, b = x_row[i * x.step], y_row[i * y.step]
+                        s, d = sum_and_difference(code, a, b, scale, shifts)
+                        s = code.select(stored, a - (shifts[0] + shifts[1]), s)
+                        d = code.select(stored, b - (shifts[0] - shifts[1]), d)
+                        if mask is not None:
+                            weight = mask.at(row, i).pixels[0]
+                            s, d = code.select(weight > 0, s, 0), code.select(weight > 0, d, 0)
+                            tile_m[row * layout.line + i] = weight
+                        tile_s[row * layout.line + i] = s
+                        tile_d[row * layout.line + i] = d
     for row in code.range(rows, ROWS + layout.halo):
         for i in code.range(COLUMNS):
-            tile_s[row * layout.line + i] = 0
-            tile_d[row * layout.line + i] = 0
-
-
-def mean_near(
-    code: SimdBuilder,
-    image: Image,
-    samples: tuple[int, int],
-    place: Callable[[Scalar, Scalar], tuple[Scalar, Scalar]],
-    scale: Scalar,
-) -> Scalar:
-    """The mean of samples that are within an image's range, or of all where none is."""
-    total, near = (code.variable(code.real(0)) for _ in range(2))
-    found = code.variable(0)
-    for i in code.range(samples[0]):
-        for j in code.range(samples[1]):
-            value = image.at(*place(i, j)).pixels[0] * scale
-            total.set(total.get() + value)
-            inside = abs(value) <= OUTLIER_LIMIT
-            near.set(code.select(inside, near.get() + value, near.get()))
-            found.set(found.get() + inside)
-    number, n_samples = found.get(), samples[0] * samples[1]
-    some = (number > 0) & (number < n_samples)
-    mean: Scalar = code.select(some, near.get() / code.real(number), total.get() / n_samples)
-    return mean
-
-
-def shifts_near(code: SimdBuilder, mean_x: Scalar, mean_y: Scalar) -> Pair:
-    """Multiples of 1/128 near the means, which leave the pixels of 8-bit images as exact as they were.
-
-    They are the same for both images where the means nearly agree, so that d stays small.
-    """
-    shift_x, difference = (code.intrinsic("llvm.floor", each * 128 + 0.5) / 128 for each in (mean_x, mean_x - mean_y))
-    return shift_x, shift_x - difference
-
-
-def near_means(
-    code: SimdBuilder, x: Image, y: Image, rows: Scalar, count: Scalar, scale: Scalar, stored: Scalar
-) -> Pair:
-    """The constants to subtract from x and y in a block: near the means of some of its pixels."""
-
-    def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
-        return (rows - 1) * (2 * i + j % 2) // 3, (count - 1) * j // 3
-
-    one, other = mean_near(code, x, (2, 4), place, scale), mean_near(code, y, (2, 4), place, scale)
-    mean_x, mean_y = code.select(stored, (one + other) * 0.5, one), code.select(stored, (one - other) * 0.5, other)
-    return shifts_near(code, mean_x, mean_y)
-
-
-def origins_of(code: SimdBuilder, x: Image, y: Image, height: Scalar, width: Scalar, scale: Scalar) -> Pair:
-    """Constants near the means of planes. The pixels of coarse scales, flatter, are stored with them subtracted."""
-
-    def place(i: Scalar, j: Scalar) -> tuple[Scalar, Scalar]:
-        return (2 * i + 1) * height // 8, (2 * j + 1) * width // 8
-
-    return shifts_near(code, mean_near(code, x, (4, 4), place, scale), mean_near(code, y, (4, 4), place, scale))
+            for plane in (tile_s, tile_d, tile_m)[: 2 + layout.masked]:
+                plane[row * layout.line + i] = 0
 
 
 def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar) -> Pair:
@@ -183,72 +214,23 @@ def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar
 
 
 @outlined
-def _halve(
-    code: SimdBuilder, layout: Layout, tile: Pointer, targets: tuple[Pointer, Pointer], width: Scalar, shifts: Pair
+def count_visible_repeats(
+    code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar, room: Pointer
 ) -> None:
-    """The means of 2 × 2 pixels of a whole block, of s and of d."""
-    both = [code.splat(shift) for shift in shifts]
-    for index in code.range(ROWS // 4):
-        for target in targets:
-            soon = target + ((index + index) * width + COLUMNS // 2)
-            for row in range(2):
-                for k in range(0, COLUMNS // 2, 16):
-                    code.prefetch(soon + (width * row + k), write=True)
-        means: list[list[Vector]] = []
-        for plane in (tile, tile + layout.tile_plane):
-            rows = [plane + (index * (4 * layout.line) + k * layout.line) for k in range(4)]
-            means.append([])
-            for at in range(0, COLUMNS, code.lanes):
-                lines = [code.load(row, at) for row in rows]
-                even, odd = unzip(code, lines[0] + lines[1], lines[2] + lines[3])
-                means[-1].append((even + odd) * 0.25)
-        for target, shift, own in zip(targets, both, means, strict=True):
-            out = target + index * 2 * width
-            for number, mean in enumerate(own):
-                upper, lower = halves(code, mean + shift)
-                code.store(upper, out, number * code.lanes // 2)
-                code.store(lower, out + width, number * code.lanes // 2)
+    """The same among neighbours that have weight, in the middle row: written to `room`, a vector each."""
+    s = tile + layout.pad
+    d, weight = s + layout.tile_plane, s + 2 * layout.tile_plane
+    equal = compared = code.splat(0)
+    row = rows // 2 * layout.line
+    for at in range(0, COLUMNS, code.lanes):
 
+        def pair(plane: Pointer, at: int = at) -> tuple[Vector, Vector]:
+            return code.load(plane + row, at), code.load(plane + row, at + 1)
 
-@outlined
-def _halve_partly(
-    code: SimdBuilder,
-    layout: Layout,
-    tile_s: Pointer,
-    targets: tuple[Pointer, Pointer],
-    width: Scalar,
-    extent: Pair,
-    shifts: Pair,
-) -> None:
-    """The means of 2 × 2 pixels, on an odd side of those that exist."""
-    tile_d, (out_s, out_d), (rows, columns) = tile_s + layout.tile_plane, targets, extent
-    for row in code.range(0, rows, 2):
-        upper, lower = row * layout.line, code.select(row + 1 < rows, row + 1, row) * layout.line
-        for j in code.range(0, columns, 2):
-            k = code.min(j + 1, columns - 1)
-            s = ((tile_s[upper + j] + tile_s[upper + k]) + (tile_s[lower + j] + tile_s[lower + k])) * 0.25
-            d = ((tile_d[upper + j] + tile_d[upper + k]) + (tile_d[lower + j] + tile_d[lower + k])) * 0.25
-            out_s[row // 2 * width + j // 2] = s + shifts[0]
-            out_d[row // 2 * width + j // 2] = d + shifts[1]
-
-
-def downsample(
-    code: SimdBuilder,
-    layout: Layout,
-    tile: Pointer,
-    targets: tuple[Pointer, Pointer],
-    width: Scalar,
-    rows: Scalar,
-    columns: Scalar,
-    shifts: Pair,
-) -> None:
-    """The part of s and d of the next scale that this block gives, whose rows have `width` pixels.
-
-    Of x and y, the rounding would not be small beside d.
-    """
-    tile_s = tile + layout.pad
-    with code.branch((rows == ROWS) & (columns == COLUMNS)) as (whole, part):
-        with whole:
-            _halve(code, layout, tile_s, targets, width, shifts)
-        with part:
-            _halve_partly(code, layout, tile_s, targets, width, (rows, columns), shifts)
+        (s_here, s_next), (d_here, d_next), (here, following) = pair(s), pair(d), pair(weight)
+        count = code.select(code.counted(code.integer(at)) < code.real(columns - 1), 1, 0)
+        count = code.select(here > 0, code.select(following > 0, count, 0), 0)
+        compared = compared + count
+        equal = equal + code.select(abs(s_here - s_next) + abs(d_here - d_next) > 0, 0, count)
+    code.store(equal, room)
+    code.store(compared, room, code.lanes)

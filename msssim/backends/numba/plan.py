@@ -15,7 +15,7 @@ from ... import window
 from ..common import ZERO_DENOMINATOR, pyramid_shapes
 from .layout import ROWS
 from .records import ScaleShape, Task
-from .strip import PlaneConstants
+from .work import PlaneConstants
 
 _USUAL = 1e-12, 1e12  # with constants in between, in working units, no denominator is zero and no product overflows
 _EPS = 8  # what rounding leaves of a difference that is zero, in eps of the sizes that it is of
@@ -124,15 +124,16 @@ def _rows_of_a_strip(planes: int, height: int, gradient: bool) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def plan(planes: int, height: int, width: int, levels: int, gradient: bool) -> Plan:
-    """Cut so many planes into strips."""
+def plan(planes: int, height: int, width: int, levels: int, gradient: bool, border: int = 0) -> Plan:
+    """Cut so many planes into strips. Their rows are those of the image after `border` rows of zeros above it."""
     shapes, tasks, pixels, slots = [], [], 0, 0
     for level, (rows, columns) in enumerate(pyramid_shapes(height, width, levels)):
-        down = _rows_of_a_strip(planes, rows, gradient)
-        tops = range(0, rows, down)
+        bottom = rows + border
+        down = _rows_of_a_strip(planes, bottom, gradient)
+        tops = range(0, bottom, down)
         # The scales of all planes one after the other, so that few strips wait for a finer scale that is not finished.
         tasks += [
-            Task(plane, level, slot, top, min(rows, top + down))
+            Task(plane, level, slot, top, min(bottom, top + down))
             for plane in range(planes)
             for slot, top in enumerate(tops)
         ]

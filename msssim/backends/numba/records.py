@@ -98,3 +98,18 @@ class Arguments(NamedTuple):
     sums: Field
     """Address of float64, (measures + 2) × planes × levels × slots."""
     n_slots: Field
+    border: Field = 0
+    """Rows and columns of zeros around each image; with one scale only."""
+    weights: Field = 0
+    """Address of float64, planes × levels: with a mask, the sum of the weights of windows."""
+    mask: Field = 0
+    """Address of the weights of the pixels of the finest scale."""
+    mask_image: Field = 0
+    """Weights from one image to the next, and so on."""
+    mask_channel: Field = 0
+    mask_row: Field = 0
+    mask_column: Field = 0
+    pyramid_m: Field = 0
+    """Address of the coarser scales of the weights, as of s and d."""
+    binary: Field = 0
+    """Whether all weights of the finest scale are 0 or 1."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .filters import filter_16, load_weights
 from .functions import outlined
 from .layout import MEASURES, PART, ROWS, Layout
+from .pixels import reciprocal
 from .scalars import FLOAT64, Operand, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector
@@ -74,7 +75,7 @@ def similarity(
     Parameters
     ----------
     table : pointer to the weights
-    moments : 4 × (halo + COLUMNS) × ROWS
+    moments : 4 × (halo + COLUMNS) × ROWS, with a mask 5 ×
     grads : out, (2 + n_grads) × (pad + COLUMNS) × ROWS
     means : scratch memory
     sums : pointer to float64, in and out, MEASURES × ROWS
@@ -86,20 +87,31 @@ def similarity(
     for k in code.range(ROWS // code.lanes):
         row = k * code.lanes
         there = code.counted(row) < code.real(rows)
-        total, largest, flat, ratio = (code.variable(code.splat(0)) for _ in range(4))
+        total, largest, flat, ratio, weights_of = (code.variable(code.splat(0)) for _ in MEASURES)
         for part in code.range(parts):
             start = part * PART
-            for m in code.range(4):
+            for m in code.range(layout.moments):
                 source = moments + (m * layout.moment_plane + (part * (PART * ROWS) + row))
                 out = means + m * (PART * code.lanes)
                 filter_16(code, weights, code.loader(source, ROWS), code.storer(out, code.lanes))
             for column in code.range(code.max(first, start), code.min(end, start + PART)):
                 source = means + (column - start) * code.lanes
-                here = [code.load(source, m * PART * code.lanes) for m in range(4)]
-                found = (guarded if kind.guard_zero_div else usual)(code, here, constants, kind, there)
-                total.set(total.get() + code.select(there, found.value, 0))
+                here = [code.load(source, m * PART * code.lanes) for m in range(layout.moments)]
+                counts = there
+                if layout.masked:
+                    weight = here.pop()
+                    factor = code.select(there, reciprocal(code, weight), 0)
+                    here, counts = [moment * factor for moment in here], factor > 0
+                    weight = code.select(counts, weight, 0)
+                found = (guarded if kind.guard_zero_div else usual)(code, here, constants, kind, counts)
+                if layout.masked:
+                    total.set(code.fma(found.value, weight, total.get()))
+                    flat.set(code.fma(found.flat, weight, flat.get()))
+                    weights_of.set(weights_of.get() + weight)
+                else:
+                    total.set(total.get() + code.select(there, found.value, 0))
+                    flat.set(flat.get() + code.select(there, found.flat, 0))
                 largest.set(code.select(found.size > largest.get(), found.size, largest.get()))
-                flat.set(flat.get() + code.select(there, found.flat, 0))
                 if kind.n_grads:
                     ratio.set(code.select(found.ratio > ratio.get(), found.ratio, ratio.get()))
                 out = grads + (column * ROWS + (row + layout.pad * ROWS))
@@ -110,6 +122,8 @@ def similarity(
         code.add_wide(flat.get(), sums, row + MEASURES.flat * ROWS)
         if kind.n_grads:
             code.max_wide(ratio.get(), sums, row + MEASURES.ratio * ROWS)
+        if layout.masked:
+            code.add_wide(weights_of.get(), sums, row + MEASURES.weight * ROWS)
 
 
 class _Found(NamedTuple):

@@ -5,7 +5,7 @@ A source can be swept as often as a call needs: planes that float32 cannot do ar
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,8 +31,22 @@ Index = tuple[torch.Tensor, torch.Tensor]
 """The numbers of planes: of their images, and of their channels."""
 
 
+class Weights(NamedTuple):
+    """The weights of the pixels."""
+
+    pixels: torch.Tensor
+    """In the dtype of computation, (1 or N, 1 or C, H, W)."""
+    binary: bool
+    """Whether they are 0 or 1."""
+
+
 class Source(Protocol):
     """Two images (N, C, H, W) of one dtype."""
+
+    border: int
+    """Rows and columns of zeros around each image."""
+    total_weights: torch.Tensor | None
+    """With a mask the sum of the weights of windows, (N, C, levels), which sweep() writes."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -62,9 +76,14 @@ class Source(Protocol):
 
 
 class InMemory:
-    """Two tensors of the same shape and dtype."""
+    """Two tensors of the same shape and dtype, with a border of so many zeros around them."""
 
-    def __init__(self, img1: torch.Tensor, img2: torch.Tensor) -> None:
+    mask: Weights | None = None
+    """The weights of pixels."""
+    total_weights: torch.Tensor | None = None
+
+    def __init__(self, img1: torch.Tensor, img2: torch.Tensor, border: int = 0) -> None:
+        self.border = border
         self._images = img1.resolve_neg(), img2.resolve_neg()
         batch, channels, height, width = img1.shape
         self.shape, self.dtype = (batch, channels, height, width), img1.dtype
@@ -74,8 +93,9 @@ class InMemory:
         x, y = self._images
         planes, levels = cut.planes, len(cut.shapes)
         coarser = planes * (cut.pixels - x.shape[2] * x.shape[3])
-        pyramid = borrow(2 * coarser, numbers.dtype) if coarser else None
+        pyramid = borrow((2 if self.mask is None else 3) * coarser, numbers.dtype) if coarser else None
         pyramid_s = 0 if pyramid is None else pyramid.data_ptr()
+        size_of_one = coarser * numbers.dtype.itemsize
         # One allocation for the state and for the sums in float64; NumPy would take longer to give their addresses.
         n_state = STATE.scales + planes * (levels + 1)
         memory = torch.zeros(n_state + N_SUMS * planes * levels * cut.slots, dtype=torch.int64, device="cpu")
@@ -85,24 +105,33 @@ class InMemory:
         call = np.array(
             records.Arguments(
                 means.data_ptr(), planes, levels, x.shape[1],
-                pyramid_s, pyramid_s + coarser * numbers.dtype.itemsize, coarser // planes,
+                pyramid_s, pyramid_s + size_of_one, coarser // planes,
                 targets[0], targets[1], cut.pixels,
                 x.data_ptr(), x_n, x_c, x_h, x_w, y.data_ptr(), y_n, y_c, y_h, y_w,
                 x.data_ptr(), y.data_ptr(), x.shape[2],
                 cut.addresses[0], cut.addresses[1], len(cut.tasks), numbers.address, kept, kept + 8 * n_state,
-                cut.slots,
+                cut.slots, self.border, *self._arguments_of_mask(pyramid_s + 2 * size_of_one),
             ),
             np.int64,
         )  # fmt: skip
-        alive = self._images, means, pyramid, grads, cut, numbers, memory
-        run(call, state, numbers, len(grads), planes * cut.pixels, alive)
+        alive = self._images, self.mask, means, pyramid, grads, cut, numbers, memory
+        run(call, state, numbers, len(grads), planes * cut.pixels, alive, self.mask is not None)
         if pyramid is not None:
             return_borrowed(pyramid)
         return state
 
     def peaks(self) -> np.ndarray:
         """See :class:`Source`."""
-        return torch.maximum(*(peak(image) for image in self._images)).reshape(-1).double().numpy()
+        return torch.maximum(*(self._peak_of(image) for image in self._images)).reshape(-1).double().numpy()
+
+    def _peak_of(self, image: torch.Tensor) -> torch.Tensor:
+        return peak(image)
+
+    def _arguments_of_mask(self, pyramid_m: int) -> tuple[int, ...]:
+        if self.mask is None or self.total_weights is None:
+            return ()
+        weights = self.mask.pixels.expand(self.shape)
+        return self.total_weights.data_ptr(), weights.data_ptr(), *weights.stride(), pyramid_m, self.mask.binary
 
     def groups(self, planes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See :class:`Source`."""
@@ -110,16 +139,23 @@ class InMemory:
 
     def widened(self, index: Index) -> InMemory:
         """See :class:`Source`."""
-        return InMemory(*(image.detach()[index].unsqueeze(1).double() for image in self._images))
+        x, y = (image.detach()[index].unsqueeze(1).double() for image in self._images)
+        return InMemory(x, y, self.border)
 
 
 def run(
-    call: np.ndarray, state: np.ndarray, numbers: Parameters, n_grads: int, pixels: int, alive: tuple[object, ...]
+    call: np.ndarray,
+    state: np.ndarray,
+    numbers: Parameters,
+    n_grads: int,
+    pixels: int,
+    alive: tuple[object, ...],
+    masked: bool = False,
 ) -> None:
     """Sweep over the strips of a call, on as many threads as that number of pixels is worth."""
-    guard = True if numbers.guard_zero_div else None
-    arguments = numbers.source, call, numbers.like, numbers.taps, _GRADIENTS[n_grads], guard
-    prepare(sweep.sweep, (numbers.source_dtype, len(numbers.taps), n_grads, guard), (0, 1, *arguments))
+    flags = True if numbers.guard_zero_div else None, True if masked else None
+    arguments = numbers.source, call, numbers.like, numbers.taps, _GRADIENTS[n_grads], *flags
+    prepare(sweep.sweep, (numbers.source_dtype, len(numbers.taps), n_grads, *flags), (0, 1, *arguments))
     on_threads(sweep.sweep, arguments, threads(pixels), alive)
     require(state[STATE.done])
 

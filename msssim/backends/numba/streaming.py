@@ -92,6 +92,9 @@ def blocks(cut: Plan, halo: int, rows: int) -> Iterator[Block]:
 class Streamed:
     """Some planes of images that are read in blocks, in their dtype or in float64: a :class:`.sources.Source`."""
 
+    border = 0
+    total_weights: torch.Tensor | None = None
+
     def __init__(self, reading: Reading, planes: torch.Tensor, dtype: torch.dtype, as_images: bool = False) -> None:
         self._reading, self._planes = reading, planes
         batch, channels = (len(planes), 1) if as_images else (1, len(planes))

@@ -9,108 +9,21 @@ stays in the nearest caches.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from .block_gradient import Change, Extent, filter_grads, move_grads, move_moments, move_pixels
 from .filters import filter_down
 from .functions import outlined
-from .layout import COLUMNS, COPIES, PART, ROWS, SHEET, Layout
-from .pixels import Image, count_repeats, downsample, fetch, near_means
-from .scalars import FLOAT32, FLOAT64, Field, Number, Pointer, Scalar
+from .halving import downsample
+from .layout import COLUMNS, PART, ROWS, SHEET, Layout
+from .pixels import Inside, count_repeats, count_visible_repeats, fetch
+from .scalars import FLOAT32, FLOAT64, Number, Pointer, Scalar
+from .shifts import near_means
 from .simd import SimdBuilder
 from .similarity import Constants, Derivatives, similarity
+from .work import Block, Strip, Work
 
 # What rounding leaves in moments that were brought to other constants, in units of the squared change and of the
 # constants' eps: typical in float32, where the largest would keep many gradients of covariances that are negative.
 MOVED = {False: 0.125, True: 0.5}  # whether it is float64
-
-
-class PlaneConstants(NamedTuple):
-    """What a plane is computed with: a row of a table of float64."""
-
-    scale: Field
-    """What pixels are multiplied by, to be in working units."""
-    c1: Field
-    c2: Field
-    eps: Field
-    floor: Field
-    zero: Field
-    eps_l: Field
-    eps_cs: Field
-    """For these seven see similarity.Constants."""
-    grad_scale: Field
-    """What gradients are multiplied by."""
-
-
-class Options(NamedTuple):
-    """What code is made for."""
-
-    n_grads: int
-    """How many images have a gradient."""
-    guard_zero_div: bool
-    """Whether a denominator may be zero, which C1 and C2 usually rule out, or a product overflow."""
-
-
-class Memory(NamedTuple):
-    """A thread's own memory."""
-
-    table: Pointer
-    tile: Pointer
-    moments: Pointer
-    scratch: Pointer
-    grads: Pointer
-    block: Pointer
-    carry: Pointer
-    shifts: Pointer
-    """The constants of the blocks above."""
-
-
-class Targets(NamedTuple):
-    """Where the results of a plane at one scale go."""
-
-    coarse: tuple[Pointer, ...]
-    """The next scale's s and d."""
-    gradients: tuple[Pointer, ...]
-
-
-class Strip(NamedTuple):
-    """Rows of a plane at one scale."""
-
-    top: Scalar
-    bottom: Scalar
-    height: Scalar
-    """Of the plane."""
-    width: Scalar
-    last: Scalar
-    """Whether the scale is the coarsest."""
-    stored: Scalar
-    """Whether s and d are given for x and y, as at all scales but the finest."""
-
-
-class Origins(NamedTuple):
-    """What was subtracted from all of x and of y already, and what is to be subtracted from the next scale's."""
-
-    x: Number
-    y: Number
-    next_x: Scalar
-    next_y: Scalar
-
-
-def sizes(layout: Layout, width: Scalar, n_grads: int) -> list[Any]:
-    """How many numbers each part of the Memory has."""
-    groups = (width + (layout.pad + COLUMNS - 1)) // COLUMNS
-    with_gradient = 1 if n_grads else 0
-    of = dict(
-        table=2 * layout.n_taps * COPIES,
-        tile=2 * layout.tile_plane,
-        moments=4 * layout.moment_plane,
-        scratch=4 * layout.lines_plane + 3 * ROWS * COPIES,
-        grads=with_gradient * 4 * layout.grad_plane,
-        block=with_gradient * 2 * ROWS * COLUMNS,
-        carry=groups * (with_gradient * 4 * layout.halo * COLUMNS),
-        shifts=groups * 2,
-    )
-    return [of[name] for name in Memory._fields]
 
 
 def clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, plane: int = 0) -> None:
@@ -119,52 +32,12 @@ def clear(code: SimdBuilder, values: Pointer, count: Number, planes: int = 1, pl
             values[m * plane + i] = 0
 
 
-class Work(NamedTuple):
-    """All that a strip is swept with."""
-
-    layout: Layout
-    options: Options
-    x: Image
-    y: Image
-    origins: Origins
-    strip: Strip
-    targets: Targets
-    memory: Memory
-    sums: Pointer
-    """The MEASURES of each row of a block; the same again, for rows that another strip counts; how many pixels equal
-    their neighbour, and of how many."""
-    constants: PlaneConstants
-
-
-class Block(NamedTuple):
-    """A block of the strip; rows and columns beyond the plane do not count."""
-
-    row: Scalar
-    """Its first row in the plane."""
-    column: Scalar
-    """Its first column in the plane."""
-    group: Scalar
-    """Its number in the row of blocks."""
-    own: Scalar
-    """Whether its rows are the strip's; else they only carry derivatives to the rows below."""
-    rows: Scalar
-    """Rows of the strip."""
-    columns: Scalar
-    """Columns of pixels; 0 or less where only the gradient is behind."""
-    images: tuple[Image, Image]
-    """The block's pixels."""
-    shifts: tuple[Scalar, Scalar]
-    """What is subtracted from them."""
-    change: Change
-    """By how much the constants of s and d grew from the block at the left."""
-
-
 @outlined
 def sweep_strip(code: SimdBuilder, work: Work) -> None:
     """Add to the sums of the map, and write the other results of the strip."""
     layout, options, strip = work.layout, work.options, work.strip
-    lag = layout.pad if options.n_grads else 0  # of the gradient behind the pixels
-    groups = (strip.width + (lag + COLUMNS - 1)) // COLUMNS
+    reach = layout.pad if options.n_grads else strip.border  # the gradient lags that many columns behind the pixels
+    groups = (strip.width + strip.left + (reach + COLUMNS - 1)) // COLUMNS
     start = strip.top
     if options.n_grads:
         start = code.max(strip.top - (layout.halo + ROWS - 1) // ROWS * ROWS, 0)
@@ -173,31 +46,41 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
     shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
-        for shift in shifts:
+        for shift in shifts if work.mask is None else ():
             shift.set(0.0)
         for h in code.range(groups):
             at = h * COLUMNS
-            count = code.min(strip.width - at, COLUMNS)
-            images = work.x.at(p, at), work.y.at(p, at)
+            count = code.min(strip.columns - at, COLUMNS)
+            place = p - strip.border, at - strip.left
+            images = work.x.at(*place), work.y.at(*place)
+            inside = _inside(code, layout, strip, p, at)
             old = shifts[0].get(), shifts[1].get()
             # Where squares about a constant decide what is flat, C2 being 0, every block has the same constant.
-            with code.when((count > 0) & ((h == 0) | (work.constants.eps_cs == 0))):
-                rows_in = code.min(strip.height - p, ROWS + layout.halo)
-                means = near_means(code, *images, rows_in, count, work.constants.scale, strip.stored)
+            with code.when((inside.columns > 0) & ((h == 0) | (work.constants.eps_cs == 0))):
+                x, y = (image.at(inside.top, inside.left) for image in images)
+                mask = None if work.mask is None else work.mask.at(p, at)
+                extent = inside.rows, inside.columns
+                means = near_means(code, x, y, mask, *extent, work.constants.scale, strip.stored, old)
                 for shift, mean in zip(shifts, means, strict=True):
                     shift.set(mean)
             new = shifts[0].get(), shifts[1].get()
-            block = Block(p, at, h, own, rows, count, images, new, change_of(old, new))
+            block = Block(p, at, h, own, rows, count, images, inside, new, change_of(old, new))
             _move_right(code, work, h, block.change)
             end.set(0)
             with code.when(count > 0):
                 _fill_tile(code, work, block)
-                rows_of_map = code.min(strip.height - layout.halo - p, ROWS)
+                rows_of_map = code.min(strip.rows - layout.halo - p, ROWS)
                 with code.when(rows_of_map > 0):
                     end.set(count)
                     _map(code, work, block, rows_of_map)
             if options.n_grads:
                 _write_gradients(code, work, block, end.get())
+
+
+def _inside(code: SimdBuilder, layout: Layout, strip: Strip, row: Scalar, column: Scalar) -> Inside:
+    bottom = code.min(strip.height + strip.border - row, ROWS + layout.halo)
+    right = code.min(strip.width + strip.left - column, COLUMNS)
+    return Inside(code.max(strip.border - row, 0), bottom, code.max(strip.left - column, 0), right)
 
 
 def change_of(old: tuple[Scalar, Scalar], new: tuple[Scalar, Scalar]) -> Change:
@@ -223,17 +106,29 @@ def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) ->
 def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
     """Read the block's pixels, count those that equal their neighbour, and write the next scale's s and d."""
     layout, strip, tile, origins, sums = work.layout, work.strip, work.memory.tile, work.origins, work.sums
-    rows_in = code.min(strip.height - block.row, ROWS + layout.halo)
-    fetch(code, layout, *block.images, rows_in, block.columns, work.constants.scale, block.shifts, tile, strip.stored)
+    rows_in, inside = code.min(strip.rows - block.row, ROWS + layout.halo), block.inside
+    fetch(
+        code, layout, *block.images, None if work.mask is None else work.mask.at(block.row, block.column), inside,
+        rows_in, block.columns, work.constants.scale, block.shifts, tile, strip.stored,
+    )  # fmt: skip
     if code.element == FLOAT32:
-        with code.when(block.own & (block.columns > 1)):
-            for k, number in enumerate(count_repeats(code, layout, tile, block.rows, block.columns)):
-                sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
+        rows = code.min(block.rows, inside.bottom) - inside.top
+        with code.when(block.own & (inside.columns > 1) & (rows > 0)):
+            first = tile + (inside.top * layout.line + inside.left)
+            if layout.masked:
+                room = work.memory.scratch
+                count_visible_repeats(code, layout, first, rows, inside.columns, room)
+                for lane in code.range(code.lanes):
+                    for k in range(2):
+                        sums[SHEET.equal + k] = sums[SHEET.equal + k] + room[lane + k * code.lanes]
+            else:
+                for k, number in enumerate(count_repeats(code, layout, first, rows, inside.columns)):
+                    sums[SHEET.equal + k] = sums[SHEET.equal + k] + number
     with code.when(block.own & ~strip.last):
         by_x, by_y = block.shifts[0] + (origins.x - origins.next_x), block.shifts[1] + (origins.y - origins.next_y)
         width = (strip.width + 1) // 2
         place = block.row // 2 * width + block.column // 2
-        targets = work.targets.coarse[0] + place, work.targets.coarse[1] + place
+        targets = tuple(target + place for target in work.targets.coarse)
         downsample(code, layout, tile, targets, width, block.rows, block.columns, (by_x + by_y, by_x - by_y))
 
 
@@ -241,18 +136,24 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     """The block's part of the map of l cs at the coarsest scale, else of cs; so many rows of it."""
     layout, memory = work.layout, work.memory
     parts = (block.columns + (PART - 1)) // PART
+    prefetched = list(block.images)
+    if work.mask is not None:
+        prefetched.append(work.mask.at(block.row, block.column))
     filter_down(
         code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
-        (block.images[0].pixels, block.images[1].pixels), parts, (work.x.below, work.y.below),
+        tuple(image.pixels for image in prefetched), parts, tuple(image.below for image in prefetched), work.binary,
     )  # fmt: skip
-    extent = code.select(block.group > 0, 0, layout.halo), block.columns, rows, parts
+    extent = code.select(block.group > 0, 0, _first_window(layout, work.strip)), block.columns, rows, parts
     sums = work.sums + code.select(block.own, 0, SHEET.uncounted)
     (shift_x, shift_y), missing_x, missing_y = block.shifts, work.origins.x, work.origins.y
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
     by_s, by_d = block.change
     moved = MOVED[code.element == FLOAT64] * code.select(block.group > 0, by_s * by_s + by_d * by_d, 0)
-    numbers = Constants(*work.constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
+    constants = work.constants
+    if layout.masked:  # moments are quotients, which are rounded more often
+        constants = constants._replace(eps=constants.eps * 2)
+    numbers = Constants(*constants[1:8], all_x + all_y, all_x - all_y, squares + squares, moved)
     with code.branch(work.strip.last) as branches:
         for inside, luminance in zip(branches, (True, False), strict=True):
             with inside:
@@ -262,6 +163,11 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
                 )  # fmt: skip
 
 
+def _first_window(layout: Layout, strip: Strip) -> Scalar:
+    """The last column of the windows that are the first of a row."""
+    return strip.left - strip.border + layout.halo
+
+
 def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -> None:
     """Write the gradients as far as the map's derivatives reach, which end at that column of the block.
 
@@ -269,16 +175,19 @@ def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -
     """
     layout, strip, memory, n_grads = work.layout, work.strip, work.memory, work.options.n_grads
     lag, planes = layout.pad, 2 + n_grads
-    before = code.min(code.select(block.group > 0, 0, layout.halo), end)
+    before = code.min(code.select(block.group > 0, 0, _first_window(layout, strip)), end)
     clear(code, memory.grads + lag * ROWS, before * ROWS, planes, layout.grad_plane)
     clear(code, memory.grads + (end + lag) * ROWS, (COLUMNS - end) * ROWS, planes, layout.grad_plane)
     above = memory.shifts + block.group * 2
     change = change_of((above[0], above[1]), block.shifts)
     above[0], above[1] = block.shifts
     carry = memory.carry + block.group * (planes * layout.halo * COLUMNS)
-    outputs = [target + (block.row * strip.width + block.column - lag) for target in work.targets.gradients[:n_grads]]
-    first, last = code.select(block.group == 0, lag, 0), code.min(strip.width + lag - block.column, COLUMNS)
-    whole = (block.rows == ROWS) & (last % PART == 0)
+    lag_of_image, above = strip.left + lag, code.max(strip.border - block.row, 0)
+    place = (block.row - strip.border) * strip.width + block.column - lag_of_image
+    outputs = [target + place for target in work.targets.gradients[:n_grads]]
+    first = code.select(block.group == 0, lag_of_image, 0)
+    last = code.min(strip.width + lag_of_image - block.column, COLUMNS)
+    whole = (block.rows == ROWS) & (last % PART == 0) & (above == 0)
     buffers = [memory.block + k * ROWS * COLUMNS for k in range(n_grads)]
     targets = tuple(code.select(whole, *pair) for pair in zip(outputs, buffers, strict=True))
     width = code.select(whole, strip.width, COLUMNS)
@@ -288,7 +197,7 @@ def _write_gradients(code: SimdBuilder, work: Work, block: Block, end: Scalar) -
         Extent(first // PART, (last + (PART - 1)) // PART, block.own, width), change, work.constants.grad_scale,
     )  # fmt: skip
     with code.when(block.own & ~whole):
-        for row in code.range(block.rows):
+        for row in code.range(above, block.rows):
             for i in code.range(first, last):
                 for output, buffer in zip(outputs, buffers, strict=True):
                     output[row * strip.width + i] = buffer[row * COLUMNS + i]

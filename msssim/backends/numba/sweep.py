@@ -20,16 +20,21 @@ from .functions import (
     outlined,
     wait_until,
 )  # fmt: skip
-from .layout import SHEET_SIZE, Layout
-from .pixels import Image, origins_of
+from .layout import PART, SHEET_SIZE, Layout
+from .pixels import Image
 from .records import STATE, Arguments, ScaleShape, Task
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
+from .shifts import origins_of
 from .simd import SimdBuilder
-from .strip import Memory, Options, Origins, PlaneConstants, Strip, Targets, Work, sizes, sweep_strip
+from .strip import sweep_strip
+from .work import Memory, Options, Origins, PlaneConstants, Strip, Targets, Work, sizes
 
 
 def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> tuple[Pointer, Pointer, Memory]:
-    """(what to free, a sheet of float64, the parts of a thread's memory); what to free is 0 if there is no memory."""
+    """(what to free, a sheet of float64, the parts of a thread's memory); what to free is 0 if there is no memory.
+
+    `width` is that of the finest scale and of the zeros at its left.
+    """
     parts = sizes(layout, width, n_grads)
     elements = sum(parts[1:], start=parts[0])
     store = allocated(code, (elements * code.element.size + 7) // 8 + (SHEET_SIZE + 8))
@@ -52,7 +57,7 @@ def _take_strips(
     """
     state, shapes, tasks = (code.pointer(each, INT64) for each in (call.state, call.shapes, call.tasks))
     finest = code.record(shapes, ScaleShape)
-    store, sheet, memory = _memory(code, layout, finest.width, options.n_grads)
+    store, sheet, memory = _memory(code, layout, finest.width + _columns_before(code, call), options.n_grads)
     with code.when(address_of(store) != 0):
         write_weights(code, layout, memory.table, taps)
         with code.repeat() as loop:
@@ -69,6 +74,12 @@ def _take_strips(
                 atomic_fetch_add(state, STATE.done)
         wait_until(code, lambda: atomic_load(state, STATE.done) != 0)
         free(code, store)
+
+
+def _columns_before(code: SimdBuilder, call: Arguments) -> Scalar:
+    """Columns of zeros that a plane begins with: more than the border, so that the image begins with a whole part."""
+    columns: Scalar = code.select(call.border > 0, PART, code.integer(0))
+    return columns
 
 
 def _take_strip(
@@ -90,36 +101,46 @@ def _take_strip(
     constants = PlaneConstants(*(code.real(each) for each in table))
     coarse = (n * call.pyramid_size + shape.coarser) * size
     fine = (n * call.gradient_size + shape.offset) * size
+    pyramid = (call.pyramid_s, call.pyramid_d, call.pyramid_m)[: 2 + layout.masked]
     targets = Targets(
-        tuple(code.pointer(each + coarse, code.element) for each in (call.pyramid_s, call.pyramid_d)),
+        tuple(code.pointer(each + coarse, code.element) for each in pyramid),
         tuple(code.pointer(each + fine, code.element) for each in (call.gradient_x, call.gradient_y)),
     )
     image, channel = n // call.n_channels, n % call.n_channels
     of_x = image * call.x_image + channel * call.x_channel, call.x_column, call.x_row
     of_y = image * call.y_image + channel * call.y_channel, call.y_column, call.y_row
     x, y = _plane(code, source, call.x, *of_x), _plane(code, source, call.y, *of_y)
+    mask, binary = None, None
+    if layout.masked:
+        at = image * call.mask_image + channel * call.mask_channel
+        mask, binary = _plane(code, code.element, call.mask, at, call.mask_column, call.mask_row), call.binary
     origins = [code.variable(0.0), code.variable(0.0)]
     with code.when(call.n_levels > 1):
         x_plane, y_plane = _plane(code, source, call.origins_x, *of_x), _plane(code, source, call.origins_y, *of_y)
-        near = origins_of(code, x_plane, y_plane, call.origins_height, finest.width, constants.scale)
+        near = origins_of(code, x_plane, y_plane, mask, call.origins_height, finest.width, constants.scale)
         for variable, origin in zip(origins, near, strict=True):
             variable.set(origin)
     origin_x, origin_y = (variable.get() for variable in origins)
-    strip = Strip(task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0)
-    zero, one = code.real(0), code.integer(1)
+    strip = Strip(
+        task.top, task.bottom, shape.height, shape.width, level == call.n_levels - 1, level > 0, call.border,
+        _columns_before(code, call),
+    )  # fmt: skip
+    zero, one, common = code.real(0), code.integer(1), (layout, options)
     with code.branch(level == 0) as (finer, coarser):
         with finer:
             given = Origins(zero, zero, origin_x, origin_y)
-            sweep_strip(code, Work(layout, options, x, y, given, strip, targets, memory, sheet, constants))
+            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask, binary))
         with coarser:
             n_strips = code.record(shapes, ScaleShape, level - 1).n_strips
             place = n * call.n_levels + (level - 1) + STATE.scales
             wait_until(code, lambda: atomic_load(state, place) >= n_strips)
             at = n * call.pyramid_size + shape.stored
             x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_s, call.pyramid_d))
+            if layout.masked:
+                mask, binary = _plane(code, code.element, call.pyramid_m, at, one, shape.width), code.integer(0)
             given = Origins(origin_x, origin_y, origin_x, origin_y)
             constants = constants._replace(scale=code.real(1))
-            sweep_strip(code, Work(layout, options, x, y, given, strip, targets, memory, sheet, constants))
+            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask, binary))
 
 
 def _plane(code: SimdBuilder, element: Element, address: Scalar, at: Scalar, step: Scalar, below: Scalar) -> Image:
@@ -137,18 +158,21 @@ def _sweep(
     taps: tuple[Scalar, ...],
     gradients: tuple[Scalar, ...],
     guard_zero_div: Scalar | None,
+    masked: Scalar | None,
 ) -> None:
     call = code.record(arguments, Arguments)
     options = Options(len(gradients), guard_zero_div is not None)
     done = code.pointer(call.state, INT64) + STATE.done
-    on_team(code, team, number, _take_strips, done, Layout(len(taps)), options, source.element, call, taps)
+    layout = Layout(len(taps), masked is not None)
+    on_team(code, team, number, _take_strips, done, layout, options, source.element, call, taps)
 
 
 @cached_njit
-def sweep(team, number, source, arguments, like, taps, gradients, guard_zero_div):  # type: ignore[no-untyped-def]
+def sweep(team, number, source, arguments, like, taps, gradients, guard_zero_div, masked):  # type: ignore[no-untyped-def]
     """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0.
 
     `source` and `like` are arrays of the type of the pixels and of the type that is computed with; `arguments` are the
-    Arguments as an array; `gradients` has as many numbers as images have a gradient; `guard_zero_div` is True or None.
+    Arguments as an array; `gradients` has as many numbers as images have a gradient; `guard_zero_div` and `masked` are
+    True or None.
     """
-    _sweep((team, number, source, arguments, like, taps, gradients, guard_zero_div))
+    _sweep((team, number, source, arguments, like, taps, gradients, guard_zero_div, masked))

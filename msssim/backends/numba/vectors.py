@@ -41,6 +41,10 @@ class Vector:
     def __neg__(self) -> Vector:
         return Vector(self.code, self.code.builder.fneg(self.value))
 
+    def __and__(self, other: Vector) -> Vector:
+        """Where two conditions hold."""
+        return Vector(self.code, self.code.builder.and_(self.value, other.value))
+
     def __abs__(self) -> Any:
         return self.code.intrinsic("llvm.fabs", self)
 

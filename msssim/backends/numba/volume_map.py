@@ -12,8 +12,9 @@ from .block_gradient import filter_grads_along, move_grads, move_moments, rebase
 from .filters import filter_16, load_transposed, load_weights
 from .functions import outlined
 from .layout import COLUMNS, PART, ROWS, SHEET, Layout
-from .pixels import Image, Pair, mean_near, shifts_near
+from .pixels import Image, Pair
 from .scalars import FLOAT32, Pointer, Scalar
+from .shifts import mean_near, shifts_near
 from .simd import SimdBuilder
 from .similarity import Constants, Derivatives, similarity
 from .strip import MOVED, change_of, clear

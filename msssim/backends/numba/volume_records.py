@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from .layout import COLUMNS, COPIES, PART, ROWS, Layout
 from .scalars import Field, Pointer, Scalar
-from .strip import Options, PlaneConstants
+from .work import Options, PlaneConstants
 
 DEPTH = 8
 """Slices of a task."""
@@ -69,9 +69,11 @@ class VolumeSums(NamedTuple):
     largest: int = 1
     flat: int = 2
     ratio: int = 3
-    equal: int = 4
+    weight: int = 4
+    """0: volumes have no mask."""
+    equal: int = 5
     """How many do, those not counted that equal the constant of their block."""
-    compared: int = 5
+    compared: int = 6
     """Of how many."""
 
 

@@ -24,10 +24,10 @@ from .functions import (
 from .layout import COPIES, MEASURES, ROWS, SHEET, SHEET_SIZE, Layout
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
-from .strip import Options, PlaneConstants
 from .volume_gradient import sweep_gradient
 from .volume_map import sweep_map
 from .volume_records import STATE, SUMS, Memory, VolumeCall, VolumeTask, Work, sizes
+from .work import Options, PlaneConstants
 
 
 def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> tuple[Pointer, Pointer, Memory]:
