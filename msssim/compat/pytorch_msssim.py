@@ -78,7 +78,7 @@ def ssim(
     tensor([1., 1.])
     """
     X, Y, dims = _images(X, Y)
-    options = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
+    options: dict[str, Any] = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
     value: Tensor
     if nonnegative_ssim:  # MS-SSIM of one scale is SSIM
         value = functional.msssim(X, Y, weights=(1.0,), normalize="relu", **options)
@@ -129,7 +129,7 @@ def ms_ssim(
     tensor(1.)
     """
     X, Y, dims = _images(X, Y)
-    options = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
+    options: dict[str, Any] = _options(data_range, size_average, win_size, win_sigma, win, K) | {"spatial_dims": dims}
     used = WEIGHTS if weights is None else weights
     _check_size(X, options["win_size"], len(used))
     value: Tensor = functional.msssim(X, Y, weights=used, normalize="relu", **options)

@@ -63,7 +63,7 @@ def means_and_gradients(
     pair = [image.detach().resolve_neg().flatten(0, 1).contiguous() for image in (img1, img2)]
     planes, dtype = len(pair[0]), window.compute_dtype(img1.dtype)
     call = _Call((taps, c1, c2, unit, rectify), np.full(planes, 1 / unit), origins(pair[0], pair[1], unit))
-    terms, grads = [], []
+    terms, grads, divisor = [], [], 1.0
     for level in range(levels):
         own = [empty(tuple(pair[0].shape), dtype) for need in (need1, need2) if need]
         last = level == levels - 1
