@@ -113,6 +113,7 @@ def _zeros() -> dict[str, Index]:
     return _installed(
         {
             "msssim": functools.partial(msssim.ssim, padding="zeros"),
+            "msssim, valid": msssim.ssim,
             "pytorch-msssim of padded images": padded,
             "torchmetrics (reflected)": _peer("torchmetrics"),
         }

@@ -78,14 +78,15 @@ def _taps(options: window.WindowOptions) -> window.Taps:
     """The window of each axis: one object where the axes have the same."""
     dims, sigma = options.spatial_dims, 1.5 if options.sigma is None else options.sigma
 
-    def of_axis(size: int, sigma: float) -> tuple[float, ...]:
-        return window.uniform_taps(size) if options.window == "uniform" else window.gaussian_taps(size, sigma)
-
     if not isinstance(options.win_size, tuple) and not isinstance(sigma, tuple):
-        return (of_axis(options.win_size, sigma),) * dims
+        return (_taps_of_axis(options.window, options.win_size, sigma),) * dims
     by_axis = zip(axes.expanded(options.win_size, dims), axes.expanded(sigma, dims), strict=True)
-    taps = tuple(of_axis(*each) for each in by_axis)
+    taps = tuple(_taps_of_axis(options.window, *each) for each in by_axis)
     return (taps[0],) * dims if all(each == taps[0] for each in taps) else taps
+
+
+def _taps_of_axis(kind: _types.Window, size: int, sigma: float) -> tuple[float, ...]:
+    return window.uniform_taps(size) if kind == "uniform" else window.gaussian_taps(size, sigma)
 
 
 def pooling(

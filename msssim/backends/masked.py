@@ -100,7 +100,7 @@ def halved(x: Tensor, y: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Weig
     total = total.masked_fill(total < _LEAST[total.dtype], 0)
     reciprocal = (1 / total.masked_fill(total == 0, 1)).masked_fill(total == 0, 0)
     x, y = (halved_means(weights.pixels * image) * reciprocal for image in (x, y))
-    return x, y, weights._replace(pixels=total)
+    return x, y, Weights(total, weights.peak, weights.inside)
 
 
 def halved_means(x: Tensor) -> Tensor:

@@ -153,9 +153,11 @@ class _Pair(NamedTuple):
     def halved(self) -> "_Pair":
         """The next scale."""
         if self.weights is None:
-            return self._replace(x=_halve(self.x), y=_halve(self.y))
-        x, y, weights = masked.halved(self.x, self.y, self.weights)
-        return self._replace(x=x, y=y, weights=weights)
+            x, y, weights = _halve(self.x), _halve(self.y), None
+        else:
+            x, y, weights = masked.halved(self.x, self.y, self.weights)
+        # torch.compile of PyTorch 2.6 traces neither _replace() nor slices of a tuple that has names.
+        return _Pair(x, y, self.shift_x, self.shift_y, self.c1, self.c2, self.is_zero, weights)
 
 
 def _working_pair(img1: Tensor, img2: Tensor, **params: "Unpack[KernelParams]") -> _Pair:

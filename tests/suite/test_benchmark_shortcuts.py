@@ -17,8 +17,8 @@ def test_both_ways_are_timed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shortcuts, "_SECONDS", 0.01)
     monkeypatch.setattr(shortcuts, "imports", lambda: {"msssim": 0.1, "torch._dynamo": 1.0})
     taken = []
-    find_device = fused._kernel_device
-    monkeypatch.setattr(fused, "_kernel_device", lambda *tensors: taken.append(tensors) or find_device(*tensors))
+    find_device = fused.kernel_device
+    monkeypatch.setattr(fused, "kernel_device", lambda *tensors: taken.append(tensors) or find_device(*tensors))
     threads = torch.get_num_threads()
     shortcuts.main([str(tmp_path / "shortcuts.json")])
     torch.set_num_threads(threads)
@@ -34,7 +34,7 @@ def test_both_ways_are_timed(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("with_shortcut", [True, False])
 def test_without_a_device_the_operators_compute(monkeypatch, with_shortcut):
     if not with_shortcut:
-        monkeypatch.setattr(fused, "_kernel_device", shortcuts._no_device)
+        monkeypatch.setattr(fused, "kernel_device", shortcuts._no_device)
     calls = []
     operator = fused.ops.pyramid_means
     monkeypatch.setattr(
