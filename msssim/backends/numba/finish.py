@@ -26,19 +26,25 @@ LEAST_MEAN = 2.0**-7  # the power of a smaller one, and its derivative, magnify 
 
 SUSPICIOUS = 2.0**60  # a denominator larger than this may belong to pixels whose squares overflow
 
+# After the measures: how many pixels equal their neighbour, and of how many.
+EQUAL, COMPARED = len(MEASURES), len(MEASURES) + 1
 N_SUMS = len(MEASURES) + 2
 
 
-def collect(code: SimdBuilder, call: Arguments, task: Task, sheet: Pointer, sums: Pointer) -> None:
-    """The measures of a strip, then how many of its pixels equal their neighbour, and of how many."""
+def numbers_of(code: SimdBuilder, sheet: Pointer) -> list[Scalar]:
+    """The N_SUMS numbers known of a strip, or of a task of volumes, from those of its rows."""
     found = [code.variable(code.cast(0.0, FLOAT64.ir)) for _ in MEASURES]
     for k in code.range(ROWS):
         for measure, variable in enumerate(found):
             value, old = sheet[k + measure * ROWS], variable.get()
             largest = measure in (MEASURES.largest, MEASURES.ratio)
             variable.set(code.max(old, value) if largest else old + value)
-    results = [*(each.get() for each in found), sheet[SHEET.equal], sheet[SHEET.compared]]
-    for measure, number in enumerate(results):
+    return [*(each.get() for each in found), sheet[SHEET.equal], sheet[SHEET.compared]]
+
+
+def collect(code: SimdBuilder, call: Arguments, task: Task, sheet: Pointer, sums: Pointer) -> None:
+    """Store the numbers known of a strip."""
+    for measure, number in enumerate(numbers_of(code, sheet)):
         sums[_place(call, measure, task.plane, task.level, task.slot)] = number
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import finish
-from .volume_records import SUMS
+from .layout import MEASURES
 
 _SAMPLES = 16  # voxels along each axis that are looked at before the sweep
 
@@ -60,12 +60,12 @@ def inaccurate(
         own = sums[rows]
         if not len(own):
             continue
-        largest, ratio = own[:, SUMS.largest].max(), own[:, SUMS.ratio].max()
+        largest, ratio = own[:, MEASURES.largest].max(), own[:, MEASURES.ratio].max()
         bad = not (abs(terms[plane]) >= finish.LEAST_MEAN and largest < finish.SUSPICIOUS)
-        flat = own[:, SUMS.flat].sum() / windows / c2
+        flat = own[:, MEASURES.flat].sum() / windows / c2
         bad = bad or flat > finish.FLAT_SQUARES
         if n:
-            equal = own[:, SUMS.equal].sum() / max(1, own[:, SUMS.compared].sum())
+            equal = own[:, finish.EQUAL].sum() / max(1, own[:, finish.COMPARED].sum())
             limit = finish.RATIO_OF_GRAPHICS if equal > finish.GRAPHICS else finish.RATIO_OF_ANY
             bad = bad or not finish.FEATURELESS <= ratio <= limit or equal > finish.ALMOST_FLAT
             bad = bad or flat > (1 - terms[plane]) * finish.FLAT_IN_GRADIENT

@@ -58,26 +58,8 @@ class VolumeCall(NamedTuple):
     gradient_x: Field
     gradient_y: Field
     sums: Field
-    """Address of float64: the VolumeSums of each task."""
+    """Address of float64: the finish.N_SUMS numbers known of each task."""
     state: Field
-
-
-class VolumeSums(NamedTuple):
-    """Where the numbers known of a task are: the MEASURES, and of voxels that equal their right neighbour."""
-
-    total: int = 0
-    largest: int = 1
-    flat: int = 2
-    ratio: int = 3
-    weight: int = 4
-    """0: volumes have no mask."""
-    equal: int = 5
-    """How many do, those not counted that equal the constant of their block."""
-    compared: int = 6
-    """Of how many."""
-
-
-SUMS = VolumeSums()
 
 
 class Memory(NamedTuple):

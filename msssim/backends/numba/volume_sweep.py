@@ -8,6 +8,7 @@ other axes and write the gradient of DEPTH slices.
 
 from __future__ import annotations
 
+from . import finish
 from .filters import write_weights
 from .functions import (
     address_of,
@@ -21,12 +22,12 @@ from .functions import (
     outlined,
     wait_until,
 )  # fmt: skip
-from .layout import COPIES, MEASURES, ROWS, SHEET, SHEET_SIZE, Layout
+from .layout import COPIES, SHEET_SIZE, Layout
 from .scalars import FLOAT64, INT64, Element, Pointer, Scalar
 from .simd import SimdBuilder
 from .volume_gradient import sweep_gradient
 from .volume_map import sweep_map
-from .volume_records import STATE, SUMS, Memory, VolumeCall, VolumeTask, Work, sizes
+from .volume_records import STATE, Memory, VolumeCall, VolumeTask, Work, sizes
 from .work import Options, PlaneConstants
 
 
@@ -109,19 +110,8 @@ def _take_task(
                 sweep_gradient(code, work, tuple(outputs)[: options.n_grads])
             with of_map:
                 sweep_map(code, work)
-    _collect(code, sheet, code.pointer(call.sums, FLOAT64) + number * len(SUMS))
-
-
-def _collect(code: SimdBuilder, sheet: Pointer, sums: Pointer) -> None:
-    """The numbers known of a task, from those of the rows of its blocks."""
-    found = [code.variable(code.cast(0.0, FLOAT64.ir)) for _ in MEASURES]
-    for k in code.range(ROWS):
-        for measure, variable in enumerate(found):
-            value, old = sheet[k + measure * ROWS], variable.get()
-            largest = measure in (MEASURES.largest, MEASURES.ratio)
-            variable.set(code.max(old, value) if largest else old + value)
-    results = [*(each.get() for each in found), sheet[SHEET.equal], sheet[SHEET.compared]]
-    for place, result in enumerate(results):
+    sums = code.pointer(call.sums, FLOAT64) + number * finish.N_SUMS
+    for place, result in enumerate(finish.numbers_of(code, sheet)):
         sums[place] = result
 
 

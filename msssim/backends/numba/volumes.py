@@ -18,13 +18,14 @@ import torch.nn.functional as F
 
 from ... import window
 from ..common import EXTREME, TAMED
-from .layout import ROWS, Layout
+from .finish import N_SUMS
+from .layout import MEASURES, ROWS, Layout
 from .memory import empty
 from .plan import LIKE, Parameters, address, parameters, plane_constants
 from .preparing import prepare
 from .threads import on_threads
 from .volume_judge import inaccurate, origins, peak, repeats
-from .volume_records import DEPTH, STATE, SUMS, VolumeCall, VolumeTask, ring_line
+from .volume_records import DEPTH, STATE, VolumeCall, VolumeTask, ring_line
 from .volume_sweep import sweep_volumes
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
@@ -202,12 +203,12 @@ def _sweep(
     # The last block reads beyond the last row.
     count = (2 + len(grads)) * (halo + DEPTH) * (height - halo) * ring_line(width) if grads else 0
     ring = empty(count + 64, computed)
-    sums, state = np.zeros((len(tasks), len(SUMS))), np.zeros(len(STATE), np.int64)
+    sums, state = np.zeros((len(tasks), N_SUMS)), np.zeros(len(STATE), np.int64)
     _run(x, y, grads, call, last, numbers, tasks, ring, sums, state)
     windows = (depth - halo) * (height - halo) * (width - halo)
     of_map = tasks[:, 1] == 0
     of = [np.flatnonzero(of_map & (tasks[:, 0] == plane)) for plane in range(planes)]
-    terms = np.array([sums[rows, SUMS.total].sum() for rows in of]) / windows
+    terms = np.array([sums[rows, MEASURES.total].sum() for rows in of]) / windows
     if computed == torch.float64:
         return terms, np.zeros(planes, bool)
     return terms, inaccurate(sums, of, terms, windows, 2 * c2 / unit**2, len(grads))
