@@ -32,7 +32,7 @@ import torch
 import datasets
 from msssim import cli, cli_images, functional
 from validation.report import machine
-from validation.report.section import fill_regions, markdown_table
+from validation.report.section import markdown_table, rewrite
 
 RESULT = pathlib.Path(__file__).parent / "results" / "command.json"
 DOCUMENT = pathlib.Path("docs/command.md")
@@ -185,8 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.result.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     filled = table(json.loads(options.result.read_text(encoding="utf-8")))
     print(filled)
-    text = options.document.read_text(encoding="utf-8")
-    options.document.write_text(fill_regions(text, {REGION: filled}), encoding="utf-8")
+    rewrite({options.document: {REGION: filled}})
     return 0
 
 

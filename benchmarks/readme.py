@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from validation.report.plots import GRID, INK, svg
-from validation.report.section import fill_regions, markdown_table
+from validation.report.section import markdown_table, rewrite
 
 from . import plots, rows, tables
 from .cases import FORWARD_BACKWARD
@@ -167,15 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         runs = [rows.load(path) for path in options.rows]
-        texts = {
-            path: fill_regions(path.read_text(encoding="utf-8"), regions(runs, options.rows, path))
-            for path in options.documents
-        }
+        rewrite({path: regions(runs, options.rows, path) for path in options.documents})
     except (OSError, ValueError, KeyError) as error:
         parser.error(str(error))
     write_pictures(runs[0].table, options.rows[0].parent)
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -144,8 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pd.DataFrame(measure()).to_csv(options.rows, index=False, float_format="%.7f")
     found = differences(pd.read_csv(options.rows))
     table = section.markdown_table(found.columns, found.itertuples(index=False))
-    text = options.document.read_text(encoding="utf-8")
-    options.document.write_text(section.fill_regions(text, {REGION: table}), encoding="utf-8")
+    section.rewrite({options.document: {REGION: table}})
     return 0
 
 

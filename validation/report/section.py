@@ -1,6 +1,7 @@
 """What a report is made of: sections of text, tables and figures."""
 
 import math
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -127,6 +128,13 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
         {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
+
+
+def rewrite(regions: Mapping[pathlib.Path, Mapping[str, str]]) -> None:
+    """Replace the regions of documents, of all or of none."""
+    texts = {path: fill_regions(path.read_text(encoding="utf-8"), new) for path, new in regions.items()}
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
 
 
 def fill_regions(text: str, regions: Mapping[str, str]) -> str:

@@ -54,12 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("documents", type=pathlib.Path, nargs="*", default=DOCUMENTS, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        found = regions(question.load(options.folder))
-        texts = {path: section.fill_regions(path.read_text(encoding="utf-8"), found) for path in options.documents}
+        section.rewrite(dict.fromkeys(options.documents, regions(question.load(options.folder))))
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
     return 0
 
 
