@@ -217,8 +217,8 @@ def test_numba_compiles_entry_points_only():
     array = np.zeros(1, np.int64), np.zeros(1, np.float32)
     taps = (np.float32(0.5),) * 2
     entries = (
-        (sweep.sweep, (0, 1, array[1], *array, taps, (0,), None, None)),
-        (backward.pyramid_backward, (0, 1, *array)),
+        (sweep.sweep, (0, 1, array[1], array[0], None, array[1], taps, (0,), None)),
+        (backward.pyramid_backward, (0, 1, array[0], None, array[1])),
         (pooling.pool, (array[0], np.zeros(1), 0.1)),
     )
     for kernel, arguments in entries:

@@ -285,7 +285,7 @@ def test_a_thread_without_memory_does_nothing():
     fields = dict.fromkeys(records.Arguments._fields, 0)
     fields.update(shapes=shapes.ctypes.data, state=state.ctypes.data, n_planes=1, n_levels=1, n_tasks=1)
     call = np.array(records.Arguments(**fields))
-    sweep.sweep(0, 1, like, call, like, (np.float32(0.1),) * 6, (), None, None)
+    sweep.sweep(0, 1, like, call, None, like, (np.float32(0.1),) * 6, (), None)
     assert not state.any()
     with pytest.raises(MemoryError):
         sources.require(state[records.STATE.done])

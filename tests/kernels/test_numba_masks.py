@@ -21,7 +21,7 @@ INDICES = [
     pytest.param(msssim.msssim, FIVE, id="msssim"),
     pytest.param(msssim.msssim, COVARIANCE, id="covariance"),
 ]
-KINDS = ("weights", "bool", "box", "line")
+KINDS = ("weights", "bool", "box", "line", "blocks")
 
 
 @pytest.fixture
@@ -42,8 +42,10 @@ def _mask(shape, kind="weights", seed=0):
     rows, columns = shape[-2:]
     if kind == "box":
         box[..., rows // 4 : rows // 2 + 9, columns // 3 : columns // 2 + 8] = True
-    else:
+    elif kind == "line":
         box[..., rows // 2, columns // 5 :] = True
+    else:  # there are blocks whose pixels are all visible, and blocks whose pixels are all hidden
+        box[..., rows // 5 :, 70:] = True
     return box
 
 
@@ -142,6 +144,35 @@ def test_a_constant_mask_is_no_mask(pair, number):
     ours = _value_and_gradients(msssim.msssim, x, y, "numba", mask=mask, **FIVE)
     expected = _value_and_gradients(msssim.msssim, x, y, "numba", **FIVE)
     _assert_equal(ours, expected, 2e-6)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-13)], ids=str)
+@pytest.mark.parametrize("dtype_of_mask", [torch.bool, torch.float32], ids=str)
+def test_a_mask_of_ones_is_no_mask(pair, dtype, tolerance, dtype_of_mask):
+    x, y = pair(1, 2, 201, 147, dtype=dtype)
+    ones = torch.ones(201, 147, dtype=dtype_of_mask)
+    ours = _value_and_gradients(msssim.msssim, x, y, "numba", mask=ones, **FIVE)
+    _assert_equal(ours, _value_and_gradients(msssim.msssim, x, y, "numba", **FIVE), tolerance)
+
+
+def test_borders_of_a_mask_do_not_need_float64(monkeypatch):
+    """The windows at its border may hold a single pixel, far from the mean, whose influence is as small."""
+    from msssim.backends.numba import masks
+
+    def refuse(*_):
+        raise AssertionError("a plane is computed again in float64")
+
+    monkeypatch.setattr(masks.Masked, "widened", refuse)
+    x, noise = torch.rand(2, 1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    y = (x + 0.1 * (noise - 0.5)).requires_grad_()
+    place = torch.arange(256) - 127.5
+    disc = place[:, None] ** 2 + place**2 < 100**2
+    value = msssim.msssim(x, y, mask=disc, normalize="covariance", backend="numba")
+    ours = torch.autograd.grad(value, y)[0]
+    wide = y.detach().double().requires_grad_()
+    exact = msssim.msssim(x.double(), wide, mask=disc, normalize="covariance", backend="torch")
+    _assert_equal([value], [exact.float()], 1e-6)
+    _assert_equal([ours.double()], torch.autograd.grad(exact, wide), 2e-5)
 
 
 @pytest.mark.parametrize("kind", ["weights", "box"])

@@ -103,7 +103,7 @@ FAULTS = (
         "slopes from the block before are about another constant",
     ),
     Fault(
-        "numba-halved-by-seven", _HALVING, "factors: list[Any] = [0.25]", "factors: list[Any] = [0.2500002]", _MSSSIM,
+        "numba-halved-by-seven", _HALVING, "total * 0.25 + shift", "total * 0.2500002 + shift", _MSSSIM,
         "the mean of 2 x 2 pixels is 1e-6 off in whole blocks",
     ),
     Fault(
@@ -221,8 +221,8 @@ FAULTS = (
         "moved = mean - scaled[m]", _MASKED, "moments are brought to other constants as if all weights were 1",
     ),
     Fault(
-        "numba-mask-hidden-pixels", _PIXELS, "weight = code.load(mask.pixels + row * mask.below, at)\n",
-        "weight = code.load(mask.pixels + row * mask.below, at) + 1e-30\n",
+        "numba-mask-hidden-pixels", _PIXELS, "weight = code.load_real(mask.pixels + row * mask.below, at)\n",
+        "weight = code.load_real(mask.pixels + row * mask.below, at) + 1e-30\n",
         ("tests/kernels/test_numba_masks.py::test_what_is_hidden_changes_no_bit",), "a NaN that is hidden is used",
     ),
     Fault(
@@ -232,18 +232,33 @@ FAULTS = (
     ),
     Fault(
         "numba-mask-plain-halving", _HALVING,
-        "lines = [line * weight for line, weight in zip(lines, held, strict=True)]",
+        "lines = [line * weight for line, weight in zip(lines, weights, strict=True)]",
         "lines = [line * 1.0 for line in lines]", _MASKED, "the next scale's pixels are sums without weights",
     ),
     Fault(
         "numba-mask-coarser-weights", _HALVING,
-        "coarse_weights.append(code.select(factors[number] > 0, total * 0.25, 0))",
-        "coarse_weights.append(code.select(factors[number] > 0, total * 0.3, 0))", _MASKED,
+        "results.append(code.select(factor > 0, total * 0.25, 0))",
+        "results.append(code.select(factor > 0, total * 0.3, 0))", _MASKED,
         "the next scale's weights differ between whole blocks and others",
     ),
     Fault(
         "numba-mask-gradient-weights", "msssim/backends/numba/masks.py", "upstream.double() / mean_weights(",
         "upstream.double() * mean_weights(", _MASKED, "gradients are multiplied by the mean weight",
+    ),
+    Fault(
+        "numba-mask-block-at-the-left", _STRIP, "reached = uniform[0] & left[0], uniform[1] & left[1]",
+        "reached = uniform[0], uniform[1] & left[1]", _MASKED,
+        "windows that reach into a block with hidden pixels are computed as if it had none",
+    ),
+    Fault(
+        "numba-mask-hidden-gradients", _STRIP, "clear(code, first, COLUMNS * ROWS, 2 + options.n_grads",
+        "clear(code, first, COLUMNS * ROWS, 1 + options.n_grads", _MASKED,
+        "hidden blocks keep the derivatives of another block",
+    ),
+    Fault(
+        "numba-mask-pixels-of-the-gradient", _BACKWARD,
+        "out[j] = out[j] * code.real(weights.pixels[j * weights.step])", "out[j] = out[j]", _MASKED,
+        "the last pixels of a row get a gradient as if their weight was 1",
     ),
     Fault(
         "numba-mask-plane-without-weight", "msssim/backends/fused_masks.py", "if (weights > 0).all():",

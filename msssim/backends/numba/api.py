@@ -184,12 +184,14 @@ def gradient(
     halo: int,
     unit: float,
     dtype: torch.dtype,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The gradient with respect to an image, (N, C, H, W): no further than `dtype` goes, for what is finite.
 
     `upstream` is for the mean of each scale, (N, C, levels); or, with the derivatives of pool(), for the value, () or
     (N,). `scale_grads` is what means_and_gradients() gave. A scale has windows at `halo` places less than it has pixels
-    along each axis: at as many if there is a border of zeros.
+    along each axis: at as many if there is a border of zeros. The gradient is multiplied by `mask`: weights, bool or of
+    the dtype of `scale_grads`.
     """
     if dvalue_dterms is not None:
         upstream = upstream.reshape(-1, 1, 1) * dvalue_dterms
@@ -214,15 +216,25 @@ def gradient(
             shapes=cut.addresses[0],
             numbers=address(numbers),
             state=address(state),
+            n_channels=channels,
+            **_arguments_of_mask(mask, out.shape),
         ),
         np.int64,
     )
-    arguments = call, LIKE[out.dtype]
-    prepare(backward.pyramid_backward, (out.dtype,), (0, 1, *arguments))
-    alive = upstream, scale_grads, out, cut, numbers, state
+    arguments = call, None if mask is None else LIKE[mask.dtype], LIKE[out.dtype]
+    prepare(backward.pyramid_backward, (None if mask is None else mask.dtype, out.dtype), (0, 1, *arguments))
+    alive = mask, upstream, scale_grads, out, cut, numbers, state
     on_threads(backward.pyramid_backward, arguments, threads(out.numel()), alive)
     require(state[backward.STATE.done])
     return out if dtype == out.dtype else out.to(dtype)
+
+
+def _arguments_of_mask(mask: torch.Tensor | None, shape: torch.Size) -> dict[str, int]:
+    if mask is None:
+        return {}
+    mask = mask.expand(shape)
+    image, channel, row, column = mask.stride()
+    return dict(mask=mask.data_ptr(), mask_image=image, mask_channel=channel, mask_row=row, mask_column=column)
 
 
 def pool(terms: torch.Tensor, options: Any, with_derivatives: bool) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -17,8 +17,9 @@ from .functions import (
     outlined,
     wait_until,
 )  # fmt: skip
+from .pixels import Image
 from .records import ScaleShape
-from .scalars import FLOAT64, INT64, Field, Operand, Pointer, Scalar
+from .scalars import FLOAT64, INT64, Element, Field, Operand, Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import repeat_lanes
 
@@ -55,6 +56,14 @@ class Arguments(NamedTuple):
     """Address of Numbers."""
     state: Field
     """Address of STATE."""
+    n_channels: Field = 1
+    mask: Field = 0
+    """Address of the weights that the gradient is multiplied by."""
+    mask_image: Field = 0
+    """Weights from one image to the next, and so on."""
+    mask_channel: Field = 0
+    mask_row: Field = 0
+    mask_column: Field = 0
 
 
 class Numbers(NamedTuple):
@@ -135,7 +144,18 @@ def _write_row(
 
 
 @outlined
-def _take_strips(code: SimdBuilder, call: Arguments) -> None:
+def _multiply_row(code: SimdBuilder, out: Pointer, weights: Image, count: Scalar) -> None:
+    """Multiply the pixels of a row by their weights."""
+    vectors = code.select(weights.step == 1, count // code.lanes, 0)
+    for index in code.range(vectors):
+        at = index * code.lanes
+        code.store(code.load(out, at) * code.load_real(weights.pixels, at), out, at)
+    for j in code.range(vectors * code.lanes, count):
+        out[j] = out[j] * code.real(weights.pixels[j * weights.step])
+
+
+@outlined
+def _take_strips(code: SimdBuilder, weights: Element | None, call: Arguments) -> None:
     """One thread's part of the backward pass, strip after strip; then wait for the others.
 
     The adjoint of a 2 × 2 mean reaches no neighbour, so a strip as high as the coarsest pixel needs no other one. The
@@ -156,7 +176,7 @@ def _take_strips(code: SimdBuilder, call: Arguments) -> None:
             plane, top = k // n_strips, k % n_strips * high
             bottom = code.min(finest.height, top + high)
             scratch = code.pointer(address_of(store), code.element)
-            _take_strip(code, call, plane, (top, bottom), pixels, (scratch, half))
+            _take_strip(code, weights, call, plane, (top, bottom), pixels, (scratch, half))
             with code.when(atomic_fetch_add(state, STATE.finished) == call.n_planes * n_strips - 1):
                 atomic_fetch_add(state, STATE.done)
         wait_until(code, lambda: atomic_load(state, STATE.done) != 0)
@@ -165,6 +185,7 @@ def _take_strips(code: SimdBuilder, call: Arguments) -> None:
 
 def _take_strip(
     code: SimdBuilder,
+    weights: Element | None,
     call: Arguments,
     plane: Scalar,
     rows_of_strip: tuple[Scalar, Scalar],
@@ -179,6 +200,11 @@ def _take_strip(
     finest = code.record(shapes, ScaleShape)
     target = code.pointer(call.out, code.element) + plane * finest.height * finest.width
     finite = code.variable(code.integer(1))
+    mask = None
+    if weights is not None:
+        image, channel = plane // call.n_channels, plane % call.n_channels
+        first_weight = code.pointer(call.mask, weights) + (image * call.mask_image + channel * call.mask_channel)
+        mask = Image(first_weight, call.mask_column, call.mask_row)
     for down in code.range(call.n_levels):
         level = call.n_levels - 1 - down
         shape = code.record(shapes, ScaleShape, level)
@@ -199,18 +225,25 @@ def _take_strip(
                 code, source + i * shape.width, share, coarse, part, result + (i - first) * shape.width, shape.width,
                 level == call.n_levels - 1, limit,
             )  # fmt: skip
+            if mask is not None:
+                with code.when(level == 0):
+                    _multiply_row(code, target + i * shape.width, mask.at(i, 0), shape.width)
 
 
 @from_numba
-def _pyramid_backward(code: SimdBuilder, team: Scalar, number: Scalar, arguments: Pointer, like: Pointer) -> None:
+def _pyramid_backward(
+    code: SimdBuilder, team: Scalar, number: Scalar, arguments: Pointer, weights: Pointer | None, like: Pointer
+) -> None:
     call = code.record(arguments, Arguments)
-    on_team(code, team, number, _take_strips, code.pointer(call.state, INT64) + STATE.done, call)
+    done, of_weights = code.pointer(call.state, INT64) + STATE.done, None if weights is None else weights.element
+    on_team(code, team, number, _take_strips, done, of_weights, call)
 
 
 @cached_njit
-def pyramid_backward(team, number, arguments, like):  # type: ignore[no-untyped-def]
+def pyramid_backward(team, number, arguments, weights, like):  # type: ignore[no-untyped-def]
     """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0.
 
-    `arguments` are the Arguments as an array; `like` is an array of the type that is computed with.
+    `arguments` are the Arguments as an array; `weights` and `like` are arrays of the type of a mask, if there is one,
+    and of the type that is computed with.
     """
-    _pyramid_backward((team, number, arguments, like))
+    _pyramid_backward((team, number, arguments, weights, like))

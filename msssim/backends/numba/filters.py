@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from .functions import outlined
 from .layout import COLUMNS, COPIES, PART, ROWS, Layout
-from .scalars import Number, Pointer, Scalar
+from .scalars import Pointer, Scalar
 from .simd import SimdBuilder
 from .vectors import Vector, transpose
 
@@ -69,33 +69,8 @@ def load_transposed(code: SimdBuilder, rows: Pointer, at: int) -> list[Vector]:
     return transpose(code, [code.load(rows, (at + k) * code.lanes) for k in range(code.lanes)])
 
 
-def filter_down(
-    code: SimdBuilder,
-    layout: Layout,
-    table: Pointer,
-    tile: Pointer,
-    moments: Pointer,
-    rows: Pointer,
-    rows_again: Pointer,
-    images: tuple[Pointer, ...],
-    parts: Scalar,
-    steps: tuple[Scalar, ...],
-    binary: Scalar | None,
-) -> None:
-    """From the tile to its moments, with a mask weighted; those of weights of 0 and 1 need no products."""
-    given = table, tile, moments, rows, rows_again, images, parts, steps
-    if binary is None:
-        _filter_down(code, layout, False, *given)
-        return
-    with code.branch(binary != 0) as (zeros_and_ones, others):
-        with zeros_and_ones:
-            _filter_down(code, layout, False, *given)
-        with others:
-            _filter_down(code, layout, True, *given)
-
-
 @outlined
-def _filter_down(
+def filter_down(
     code: SimdBuilder,
     layout: Layout,
     weigh: bool,
@@ -108,10 +83,10 @@ def _filter_down(
     parts: Scalar,
     steps: tuple[Scalar, ...],
 ) -> None:
-    """From the tile to its moments; the pixels of the next block are prefetched meanwhile.
+    """From the tile to its moments of s and d; the pixels of the next block are prefetched meanwhile.
 
-    With a mask these are the sums of weight times s, d, s² and d² in the window, and of the weights. s and d are 0
-    already where the weight is.
+    With a mask these are the sums of weight times s, d, s² and d² in the window. s and d are 0 already where the weight
+    is, so weights of 0 and 1 need no products: `weigh` is False then.
 
     `rows` and `rows_again` are one scratch memory under two names. With one name the compiler keeps what is stored in
     registers, which it runs out of.
@@ -121,13 +96,6 @@ def _filter_down(
         for image, step in zip(images, steps, strict=True):
             _prefetch_rows(code, layout, image, step, index)
         of_pixels = tile + (2 * layout.tile_plane + (index * code.lanes + layout.pad))
-
-        def filter_to(load: Callable[[int], Vector], moment: Number, index: Scalar = index) -> None:
-            filter_16(code, weights, load, code.storer(rows, code.lanes), True)
-            out = moments + (moment * layout.moment_plane + (index * (code.lanes * ROWS) + layout.halo * ROWS))
-            for k in range(0, ROWS, code.lanes):
-                for j, vector in enumerate(load_transposed(code, rows_again, k)):
-                    code.store(vector, out, j * ROWS + k)
 
         for m in code.range(2):
             pixels = tile + (m * layout.tile_plane + (index * code.lanes + layout.pad))
@@ -140,9 +108,47 @@ def _filter_down(
                     weighted = value * code.load(of_pixels, row * layout.line) if weigh else value
                     return weighted * value if square else weighted
 
-                filter_to(load, m + 2 * square)
-        if layout.masked:
-            filter_to(code.loader(of_pixels, layout.line), 4)
+                out = moments + ((m + 2 * square) * layout.moment_plane + _place(code, layout, index))
+                _filter_to(code, weights, load, out, rows, rows_again)
+
+
+@outlined
+def filter_weights_down(
+    code: SimdBuilder,
+    layout: Layout,
+    table: Pointer,
+    tile: Pointer,
+    moments: Pointer,
+    rows: Pointer,
+    rows_again: Pointer,
+    first: Scalar,
+    end: Scalar,
+) -> None:
+    """The sums of the weights in the window, of columns from one to another: the fifth moment."""
+    weights = load_weights(code, layout, table, 0)
+    for index in code.range(first // code.lanes, end // code.lanes):
+        load = code.loader(tile + (2 * layout.tile_plane + (index * code.lanes + layout.pad)), layout.line)
+        out = moments + (4 * layout.moment_plane + _place(code, layout, index))
+        _filter_to(code, weights, load, out, rows, rows_again)
+
+
+def _place(code: SimdBuilder, layout: Layout, index: Scalar) -> Scalar:
+    """Where a vector's columns begin in a moment."""
+    return index * (code.lanes * ROWS) + layout.halo * ROWS
+
+
+def _filter_to(
+    code: SimdBuilder,
+    weights: Weights,
+    load: Callable[[int], Vector],
+    out: Pointer,
+    rows: Pointer,
+    rows_again: Pointer,
+) -> None:
+    filter_16(code, weights, load, code.storer(rows, code.lanes), True)
+    for k in range(0, ROWS, code.lanes):
+        for j, vector in enumerate(load_transposed(code, rows_again, k)):
+            code.store(vector, out, j * ROWS + k)
 
 
 def _prefetch_rows(code: SimdBuilder, layout: Layout, image: Pointer, step: Scalar, turn: Scalar) -> None:

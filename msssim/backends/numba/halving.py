@@ -25,40 +25,75 @@ def _sum_of_four(code: SimdBuilder, lines: list[Vector]) -> Vector:
 def _halve(
     code: SimdBuilder, layout: Layout, tile: Pointer, targets: tuple[Pointer, ...], width: Scalar, shifts: Pair
 ) -> None:
-    """The means of 2 × 2 pixels of a whole block, of s and of d, weighted by a mask."""
+    """The means of 2 × 2 pixels of a whole block, of s and of d."""
     both = [code.splat(shift) for shift in shifts]
     for index in code.range(ROWS // 4):
-        for target in targets:
-            soon = target + ((index + index) * width + COLUMNS // 2)
-            for row in range(2):
-                for k in range(0, COLUMNS // 2, 16):
-                    code.prefetch(soon + (width * row + k), write=True)
-        means: list[list[Vector]] = []
+        _prefetch_targets(code, targets, width, index)
         four = [tile + (index * (4 * layout.line) + k * layout.line) for k in range(4)]
-        weights = [row + 2 * layout.tile_plane for row in four] if layout.masked else []
-        factors: list[Any] = [0.25] * (COLUMNS // code.lanes)
-        coarse_weights = []
-        for number in range(len(factors) if layout.masked else 0):
-            total = _sum_of_four(code, [code.load(row, number * code.lanes) for row in weights])
-            factors[number] = reciprocal(code, total)
-            coarse_weights.append(code.select(factors[number] > 0, total * 0.25, 0))
-        for plane in range(2):
-            rows = [row + plane * layout.tile_plane for row in four]
-            means.append([])
-            for number, factor in enumerate(factors):
-                lines = [code.load(row, number * code.lanes) for row in rows]
-                if layout.masked:
-                    held = [code.load(row, number * code.lanes) for row in weights]
-                    lines = [line * weight for line, weight in zip(lines, held, strict=True)]
-                means[-1].append(_sum_of_four(code, lines) * factor)
-        results = [[mean + shift for mean in own] for shift, own in zip(both, means, strict=True)]
-        results += [coarse_weights] if layout.masked else []
-        for target, own in zip(targets, results, strict=True):
-            out = target + index * 2 * width
-            for number, result in enumerate(own):
-                upper, lower = halves(code, result)
-                code.store(upper, out, number * code.lanes // 2)
-                code.store(lower, out + width, number * code.lanes // 2)
+        for plane, (target, shift) in enumerate(zip(targets, both, strict=True)):
+            rows, out = [row + plane * layout.tile_plane for row in four], target + index * 2 * width
+            for number in range(COLUMNS // code.lanes):
+                total = _sum_of_four(code, [code.load(row, number * code.lanes) for row in rows])
+                _store_halves(code, total * 0.25 + shift, out + number * (code.lanes // 2), width)
+
+
+@outlined
+def _halve_weighted(
+    code: SimdBuilder,
+    layout: Layout,
+    weigh: bool,
+    tile: Pointer,
+    targets: tuple[Pointer, ...],
+    width: Scalar,
+    shifts: Pair,
+) -> None:
+    """The weighted means of 2 × 2 pixels of a whole block, of s and of d, and the means of their weights.
+
+    Weights of 0 and 1 need no products: s and d are 0 already where the weight is.
+    """
+    both = [code.splat(shift) for shift in shifts]
+    for index in code.range(ROWS // 4):
+        _prefetch_targets(code, targets, width, index)
+        for number in code.range(COLUMNS // code.lanes):
+            first = tile + (index * (4 * layout.line) + number * code.lanes)
+            planes = [
+                [code.load(first, k * layout.line + plane * layout.tile_plane) for k in range(4)] for plane in range(3)
+            ]
+            weights = planes.pop()
+            total = _sum_of_four(code, weights)
+            factor = reciprocal(code, total)
+            results = []
+            for lines, shift in zip(planes, both, strict=True):
+                if weigh:
+                    lines = [line * weight for line, weight in zip(lines, weights, strict=True)]
+                results.append(_sum_of_four(code, lines) * factor + shift)
+            results.append(code.select(factor > 0, total * 0.25, 0))
+            for target, result in zip(targets, results, strict=True):
+                _store_halves(code, result, target + (index * 2 * width + number * (code.lanes // 2)), width)
+
+
+def _prefetch_targets(code: SimdBuilder, targets: tuple[Pointer, ...], width: Scalar, index: Scalar) -> None:
+    """Ask for the memory that the next block's turn writes to."""
+    for target in targets:
+        soon = target + ((index + index) * width + COLUMNS // 2)
+        for row in range(2):
+            for k in range(0, COLUMNS // 2, 16):
+                code.prefetch(soon + (width * row + k), write=True)
+
+
+def _store_halves(code: SimdBuilder, result: Vector, out: Pointer, width: Scalar) -> None:
+    """Store what came of four rows: the part of the upper two, and below it that of the lower two."""
+    upper, lower = halves(code, result)
+    code.store(upper, out)
+    code.store(lower, out + width)
+
+
+@outlined
+def _fill_with_ones(code: SimdBuilder, target: Pointer, width: Scalar) -> None:
+    """The weights of the next scale below a whole block whose weights are 1."""
+    for row in code.range(ROWS // 2):
+        for at in range(0, COLUMNS // 2, code.lanes):
+            code.store(code.splat(1), target + row * width, at)
 
 
 @outlined
@@ -101,14 +136,25 @@ def downsample(
     rows: Scalar,
     columns: Scalar,
     shifts: Pair,
+    visible: Scalar | None,
+    weigh: bool,
 ) -> None:
     """The part of s and d of the next scale that this block gives, whose rows have `width` pixels.
 
-    Of x and y, the rounding would not be small beside d.
+    Of x and y, the rounding would not be small beside d. `visible` is whether all weights of a mask
+    are 1, `weigh` whether they may be other numbers than 0 and 1.
     """
     tile_s = tile + layout.pad
     with code.branch((rows == ROWS) & (columns == COLUMNS)) as (whole, part):
         with whole:
-            _halve(code, layout, tile_s, targets, width, shifts)
+            if visible is None:
+                _halve(code, layout, tile_s, targets, width, shifts)
+            else:
+                with code.branch(visible) as (plain, weighted):
+                    with plain:
+                        _halve(code, layout, tile_s, targets[:2], width, shifts)
+                        _fill_with_ones(code, targets[2], width)
+                    with weighted:
+                        _halve_weighted(code, layout, weigh, tile_s, targets, width, shifts)
         with part:
             _halve_partly(code, layout, tile_s, targets, width, (rows, columns), shifts)

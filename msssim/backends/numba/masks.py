@@ -12,18 +12,18 @@ import torch
 from ... import window
 from ..common import pyramid_shapes
 from . import api
-from .sources import InMemory, Weights
+from .sources import InMemory
 
-_LARGEST_FACTOR = 2.0**10  # weights whose largest is from the reciprocal of this up to 1 are taken as they are
+_LEAST_PEAK = 0.5  # weights whose largest is from this up to 1 are taken as they are
 
 
 def scaled(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The mask in a dtype; where needed each plane is divided by a power of two near its largest weight."""
+    """Weights in a dtype; where needed each plane is divided by a power of two near its largest. Bool stays bool."""
     if mask.dtype == torch.bool:
-        return mask.to(dtype)
+        return mask
     wide = mask if mask.dtype in (dtype, torch.float64) else mask.to(torch.float32)
     peak = wide.amax((2, 3), keepdim=True).double()
-    if ((peak == 0) | ((peak >= 1 / _LARGEST_FACTOR) & (peak <= 1))).all():
+    if ((peak == 0) | ((peak >= _LEAST_PEAK) & (peak <= 1))).all():
         return wide.to(dtype)
     # Two steps: the power of two may be beyond the dtype.
     exponent = -torch.frexp(peak).exponent
@@ -37,12 +37,12 @@ class Masked(InMemory):
     def __init__(self, img1: torch.Tensor, img2: torch.Tensor, mask: torch.Tensor, levels: int) -> None:
         super().__init__(img1, img2)
         self._given, self._levels = mask, levels
-        self.mask = self.weights = Weights(scaled(mask, window.compute_dtype(self.dtype)), mask.dtype == torch.bool)
+        self.mask = self._weights = scaled(mask, window.compute_dtype(self.dtype))
         self.totals = torch.zeros((*self.shape[:2], levels), dtype=torch.float64, device="cpu")
         self.total_weights: torch.Tensor | None = self.totals
 
     def _peak_of(self, image: torch.Tensor) -> torch.Tensor:
-        return super()._peak_of(image.masked_fill(self.weights.pixels == 0, 0))
+        return super()._peak_of(image.masked_fill(self._weights == 0, 0))
 
     def widened(self, index: tuple[torch.Tensor, torch.Tensor]) -> Masked:
         """See :class:`.sources.Source`."""
@@ -82,8 +82,8 @@ def gradient(
     upstream = upstream.double() / mean_weights(total_weights, height, width, halo)
     upstream = upstream.masked_fill(total_weights == 0, 0)
     computed = scale_grads.dtype
-    out = api.gradient(upstream, None, scale_grads, height, width, levels, halo, unit, computed)
-    out *= scaled(mask, computed)  # also of a bool mask: masked_fill_() takes several times as long
+    weights = scaled(mask, computed)
+    out = api.gradient(upstream, None, scale_grads, height, width, levels, halo, unit, computed, weights)
     if dtype == computed:
         return out
     limit = torch.finfo(dtype).max

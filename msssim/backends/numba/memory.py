@@ -16,7 +16,7 @@ if _madvise:
 
 # The pyramids of the last call or two, if small: memory fresh from the system costs more time than filling it.
 _SPARE: collections.deque[torch.Tensor] = collections.deque(maxlen=2)
-_SPARE_BYTES = 1 << 24
+_SPARE_BYTES = 1 << 26
 
 
 def empty(shape: int | Sequence[int], dtype: torch.dtype) -> torch.Tensor:

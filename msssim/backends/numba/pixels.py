@@ -82,7 +82,7 @@ def _fetch_rows(
         for at in range(first, COLUMNS, code.lanes):
             s, d = sum_and_difference(code, code.load(x_row, at), code.load(y_row, at), scales, (shift_x, shift_y))
             if mask is not None:
-                weight = code.load(mask.pixels + row * mask.below, at)
+                weight = code.load_real(mask.pixels + row * mask.below, at)
                 s, d = code.select(weight > 0, s, 0), code.select(weight > 0, d, 0)
                 code.store(weight, d_row + layout.tile_plane, at)
             code.store(s, s_row, at)
@@ -121,7 +121,7 @@ def _fetch_stored(
         for row in code.range(rows):
             source, out = mask.pixels + row * mask.below, tile + (row * layout.line + 2 * layout.tile_plane)
             for at in range(0, COLUMNS, code.lanes):
-                code.store(code.load(source, at), out, at)
+                code.store(code.load_real(source, at), out, at)
     for image, plane, shift in ((s, 0, shifts[0] + shifts[1]), (d, layout.tile_plane, shifts[0] - shifts[1])):
         constant = code.splat(shift)
         for row in code.range(rows):
@@ -129,7 +129,7 @@ def _fetch_stored(
             for at in range(0, COLUMNS, code.lanes):
                 value = code.load(source, at) - constant
                 if mask is not None:
-                    value = code.select(code.load(mask.pixels + row * mask.below, at) > 0, value, 0)
+                    value = code.select(code.load_real(mask.pixels + row * mask.below, at) > 0, value, 0)
                 code.store(value, out, at)
 
 
@@ -190,7 +190,7 @@ def fetch(
                         s = code.select(stored, a - (shifts[0] + shifts[1]), s)
                         d = code.select(stored, b - (shifts[0] - shifts[1]), d)
                         if mask is not None:
-                            weight = mask.at(row, i).pixels[0]
+                            weight = code.real(mask.at(row, i).pixels[0])
                             s, d = code.select(weight > 0, s, 0), code.select(weight > 0, d, 0)
                             tile_m[row * layout.line + i] = weight
                         tile_s[row * layout.line + i] = s
@@ -211,6 +211,33 @@ def count_repeats(code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar
         for i in code.range(first, first + columns - 1):
             equal.set(equal.get() + ((s[i] == s[i + 1]) & (d[i] == d[i + 1])))
     return equal.get(), (columns - 1) * 2
+
+
+@outlined
+def _extremes_of_weights(
+    code: SimdBuilder, layout: Layout, weights: Pointer, rows: Scalar, columns: Scalar, room: Pointer
+) -> None:
+    """The smallest and the largest weight in some rows and columns of a block, a vector each, and 1 and 0."""
+    low, high = code.variable(code.splat(1)), code.variable(code.splat(0))
+    for at in range(0, COLUMNS, code.lanes):
+        there = code.counted(code.integer(at)) < code.real(columns)
+        for row in code.range(rows):
+            weight = code.load(weights + row * layout.line, at)
+            low.set(code.min(low.get(), code.select(there, weight, 1)))
+            high.set(code.max(high.get(), code.select(there, weight, 0)))
+    code.store(low.get(), room)
+    code.store(high.get(), room, code.lanes)
+
+
+def uniform_weights(
+    code: SimdBuilder, layout: Layout, tile: Pointer, rows: Scalar, columns: Scalar, room: Pointer
+) -> Pair:
+    """Whether all weights in some rows and columns of a block are 1, and whether all are 0."""
+    _extremes_of_weights(code, layout, tile + (2 * layout.tile_plane + layout.pad), rows, columns, room)
+    low, high = room[0], room[code.lanes]
+    for lane in range(1, code.lanes):
+        low, high = code.min(low, room[lane]), code.max(high, room[lane + code.lanes])
+    return (low == 1) & (high == 1), high == 0
 
 
 @outlined

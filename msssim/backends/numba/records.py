@@ -105,11 +105,9 @@ class Arguments(NamedTuple):
     mask: Field = 0
     """Address of the weights of the pixels of the finest scale."""
     mask_image: Field = 0
-    """Weights from one image to the next, and so on."""
+    """Weights from one image to the next, and so on; 0 where they share a mask."""
     mask_channel: Field = 0
     mask_row: Field = 0
     mask_column: Field = 0
     pyramid_m: Field = 0
-    """Address of the coarser scales of the weights, as of s and d."""
-    binary: Field = 0
-    """Whether all weights of the finest scale are 0 or 1."""
+    """Address of the coarser scales of the weights; of each mask `pyramid_size` numbers."""

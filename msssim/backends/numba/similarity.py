@@ -84,6 +84,8 @@ def similarity(
     first, end, rows, parts = extent
     constants = Constants._make(code.splat(each) for each in constants)
     weights = load_weights(code, layout, table, 1)
+    # A window of little weight changes the gradient no more than that weight, others as their middle pixel.
+    influence = code.splat(1) / weights[-1]()
     for k in code.range(ROWS // code.lanes):
         row = k * code.lanes
         there = code.counted(row) < code.real(rows)
@@ -113,7 +115,10 @@ def similarity(
                     flat.set(flat.get() + code.select(there, found.flat, 0))
                 largest.set(code.select(found.size > largest.get(), found.size, largest.get()))
                 if kind.n_grads:
-                    ratio.set(code.select(found.ratio > ratio.get(), found.ratio, ratio.get()))
+                    one = found.ratio
+                    if layout.masked:
+                        one = one * code.min(weight * influence, code.splat(1))
+                    ratio.set(code.select(one > ratio.get(), one, ratio.get()))
                 out = grads + (column * ROWS + (row + layout.pad * ROWS))
                 for number, grad in enumerate(found.grads):
                     code.store(grad, out, number * layout.grad_plane)

@@ -5,7 +5,7 @@ A source can be swept as often as a call needs: planes that float32 cannot do ar
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ... import window
 from . import records, sweep
 from .finish import N_SUMS
 from .memory import borrow, return_borrowed
-from .plan import Parameters, Plan
+from .plan import LIKE, Parameters, Plan
 from .preparing import prepare
 from .records import STATE
 from .threads import on_threads
@@ -29,15 +29,6 @@ _GRADIENTS: tuple[tuple[int, ...], ...] = (
 
 Index = tuple[torch.Tensor, torch.Tensor]
 """The numbers of planes: of their images, and of their channels."""
-
-
-class Weights(NamedTuple):
-    """The weights of the pixels."""
-
-    pixels: torch.Tensor
-    """In the dtype of computation, (1 or N, 1 or C, H, W)."""
-    binary: bool
-    """Whether they are 0 or 1."""
 
 
 class Source(Protocol):
@@ -78,8 +69,8 @@ class Source(Protocol):
 class InMemory:
     """Two tensors of the same shape and dtype, with a border of so many zeros around them."""
 
-    mask: Weights | None = None
-    """The weights of pixels."""
+    mask: torch.Tensor | None = None
+    """The weights of pixels, bool or in the dtype of computation, (1 or N, 1 or C, H, W)."""
     total_weights: torch.Tensor | None = None
 
     def __init__(self, img1: torch.Tensor, img2: torch.Tensor, border: int = 0) -> None:
@@ -93,7 +84,8 @@ class InMemory:
         x, y = self._images
         planes, levels = cut.planes, len(cut.shapes)
         coarser = planes * (cut.pixels - x.shape[2] * x.shape[3])
-        pyramid = borrow((2 if self.mask is None else 3) * coarser, numbers.dtype) if coarser else None
+        weights = 0 if self.mask is None else self._masks() * (coarser // planes)
+        pyramid = borrow(2 * coarser + weights, numbers.dtype) if coarser else None
         pyramid_s = 0 if pyramid is None else pyramid.data_ptr()
         size_of_one = coarser * numbers.dtype.itemsize
         # One allocation for the state and for the sums in float64; NumPy would take longer to give their addresses.
@@ -115,7 +107,7 @@ class InMemory:
             np.int64,
         )  # fmt: skip
         alive = self._images, self.mask, means, pyramid, grads, cut, numbers, memory
-        run(call, state, numbers, len(grads), planes * cut.pixels, alive, self.mask is not None)
+        run(call, state, numbers, len(grads), planes * cut.pixels, alive, self.mask)
         if pyramid is not None:
             return_borrowed(pyramid)
         return state
@@ -127,11 +119,18 @@ class InMemory:
     def _peak_of(self, image: torch.Tensor) -> torch.Tensor:
         return peak(image)
 
+    def _masks(self) -> int:
+        """How many masks there are: images and channels may share one."""
+        assert self.mask is not None
+        counts = zip(self.shape, self.mask.expand(self.shape).stride(), strict=True)
+        images, channels = [count if stride else 1 for count, stride in counts][:2]
+        return images * channels
+
     def _arguments_of_mask(self, pyramid_m: int) -> tuple[int, ...]:
         if self.mask is None or self.total_weights is None:
             return ()
-        weights = self.mask.pixels.expand(self.shape)
-        return self.total_weights.data_ptr(), weights.data_ptr(), *weights.stride(), pyramid_m, self.mask.binary
+        weights = self.mask.expand(self.shape)
+        return self.total_weights.data_ptr(), weights.data_ptr(), *weights.stride(), pyramid_m
 
     def groups(self, planes: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See :class:`Source`."""
@@ -150,12 +149,13 @@ def run(
     n_grads: int,
     pixels: int,
     alive: tuple[object, ...],
-    masked: bool = False,
+    mask: torch.Tensor | None = None,
 ) -> None:
     """Sweep over the strips of a call, on as many threads as that number of pixels is worth."""
-    flags = True if numbers.guard_zero_div else None, True if masked else None
-    arguments = numbers.source, call, numbers.like, numbers.taps, _GRADIENTS[n_grads], *flags
-    prepare(sweep.sweep, (numbers.source_dtype, len(numbers.taps), n_grads, *flags), (0, 1, *arguments))
+    weights, guard = None if mask is None else LIKE[mask.dtype], True if numbers.guard_zero_div else None
+    arguments = numbers.source, call, weights, numbers.like, numbers.taps, _GRADIENTS[n_grads], guard
+    kind = numbers.source_dtype, None if mask is None else mask.dtype, len(numbers.taps), n_grads, guard
+    prepare(sweep.sweep, kind, (0, 1, *arguments))
     on_threads(sweep.sweep, arguments, threads(pixels), alive)
     require(state[STATE.done])
 

@@ -10,12 +10,12 @@ stays in the nearest caches.
 from __future__ import annotations
 
 from .block_gradient import Change, Extent, filter_grads, move_grads, move_moments, move_pixels
-from .filters import filter_down
+from .filters import filter_down, filter_weights_down
 from .functions import outlined
 from .halving import downsample
-from .layout import COLUMNS, PART, ROWS, SHEET, Layout
-from .pixels import Inside, count_repeats, count_visible_repeats, fetch
-from .scalars import FLOAT32, FLOAT64, Number, Pointer, Scalar
+from .layout import COLUMNS, MEASURES, PART, ROWS, SHEET, Layout
+from .pixels import Inside, Pair, count_repeats, count_visible_repeats, fetch, uniform_weights
+from .scalars import FLOAT32, FLOAT64, UINT8, Number, Pointer, Scalar
 from .shifts import near_means
 from .simd import SimdBuilder
 from .similarity import Constants, Derivatives, similarity
@@ -44,6 +44,8 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
         clear(code, work.memory.carry, groups * ((2 + options.n_grads) * layout.halo * COLUMNS))
         clear(code, work.memory.shifts, groups * 2)
     shifts, end = (code.variable(0.0), code.variable(0.0)), code.variable(0)
+    # Of the block before, which the first windows of a block reach into: whether all its weights are 1, and are 0.
+    before = code.variable(code.integer(0)), code.variable(code.integer(0))
     for p in code.range(start, strip.bottom, ROWS):
         own, rows = p >= strip.top, code.min(strip.bottom - p, ROWS)
         for shift in shifts if work.mask is None else ():
@@ -68,11 +70,18 @@ def sweep_strip(code: SimdBuilder, work: Work) -> None:
             _move_right(code, work, h, block.change)
             end.set(0)
             with code.when(count > 0):
-                _fill_tile(code, work, block)
+                uniform = _fill_tile(code, work, block)
                 rows_of_map = code.min(strip.rows - layout.halo - p, ROWS)
                 with code.when(rows_of_map > 0):
                     end.set(count)
-                    _map(code, work, block, rows_of_map)
+                    if uniform is None:
+                        _map(code, work, block, rows_of_map)
+                    else:
+                        left = [code.select(h == 0, 1, variable.get()) != 0 for variable in before]
+                        reached = uniform[0] & left[0], uniform[1] & left[1]
+                        _masked_map(code, work, block, rows_of_map, uniform, reached)
+                        for variable, value in zip(before, uniform, strict=True):
+                            variable.set(code.integer(value))
             if options.n_grads:
                 _write_gradients(code, work, block, end.get())
 
@@ -103,14 +112,20 @@ def _move_right(code: SimdBuilder, work: Work, group: Scalar, change: Change) ->
                 clear(code, memory.grads, layout.pad * ROWS, 2 + n_grads, layout.grad_plane)
 
 
-def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
-    """Read the block's pixels, count those that equal their neighbour, and write the next scale's s and d."""
+def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> Pair | None:
+    """Read the block's pixels, count those that equal their neighbour, and write the next scale's s and d.
+
+    With a mask, gives whether all weights are 1, and whether all are 0.
+    """
     layout, strip, tile, origins, sums = work.layout, work.strip, work.memory.tile, work.origins, work.sums
     rows_in, inside = code.min(strip.rows - block.row, ROWS + layout.halo), block.inside
     fetch(
         code, layout, *block.images, None if work.mask is None else work.mask.at(block.row, block.column), inside,
         rows_in, block.columns, work.constants.scale, block.shifts, tile, strip.stored,
     )  # fmt: skip
+    uniform = None
+    if layout.masked:
+        uniform = uniform_weights(code, layout, tile, rows_in, block.columns, work.memory.scratch)
     if code.element == FLOAT32:
         rows = code.min(block.rows, inside.bottom) - inside.top
         with code.when(block.own & (inside.columns > 1) & (rows > 0)):
@@ -129,22 +144,93 @@ def _fill_tile(code: SimdBuilder, work: Work, block: Block) -> None:
         width = (strip.width + 1) // 2
         place = block.row // 2 * width + block.column // 2
         targets = tuple(target + place for target in work.targets.coarse)
-        downsample(code, layout, tile, targets, width, block.rows, block.columns, (by_x + by_y, by_x - by_y))
+        downsample(
+            code, layout, tile, targets, width, block.rows, block.columns, (by_x + by_y, by_x - by_y),
+            None if uniform is None else uniform[0], _weighs(work),
+        )  # fmt: skip
+    return uniform
 
 
 def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
     """The block's part of the map of l cs at the coarsest scale, else of cs; so many rows of it."""
-    layout, memory = work.layout, work.memory
-    parts = (block.columns + (PART - 1)) // PART
-    prefetched = list(block.images)
+    _filter_down(code, work, block, False)
+    _similarity(code, work, work.layout, block, rows)
+
+
+def _masked_map(
+    code: SimdBuilder, work: Work, block: Block, rows: Scalar, uniform: Pair, reached: tuple[Scalar, Scalar]
+) -> None:
+    """The same with a mask. `reached` is `uniform` of all pixels that the block's windows reach.
+
+    Where all weights are 1 the map is computed as without a mask, and where all are 0 there is none.
+    """
+    layout, memory, options = work.layout, work.memory, work.options
+    visible, hidden = reached
+    with code.branch(hidden) as (nothing, something):
+        with nothing:
+            clear(code, memory.moments + layout.halo * ROWS, COLUMNS * ROWS, layout.moments, layout.moment_plane)
+            if options.n_grads:
+                first = memory.grads + layout.pad * ROWS
+                clear(code, first, COLUMNS * ROWS, 2 + options.n_grads, layout.grad_plane)
+        with something:
+            if not _weighs(work):
+                _filter_down(code, work, block, False)
+            else:
+                with code.branch(uniform[0]) as (ones, others):
+                    with ones:
+                        _filter_down(code, work, block, False)
+                    with others:
+                        _filter_down(code, work, block, True)
+            # The block at the right needs the last of them in any case.
+            parts = (block.columns + (PART - 1)) // PART * PART
+            filter_weights_down(
+                code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
+                code.select(visible, COLUMNS - layout.pad, 0), parts,
+            )  # fmt: skip
+            with code.branch(visible) as (plain, weighted):
+                with plain:
+                    _similarity(code, work, layout._replace(masked=False), block, rows)
+                    sums, columns = _counted(code, work, block), block.columns - _first_column(code, work, block)
+                    for row in code.range(rows):
+                        place = row + MEASURES.weight * ROWS
+                        sums[place] = sums[place] + code.max(columns, 0)
+                with weighted:
+                    _similarity(code, work, layout, block, rows)
+
+
+def _weighs(work: Work) -> bool:
+    """Whether weights may be other numbers than 0 and 1."""
+    return work.mask is not None and work.mask.pixels.element != UINT8
+
+
+def _filter_down(code: SimdBuilder, work: Work, block: Block, weigh: bool) -> None:
+    """From the block's tile to its moments."""
+    memory, images = work.memory, list(block.images)
     if work.mask is not None:
-        prefetched.append(work.mask.at(block.row, block.column))
+        images.append(work.mask.at(block.row, block.column))
     filter_down(
-        code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
-        tuple(image.pixels for image in prefetched), parts, tuple(image.below for image in prefetched), work.binary,
+        code, work.layout, weigh, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
+        tuple(image.pixels for image in images), (block.columns + (PART - 1)) // PART,
+        tuple(image.below for image in images),
     )  # fmt: skip
-    extent = code.select(block.group > 0, 0, _first_window(layout, work.strip)), block.columns, rows, parts
-    sums = work.sums + code.select(block.own, 0, SHEET.uncounted)
+
+
+def _counted(code: SimdBuilder, work: Work, block: Block) -> Pointer:
+    """Where the sums of the block's rows go: elsewhere if another strip counts them."""
+    place: Pointer = work.sums + code.select(block.own, 0, SHEET.uncounted)
+    return place
+
+
+def _first_column(code: SimdBuilder, work: Work, block: Block) -> Scalar:
+    """The last column of the first of the block's windows."""
+    first: Scalar = code.select(block.group > 0, 0, _first_window(work.layout, work.strip))
+    return first
+
+
+def _similarity(code: SimdBuilder, work: Work, layout: Layout, block: Block, rows: Scalar) -> None:
+    """From the block's moments to the map, with the layout of images with a mask or without."""
+    memory = work.memory
+    extent = _first_column(code, work, block), block.columns, rows, (block.columns + (PART - 1)) // PART
     (shift_x, shift_y), missing_x, missing_y = block.shifts, work.origins.x, work.origins.y
     all_x, all_y = shift_x + missing_x, shift_y + missing_y
     squares = (shift_x * shift_x + missing_x * missing_x) + (shift_y * shift_y + missing_y * missing_y)
@@ -159,7 +245,7 @@ def _map(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
             with inside:
                 similarity(
                     code, layout, Derivatives(luminance, *work.options), memory.table, memory.moments, memory.grads,
-                    memory.scratch, sums, extent, numbers,
+                    memory.scratch, _counted(code, work, block), extent, numbers,
                 )  # fmt: skip
 
 

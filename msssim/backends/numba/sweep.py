@@ -47,7 +47,13 @@ def _memory(code: SimdBuilder, layout: Layout, width: Scalar, n_grads: int) -> t
 
 @outlined
 def _take_strips(
-    code: SimdBuilder, layout: Layout, options: Options, source: Element, call: Arguments, taps: tuple[Scalar, ...]
+    code: SimdBuilder,
+    layout: Layout,
+    options: Options,
+    source: Element,
+    weights: Element | None,
+    call: Arguments,
+    taps: tuple[Scalar, ...],
 ) -> None:
     """One thread's part of the work: strip after strip until none is left; then wait for what the others do.
 
@@ -66,7 +72,7 @@ def _take_strips(
             task = code.record(tasks, Task, k)
             for i in code.range(SHEET_SIZE):
                 sheet[i] = 0
-            _take_strip(code, layout, options, source, call, task, finest, memory, sheet)
+            _take_strip(code, layout, options, source, weights, call, task, finest, memory, sheet)
             collect(code, call, task, sheet, code.pointer(call.sums, FLOAT64))
             atomic_fetch_add(state, task.plane * call.n_levels + task.level + STATE.scales)
             with code.when(atomic_fetch_add(state, STATE.finished) == call.n_tasks - 1):
@@ -87,6 +93,7 @@ def _take_strip(
     layout: Layout,
     options: Options,
     source: Element,
+    weights: Element | None,
     call: Arguments,
     task: Task,
     finest: ScaleShape,
@@ -101,19 +108,23 @@ def _take_strip(
     constants = PlaneConstants(*(code.real(each) for each in table))
     coarse = (n * call.pyramid_size + shape.coarser) * size
     fine = (n * call.gradient_size + shape.offset) * size
-    pyramid = (call.pyramid_s, call.pyramid_d, call.pyramid_m)[: 2 + layout.masked]
+    image, channel = n // call.n_channels, n % call.n_channels
+    coarse_targets = [code.pointer(each + coarse, code.element) for each in (call.pyramid_s, call.pyramid_d)]
+    coarse_mask = code.integer(0)
+    if weights is not None:
+        coarse_mask = _number_of_mask(code, call, image, channel) * call.pyramid_size
+        coarse_targets.append(code.pointer(call.pyramid_m, code.element) + (coarse_mask + shape.coarser))
     targets = Targets(
-        tuple(code.pointer(each + coarse, code.element) for each in pyramid),
+        tuple(coarse_targets),
         tuple(code.pointer(each + fine, code.element) for each in (call.gradient_x, call.gradient_y)),
     )
-    image, channel = n // call.n_channels, n % call.n_channels
     of_x = image * call.x_image + channel * call.x_channel, call.x_column, call.x_row
     of_y = image * call.y_image + channel * call.y_channel, call.y_column, call.y_row
     x, y = _plane(code, source, call.x, *of_x), _plane(code, source, call.y, *of_y)
-    mask, binary = None, None
-    if layout.masked:
+    mask = None
+    if weights is not None:
         at = image * call.mask_image + channel * call.mask_channel
-        mask, binary = _plane(code, code.element, call.mask, at, call.mask_column, call.mask_row), call.binary
+        mask = _plane(code, weights, call.mask, at, call.mask_column, call.mask_row)
     origins = [code.variable(0.0), code.variable(0.0)]
     with code.when(call.n_levels > 1):
         x_plane, y_plane = _plane(code, source, call.origins_x, *of_x), _plane(code, source, call.origins_y, *of_y)
@@ -129,7 +140,7 @@ def _take_strip(
     with code.branch(level == 0) as (finer, coarser):
         with finer:
             given = Origins(zero, zero, origin_x, origin_y)
-            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask, binary))
+            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask))
         with coarser:
             n_strips = code.record(shapes, ScaleShape, level - 1).n_strips
             place = n * call.n_levels + (level - 1) + STATE.scales
@@ -137,10 +148,19 @@ def _take_strip(
             at = n * call.pyramid_size + shape.stored
             x, y = (_plane(code, code.element, each, at, one, shape.width) for each in (call.pyramid_s, call.pyramid_d))
             if layout.masked:
-                mask, binary = _plane(code, code.element, call.pyramid_m, at, one, shape.width), code.integer(0)
+                mask = _plane(code, code.element, call.pyramid_m, coarse_mask + shape.stored, one, shape.width)
             given = Origins(origin_x, origin_y, origin_x, origin_y)
             constants = constants._replace(scale=code.real(1))
-            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask, binary))
+            sweep_strip(code, Work(*common, x, y, given, strip, targets, memory, sheet, constants, mask))
+
+
+def _number_of_mask(code: SimdBuilder, call: Arguments, image: Scalar, channel: Scalar) -> Scalar:
+    """Which of the masks is that of a plane. Planes that share one write the same numbers to its coarser scales."""
+    zero = code.integer(0)
+    own = code.select(call.mask_channel == 0, zero, channel)
+    masks_of_image = code.select(call.mask_channel == 0, 1, call.n_channels)
+    number: Scalar = code.select(call.mask_image == 0, zero, image) * masks_of_image + own
+    return number
 
 
 def _plane(code: SimdBuilder, element: Element, address: Scalar, at: Scalar, step: Scalar, below: Scalar) -> Image:
@@ -154,25 +174,26 @@ def _sweep(
     number: Scalar,
     source: Pointer,
     arguments: Pointer,
+    weights: Pointer | None,
     like: Pointer,
     taps: tuple[Scalar, ...],
     gradients: tuple[Scalar, ...],
     guard_zero_div: Scalar | None,
-    masked: Scalar | None,
 ) -> None:
     call = code.record(arguments, Arguments)
     options = Options(len(gradients), guard_zero_div is not None)
     done = code.pointer(call.state, INT64) + STATE.done
-    layout = Layout(len(taps), masked is not None)
-    on_team(code, team, number, _take_strips, done, layout, options, source.element, call, taps)
+    layout = Layout(len(taps), weights is not None)
+    of_weights = None if weights is None else weights.element
+    on_team(code, team, number, _take_strips, done, layout, options, source.element, of_weights, call, taps)
 
 
 @cached_njit
-def sweep(team, number, source, arguments, like, taps, gradients, guard_zero_div, masked):  # type: ignore[no-untyped-def]
+def sweep(team, number, source, arguments, weights, like, taps, gradients, guard_zero_div):  # type: ignore[no-untyped-def]
     """The whole of the work, or as much of it as is left, by so many threads of a team; for no team, team is 0.
 
-    `source` and `like` are arrays of the type of the pixels and of the type that is computed with; `arguments` are the
-    Arguments as an array; `gradients` has as many numbers as images have a gradient; `guard_zero_div` and `masked` are
-    True or None.
+    `source`, `weights` and `like` are arrays of the type of the pixels, of the type of their weights, if there is a
+    mask, and of the type that is computed with; `arguments` are the Arguments as an array; `gradients` has as many
+    numbers as images have a gradient; `guard_zero_div` is True or None.
     """
-    _sweep((team, number, source, arguments, like, taps, gradients, guard_zero_div, masked))
+    _sweep((team, number, source, arguments, weights, like, taps, gradients, guard_zero_div))

@@ -129,8 +129,6 @@ class Work(NamedTuple):
     constants: PlaneConstants
     mask: Image | None
     """The weights of the pixels."""
-    binary: Scalar | None
-    """Whether all weights are 0 or 1."""
 
 
 class Block(NamedTuple):
