@@ -21,7 +21,7 @@ INDICES = [
     pytest.param(msssim.msssim, FIVE, id="msssim"),
     pytest.param(msssim.msssim, COVARIANCE, id="covariance"),
 ]
-KINDS = ("weights", "bool", "box", "line", "blocks")
+KINDS = ("weights", "bool", "box", "line", "right", "left")
 
 
 @pytest.fixture
@@ -44,8 +44,11 @@ def _mask(shape, kind="weights", seed=0):
         box[..., rows // 4 : rows // 2 + 9, columns // 3 : columns // 2 + 8] = True
     elif kind == "line":
         box[..., rows // 2, columns // 5 :] = True
-    else:  # there are blocks whose pixels are all visible, and blocks whose pixels are all hidden
+    elif kind == "right":  # visible blocks of 64 columns, at the right of others with hidden pixels
         box[..., rows // 5 :, 70:] = True
+        box[..., rows // 2, 125] = False
+    else:  # hidden blocks, at the right of visible ones
+        box[..., rows // 5 :, :64] = True
     return box
 
 

@@ -47,6 +47,8 @@ class _Call(NamedTuple):
     """What voxels of each plane are multiplied by."""
     origins: np.ndarray
     """(planes, 2): what is subtracted from scaled voxels for the gradient."""
+    ring: torch.Tensor
+    """Memory for all sweeps: a sweep in float64 after one in float32 touches no other."""
 
 
 def means_and_gradients(
@@ -63,7 +65,11 @@ def means_and_gradients(
     taps, c1, c2, unit, levels, rectify = options
     pair = [image.detach().resolve_neg().flatten(0, 1).contiguous() for image in (img1, img2)]
     planes, dtype = len(pair[0]), window.compute_dtype(img1.dtype)
-    call = _Call((taps, c1, c2, unit, rectify), np.full(planes, 1 / unit), origins(pair[0], pair[1], unit))
+    near = origins(pair[0], pair[1], unit) if need1 else np.zeros((planes, 2))
+    halo, (height, width) = len(taps) - 1, pair[0].shape[2:]
+    count = (2 + need1 + need2) * (halo + DEPTH) * (height - halo) * ring_line(width) if need1 else 0
+    ring = empty(count + 64, torch.float64)  # the last block reads beyond the last row
+    call = _Call((taps, c1, c2, unit, rectify), np.full(planes, 1 / unit), near, ring)
     terms, grads, divisor = [], [], 1.0
     for level in range(levels):
         own = [empty(tuple(pair[0].shape), dtype) for need in (need1, need2) if need]
@@ -200,11 +206,8 @@ def _sweep(
         numbers = numbers.with_constants(plane_constants(call.scale, c1, c2, unit, computed, rectify))
     halo = Layout(len(numbers.taps)).halo
     tasks = _tasks(tuple(chosen), depth, height, halo, bool(grads))
-    # The last block reads beyond the last row.
-    count = (2 + len(grads)) * (halo + DEPTH) * (height - halo) * ring_line(width) if grads else 0
-    ring = empty(count + 64, computed)
     sums, state = np.zeros((len(tasks), N_SUMS)), np.zeros(len(STATE), np.int64)
-    _run(x, y, grads, call, last, numbers, tasks, ring, sums, state)
+    _run(x, y, grads, call, last, numbers, tasks, sums, state)
     windows = (depth - halo) * (height - halo) * (width - halo)
     of_map = tasks[:, 1] == 0
     of = [np.flatnonzero(of_map & (tasks[:, 0] == plane)) for plane in range(planes)]
@@ -222,7 +225,6 @@ def _run(
     last: bool,
     numbers: Parameters,
     tasks: np.ndarray,
-    ring: torch.Tensor,
     sums: np.ndarray,
     state: np.ndarray,
 ) -> None:
@@ -239,7 +241,7 @@ def _run(
             last=last,
             constants=numbers.address,
             origins=address(call.origins),
-            ring=ring.data_ptr(),
+            ring=call.ring.data_ptr(),
             gradient_x=targets[0],
             gradient_y=targets[1],
             sums=address(sums),
@@ -253,7 +255,7 @@ def _run(
     kind = x.dtype, target.dtype, numbers.dtype, len(numbers.taps), len(grads), guard
     prepare(sweep_volumes, kind, (0, 1, *arguments))
     threads = min(torch.get_num_threads(), max(1, x.numel() // _SMALL_WORK))
-    alive = x, y, grads, ring, tasks, call, numbers, sums, state, record
+    alive = x, y, grads, tasks, call, numbers, sums, state, record
     on_threads(sweep_volumes, arguments, threads, alive)
     if not state[STATE.done]:
         raise MemoryError("no thread of the fused kernel got the memory that it works in")
