@@ -59,8 +59,6 @@ class Implementation(NamedTuple):
     dtypes: tuple[str, ...] | None = None
     devices: tuple[str, ...] | None = None
     differentiable: bool = True
-    volumes: bool = True
-    """Whether it takes volumes (N, C, D, H, W)."""
 
     @property
     def compiled(self) -> bool:
@@ -80,8 +78,6 @@ class Implementation(NamedTuple):
             return "has no gradient"
         if self.dtypes is not None and case.dtype not in self.dtypes:
             return f"takes {', '.join(self.dtypes)}"
-        if case.spatial_dims == 3 and not self.volumes:
-            return "takes images only"
         if self.devices is not None and case.device_type not in self.devices:
             return f"runs on {', '.join(self.devices)}"
         return None
@@ -175,7 +171,6 @@ def _backend(backend: str) -> Implementation:
     return Implementation(
         name=f"msssim {backend}", group=OURS, build=build, description="Wang's, exactly", version=msssim.__version__,
         unavailable_reason=reason, backend=backend, devices=None if device is None else (device,),
-        volumes=backend != "triton",
     )  # fmt: skip
 
 
@@ -185,7 +180,7 @@ def _peer(peer: Peer, check: bool) -> Implementation:
         name=peer.name, group=PEER, build=lambda metric, data_range: peer.function(metric, data_range=data_range),
         description=peer.description, unavailable_reason=reason,
         version=peer.version() if check and not reason else "", metrics=tuple(peer.metrics), dtypes=peer.dtypes,
-        devices=peer.devices, differentiable=peer.differentiable, volumes=peer.volumes,
+        devices=peer.devices, differentiable=peer.differentiable,
     )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ import msssim
 from reference.peers import PEERS
 from validation.report import machine
 
-from . import ceilings, timing
+from . import ceilings, new_process, timing
+from .cases import FORWARD, FORWARD_BACKWARD, Case
 
 Images = tuple[torch.Tensor, torch.Tensor]
 Index = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -186,6 +187,19 @@ def measure(group: Group, quick: bool, rate: float) -> dict[str, Any]:
     return {"group": group.name, "size": list(group.size), **floor, "calls": calls}
 
 
+def memory_of_volumes(quick: bool) -> dict[str, Any]:
+    """Measure the peak memory of SSIM of a pair of volumes, each call in a new process."""
+    start, large = ((1, 1, side, side, side) for side in ((16, 32) if quick else (32, 256)))
+    calls = []
+    for name in ("msssim numba", "pytorch-msssim"):
+        for mode in (FORWARD, FORWARD_BACKWARD):
+            case = Case("ssim", mode, large)
+            found = new_process.run(name, case._replace(shape=start), case, threads=1)
+            if "peak" in found:
+                calls.append({"call": f"{name} {mode}", "peak inputs": found["peak"] / case.input_bytes})
+    return {"group": "memory of volumes", "size": list(large), "calls": calls}
+
+
 def main(arguments: list[str]) -> None:
     """Measure, print, and write a file where one is named."""
     quick = "--quick" in arguments
@@ -201,6 +215,10 @@ def main(arguments: list[str]) -> None:
                 print(f"  {one['call']:34} {one['seconds'] * 1e3:10.2f} ms  ({one['ratio']:6.2f})  {one['value']:.6f}")
             if "floor seconds" in results[-1]:
                 print(f"  {'lower bound':34} {results[-1]['floor seconds'] * 1e3:10.2f} ms")
+    results.append(memory_of_volumes(quick))
+    print(f"peak memory above the volumes, {'x'.join(map(str, results[-1]['size']))}")
+    for one in results[-1]["calls"]:
+        print(f"  {one['call']:34} {one['peak inputs']:10.2f} inputs")
     if files:
         result = {"machine": machine.describe("cpu"), "multiply-adds per second": rate, "groups": results}
         pathlib.Path(files[0]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

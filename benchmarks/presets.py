@@ -82,7 +82,6 @@ def _all_work(shapes: tuple[Shape, ...]) -> Iterator[Work]:
 
 
 _HD, _BATCH, _HUGE = (1, 3, 1080, 1920), (8, 3, 256, 256), (1, 1, 4096, 4096)
-_VOLUME, _LARGE_VOLUME = (1, 1, 128, 128, 128), (1, 1, 256, 256, 256)
 _SMALL, _USUAL = (1, 3, 64, 64), (1, 3, 512, 512)
 _DEFAULT: tuple[Shape, ...] = (_SMALL, *_squares(256, 512), _BATCH, _HD, _HUGE)
 _FULL: tuple[Shape, ...] = (
@@ -112,7 +111,7 @@ PRESETS = {
         cuda_compiled=tuple(Work("msssim", FORWARD_BACKWARD, shape) for shape in _CUDA_USUAL),
     ),
     "default": Preset(
-        shapes={"ssim": (*_DEFAULT[:-1], _VOLUME), "msssim": _DEFAULT},
+        shapes={"ssim": _DEFAULT[:-1], "msssim": _DEFAULT},
         other_dtypes=(("bfloat16", _USUAL), ("uint8", _USUAL)),
         compiled=(_USUAL,),
         compile_torch_backend=False,
@@ -127,11 +126,11 @@ PRESETS = {
         cuda_compiled=tuple(Work("msssim", mode, shape) for mode in MODES for shape in _CUDA_USUAL),
     ),
     "full": Preset(
-        shapes=dict.fromkeys(METRICS, (*_FULL, _VOLUME)),
+        shapes=dict.fromkeys(METRICS, _FULL),
         other_dtypes=tuple((dtype, shape) for dtype in _OTHER_DTYPES for shape in (_USUAL, _HD)),
         compiled=(*_squares(256, 512), _BATCH, _HD, _HUGE),
         compile_torch_backend=True,
-        memory=tuple(_all_work((_USUAL, _HD, _HUGE, _LARGE_VOLUME))),
+        memory=tuple(_all_work((_USUAL, _HD, _HUGE))),
         scaling=(_USUAL, _BATCH, _HD, _HUGE),
         seconds=20.0,
         rounds=Rounds(10, 200),

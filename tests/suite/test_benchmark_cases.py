@@ -1,13 +1,14 @@
 """Benchmark cases, presets, implementations, and the check of results."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 from benchmarking import CASE, IMPLEMENTATIONS, TINY, make_implementation
 
 import msssim
-from benchmarks import cases, checks, implementations, measure, plots, rows, run
+from benchmarks import cases, checks, implementations, measure, plots, rows, run, tables
 from benchmarks.implementations import OURS, Result
 from benchmarks.presets import PRESETS
 from reference.peers import PEERS
@@ -36,6 +37,14 @@ def test_fitting_levels_and_equal_images_in_every_dtype():
     uint8 = [image.double() / 256 for image in cases.images(CASE._replace(dtype="uint8"))]
     for first, *others in zip(float32, bfloat16, uint8, strict=True):
         assert all(torch.equal(first, other) for other in others) and 0 <= first.min() < first.max() < 1
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_rows_have_a_place_for_every_case(preset, device):
+    found = [*preset.cases(device), *(cases.Case(*work) for work in preset.memory)]
+    for case in found:
+        assert cases.size(case.shape) == tables.size(SimpleNamespace(**rows.row(rows.TIME, IMPLEMENTATIONS[0], case)))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -13,7 +13,9 @@ def test_quick_run_writes_every_group(tmp_path, monkeypatch):
     options.main([str(tmp_path / "options.json"), "--quick"])
     result = json.loads((tmp_path / "options.json").read_text())
     names = [group["group"] for group in result["groups"]]
-    assert {name.split()[0] for name in names} == {"mask", "zeros", "uniform", "volumes", "signals", "stream"}
+    assert {name.split()[0] for name in names} == {"mask", "zeros", "uniform", "volumes", "signals", "stream", "memory"}
+    memory = result["groups"].pop()
+    assert all(call["peak inputs"] > 0 for call in memory["calls"])
     for group in result["groups"]:
         assert group["calls"][0]["ratio"] == 1 and all(call["seconds"] > 0 for call in group["calls"])
     stream = result["groups"][-1]["calls"]
