@@ -16,6 +16,7 @@ version = release = re.search(r'__version__ = "(.*)"', (HERE.parent / "msssim/__
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "_site.mathml"]
 exclude_patterns = ["_*"]
+smartquotes = False  # they would change the quotes of code in tables: normalize="relu"
 templates_path = ["_templates"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]

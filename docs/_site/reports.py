@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 _TITLES = {
     "accuracy-amd-epyc-2-cores": "Accuracy of plain PyTorch and the CPU kernels",
     "sm_90-without-a-gpu": "Accuracy of the GPU kernels on an emulated GPU",
+    "masks": "Masks: differences of other methods",
     "peers": "Other implementations: all tables",
     "random-calls": "Random calls",
     "subjective": "Agreement with subjective scores: all tables",

@@ -1,4 +1,4 @@
-"""``ssim``, ``ms_ssim``, ``SSIM`` and ``MS_SSIM`` with the signatures of pytorch-msssim, the package on the index.
+"""``ssim``, ``ms_ssim``, ``SSIM`` and ``MS_SSIM`` with the signatures of pytorch-msssim by VainF.
 
 The numbers are those of :func:`msssim.ssim` and :func:`msssim.msssim`. They differ from pytorch-msssim's as follows:
 
