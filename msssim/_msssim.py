@@ -114,20 +114,20 @@ def msssim(
 
     Parameters
     ----------
-    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or with as many last axes as `spatial_dims` says
+    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or others by `spatial_dims`
         The images, of the same shape and device; their dtypes are the same or both floating point. float64 and 32- and
         64-bit integers are computed in float64, all other dtypes in float32, also under autocast; two different
         floating-point dtypes in the wider of these. The gradient of each image has the dtype of that image.
     data_range : float or Tensor, shape () or (N,), optional
-        The distance between the smallest and the largest value that the images can have. The default depends on the
-        dtype: 255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the pixels; if
-        samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor of
-        one element, such as ``img2.max()``, or of shape (N,) with a number for each image gets no gradient and does
-        not synchronize if it is on the device of the images; a range that is not positive gives NaN.
-    normalize : {None, "relu", "simple", "covariance"}, default None
+        The distance between the smallest and the largest value that the images can have, > 0. The default depends on
+        the dtype: 255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the pixels.
+        If samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor
+        has one element, such as ``img2.max()``, or a number for each image, shape (N,). It gets no gradient, and does
+        not synchronize if it is on the device of the images; a number in it that is not positive gives NaN.
+    normalize : {None, "relu", "simple", "covariance"} or bool, default None
         What to do with a negative mean of cs, whose power is not a real number.
 
-        None
+        None or False
             Nothing: Wang's value. A negative mean (of cs, or of l cs at the coarsest scale) to the power of a
             fractional weight is NaN; the original gives a complex number. If a gradient is required, on a CPU, there
             is a warning.
@@ -144,39 +144,40 @@ def msssim(
         range of the images' dtype.
     weights : sequence of float, default ``WEIGHTS``
         The exponent of each scale, finest first; there is one scale for each weight. Each is in (0, 1e10].
-    method : {"product", "wtd_sum"}
+    method : {"product", "wtd_sum"}, default "product"
         The product above, or the sum of the same means with weights normalized to sum to 1.
-    channels : {"mean", "pooled"}
+    channels : {"mean", "pooled"}, default "mean"
         "mean" averages the indices of the channels. "pooled" averages the terms of each scale over the channels of an
         image before the powers, as torchmetrics, MONAI and the original pytorch-msssim do.
     win_size : int or one for each spatial axis, default 11
-        Side of the window in pixels, an odd number >= 3.
+        Side of the window in pixels, an odd integer >= 3.
     sigma : float or one for each spatial axis, default 1.5
-        Standard deviation of the window in pixels.
+        Standard deviation of the Gaussian window in pixels, > 0.
     K1, K2 : float, default 0.01 and 0.03
-        The constants of the paper. With 0, where a denominator is zero: cs is 1, and l cs is l if only that of cs is,
-        otherwise 1.
+        The constants of the paper, in [0, 1000]. With 0, where a denominator is zero: cs is 1, and l cs is l if only
+        that of cs is, otherwise 1.
     mask : Tensor, shape (H, W) or as the images or broadcastable to them, or "finite", optional
         Which pixels to use: bool (True: use it), or floating-point weights >= 0, as in :func:`ssim`. Between scales the
         weighted means of 2 × 2 pixels have the means of their weights. A plane without weight at some scale has no
         index, and the mean is over the others.
     scales : bool, default False
         Whether to return the terms of each scale and channel as well.
-    full : {False, True, "weights"}
+    full : {False, True, "weights"}, default False
         Whether to return the maps of all scales as well, and with "weights" the weights of their positions.
-    small : {"raise", "fewer"}
+    small : {"raise", "fewer"}, default "raise"
         What to do with images whose shorter side is below win_size · 2^(M - 1), by default 176: raise an error, or use
         fewer scales, as many as fit, their weights normalized to sum to 1. Few volumes are large enough for five
         scales; the index of fewer scales is another number, comparable only with the same number of scales.
-    spatial_dims : {2, 1, 3}, default 2
-        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N and C. A
-        volume has windows of as many voxels along each axis and means of 2 × 2 × 2 between scales.
-    reduction : {"mean", "none", "sum"}
+    spatial_dims : {1, 2, 3}, default 2
+        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N, or without N
+        and C. `win_size` and `sigma` hold along each axis. Between scales are means of 2 samples or 2 × 2 × 2 voxels.
+    reduction : {"mean", "none", "sum"}, default "mean"
         "mean" gives one value for the batch, "none" one for each image, "sum" the sum of these.
-    backend : str, default "auto"
-        One of :func:`available_backends`, or "auto" for the fastest that supports the call. The environment variable
-        ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to use for "auto":
-        ``MSSSIM_BACKEND=torch`` switches the kernels off. Calls that it does not support run in plain PyTorch.
+    backend : {"auto", "triton", "numba", "torch"}, default "auto"
+        "auto" is the fastest that supports the call; :func:`available_backends` lists those that work here. The
+        environment variable ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to
+        use for "auto": ``MSSSIM_BACKEND=torch`` switches the kernels off. Calls that it does not support run in plain
+        PyTorch.
 
     Returns
     -------
@@ -192,12 +193,14 @@ def msssim(
 
     Raises
     ------
+    ImportError
+        If the package of a backend that is named is not installed.
     TypeError
-        If an image is not a real tensor, the dtypes differ and are not both floating point, or a mask is neither bool
-        nor floating point.
+        If an image is not a real tensor, the dtypes differ and are not both floating point, a mask is neither bool nor
+        floating point, or an option is unknown.
     ValueError
-        If the shapes differ, the images are too small for the scales, an option is invalid, or a mask on a CPU has a
-        negative or non-finite weight.
+        If the shapes or devices differ, the images are too small for the scales, an option is invalid, a backend that
+        is named does not support the call, or a mask on a CPU has a negative or non-finite weight.
 
     See Also
     --------

@@ -63,52 +63,54 @@ def ssim(
 
     Parameters
     ----------
-    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or with as many last axes as `spatial_dims` says
+    img1, img2 : Tensor, shape (N, C, H, W), (C, H, W) or (H, W), or others by `spatial_dims`
         The images, of the same shape and device; their dtypes are the same or both floating point. float64 and 32- and
         64-bit integers are computed in float64, all other dtypes in float32, also under autocast; two different
         floating-point dtypes in the wider of these. The gradient of each image has the dtype of that image.
     data_range : float or Tensor, shape () or (N,), optional
-        The distance between the smallest and the largest value that the images can have. The default depends on the
-        dtype: 255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the pixels; if
-        samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor of
-        one element, such as ``img2.max()``, or of shape (N,) with a number for each image gets no gradient and does
-        not synchronize if it is on the device of the images; a range that is not positive gives NaN.
+        The distance between the smallest and the largest value that the images can have, > 0. The default depends on
+        the dtype: 255 for uint8, 65535 for uint16, 1 for bool and floating point. It is never guessed from the pixels.
+        If samples of images on a CPU clearly contradict it, there is a warning (rules: :mod:`msssim.advice`). A tensor
+        has one element, such as ``img2.max()``, or a number for each image, shape (N,). It gets no gradient, and does
+        not synchronize if it is on the device of the images; a number in it that is not positive gives NaN.
     win_size : int or one for each spatial axis, default 11
-        Side of the window in pixels, an odd number >= 3.
+        Side of the window in pixels, an odd integer >= 3.
     sigma : float or one for each spatial axis, optional
-        Standard deviation of the Gaussian window in pixels, by default 1.5; None with a uniform window.
+        Standard deviation of the Gaussian window in pixels, > 0, by default 1.5. With a uniform window it must be None.
     K1, K2 : float, default 0.01 and 0.03
-        The constants of the paper. With 0, where a denominator is zero: l cs is l if only that of cs is, otherwise 1.
-    window : {"gaussian", "uniform"}
+        The constants of the paper, in [0, 1000]. With 0, where a denominator is zero: l cs is l if only that of cs is,
+        otherwise 1.
+    window : {"gaussian", "uniform"}, default "gaussian"
         The weights of the pixels in a window.
     sample_covariance : bool, default False
         Whether covariances are divided by n - 1 for the n pixels of a window, as in scikit-image, not by n.
-    padding : {"valid", "zeros", "reflect", "replicate", "symmetric"}
+    padding : {"valid", "zeros", "reflect", "replicate", "symmetric"}, default "valid"
         "valid": the window is inside the image. With the others the map has the size of the (downsampled) image, and
         around it there are zeros, or its pixels: ``c b | a b c | b a`` ("reflect"), ``a a | a b c | c c``
         ("replicate"), ``b a | a b c | c b`` ("symmetric").
     mask : Tensor, shape (H, W) or as the images or broadcastable to them, or "finite", optional
         Which pixels to use: bool (True: use it), or floating-point weights >= 0. Windows use the weighted mean of their
         pixels (normalized convolution), and the mean over the map is weighted by the sum of the weights in a window.
-        What lies under a weight of 0, NaN for example, has no effect at all. A plane without weight has no index, and
+        Pixels of weight 0, such as NaN, have no effect at all. A plane without weight has no index, and
         the mean is over the others. "finite" uses the pixels of each channel that are finite in both images. The mask
         gets no gradient. Only with ``padding="valid"``.
-    mask_mode : {"normalized", "inside"}
-        Which windows count: those with a pixel that has weight, or only those with no pixel of weight 0.
-    downsample : {None, "auto"}
+    mask_mode : {"normalized", "inside"}, default "normalized"
+        Which windows count with a mask: those with a pixel that has weight, or only those with no pixel of weight 0.
+    downsample : {None, "auto"}, default None
         "auto" first averages f × f pixels and keeps every f-th, f = max(1, round(min(H, W) / 256)), as in Wang's
         ssim.m. Published values of SSIM are computed this way.
-    spatial_dims : {2, 1, 3}, default 2
-        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N and C. A
-        volume has windows of as many voxels along each axis and means of 2 × 2 × 2 between scales.
-    full : {False, True, "weights"}
+    spatial_dims : {1, 2, 3}, default 2
+        The number of spatial axes: 1 for signals (N, C, L), 3 for volumes (N, C, D, H, W), also without N, or without N
+        and C. `win_size` and `sigma` hold along each axis.
+    full : {False, True, "weights"}, default False
         Whether to return the map of l cs as well, and with "weights" the weight of each of its positions.
-    reduction : {"mean", "none", "sum"}
+    reduction : {"mean", "none", "sum"}, default "mean"
         "mean" gives one value for the batch, "none" one for each image, "sum" the sum of these.
-    backend : str, default "auto"
-        One of :func:`available_backends`, or "auto" for the fastest that supports the call. The environment variable
-        ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to use for "auto":
-        ``MSSSIM_BACKEND=torch`` switches the kernels off. Calls that it does not support run in plain PyTorch.
+    backend : {"auto", "triton", "numba", "torch"}, default "auto"
+        "auto" is the fastest that supports the call; :func:`available_backends` lists those that work here. The
+        environment variable ``MSSSIM_BACKEND``, read at each call (or when torch.compile traces), names the backend to
+        use for "auto": ``MSSSIM_BACKEND=torch`` switches the kernels off. Calls that it does not support run in plain
+        PyTorch.
 
     Returns
     -------
@@ -122,12 +124,14 @@ def ssim(
 
     Raises
     ------
+    ImportError
+        If the package of a backend that is named is not installed.
     TypeError
-        If an image is not a real tensor, the dtypes differ and are not both floating point, or a mask is neither bool
-        nor floating point.
+        If an image is not a real tensor, the dtypes differ and are not both floating point, a mask is neither bool nor
+        floating point, or an option is unknown.
     ValueError
-        If the shapes differ, an image is smaller than the window, an option is invalid, or a mask on a CPU has a
-        negative or non-finite weight.
+        If the shapes or devices differ, an image is smaller than the window, an option is invalid, a backend that is
+        named does not support the call, or a mask on a CPU has a negative or non-finite weight.
 
     See Also
     --------

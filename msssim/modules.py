@@ -82,6 +82,17 @@ def _numbers(data_range: float | None, options: WindowOptions) -> dict[str, Any]
 class SSIM(_Metric):
     """:func:`msssim.ssim` as a module; its options are attributes, which can be changed later.
 
+    Parameters
+    ----------
+    **options
+        Those of :func:`msssim.ssim`, except `mask`, with the same defaults. Tensors and arrays are read once, as
+        numbers. An option is checked when it is set, with the errors of the function.
+
+    Notes
+    -----
+    A call takes ``(img1, img2, *, mask=None, data_range=None)``: the `mask` of the function, and a `data_range` that
+    replaces the option in this call, for example a tensor of shape (N,). It returns what the function returns.
+
     Examples
     --------
     >>> import torch, msssim
@@ -141,6 +152,17 @@ class MSSSIM(_Metric):
     """:func:`msssim.msssim` as a module; its options are attributes, which can be changed later.
 
     The index grows with similarity: a loss is ``1 - criterion(output, target)``, best with ``normalize="covariance"``.
+
+    Parameters
+    ----------
+    **options
+        Those of :func:`msssim.msssim`, except `mask`, with the same defaults. Tensors and arrays are read once, as
+        numbers. An option is checked when it is set, with the errors of the function.
+
+    Notes
+    -----
+    A call takes ``(img1, img2, *, mask=None, data_range=None)``: the `mask` of the function, and a `data_range` that
+    replaces the option in this call, for example a tensor of shape (N,). It returns what the function returns.
 
     Examples
     --------

@@ -85,13 +85,14 @@ def stream(
         tensors on the CPU. Dtypes as in :func:`msssim.msssim`. Of a file that numpy.memmap maps, the size is checked
         before and after each block is read.
     data_range, normalize, weights, method, channels, win_size, sigma, K1, K2, small
-        As in :func:`msssim.msssim`; `win_size` is at most 31.
+        As in :func:`msssim.msssim`, with the same defaults. `win_size` and `sigma` are one number for both axes, and
+        `win_size` is at most 31. A tensor as `data_range` has one element.
     scales : bool, default False
         Whether to return the terms of each scale and channel as well.
     channels_last : bool, default False
         Whether the channels of images with three axes are the last axis, as in slides and most files.
     rows : int, optional
-        Rows to read at a time, at least 1. Memory is in proportion to their number; the result does not depend on it.
+        Rows to read at a time, >= 1. Memory is in proportion to their number; the result does not depend on it.
         By default as many as take about 128 MiB. For files that are stored in chunks choose a multiple of a chunk.
     progress : bool, default False
         Whether to show a progress bar, for which tqdm must be installed.
@@ -101,7 +102,7 @@ def stream(
     value : Tensor, shape ()
         As of :func:`msssim.msssim`.
     terms : Tensor, shape (M,) or (C, M)
-        Only with ``scales=True``.
+        Only with ``scales=True``: as of :func:`msssim.msssim`.
 
     Raises
     ------
@@ -112,7 +113,8 @@ def stream(
     TypeError
         If an image is not an array of real numbers, or the dtypes differ and are not both floating point.
     ValueError
-        If the shapes differ, the images are too small for the scales, or an option is invalid.
+        If the shapes differ, the images are too small for the scales, a tensor is not on the CPU, or an option is
+        invalid.
 
     See Also
     --------
