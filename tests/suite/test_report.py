@@ -142,6 +142,13 @@ def test_a_picture_that_is_not_stored_is_left_out(folder, tmp_path):
     assert html.count(page.NO_PICTURE) == markdown.count(page.NO_PICTURE) == figures > 5
 
 
+@pytest.mark.parametrize(("verdict", "mark"), [(section.PASS, "✓ "), (section.BROKEN, "✗ "), ("", "")])
+def test_headline_has_a_mark_only_if_a_section_has_a_verdict(tmp_path, verdict, mark):
+    part = section.Section("part", "Part", "", (), (), verdict)
+    html = write.write(tmp_path, [part], {}, title="Title").read_text(encoding="utf-8")
+    assert re.search(r'<p class="headline[ a-z]*">(.*)</p>', html)[1] == mark + write.headline([part])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_page_has_no_errors_overflow_or_low_contrast_in_a_browser(folder, chrome, width, scheme):

@@ -13,7 +13,9 @@ import torch
 import msssim
 from reference import formulas, tools
 from validation import from_rows
+from validation.peers import from_rows as peers
 from validation.peers import numbers
+from validation.report import plots
 
 ROOT = pathlib.Path(__file__).parents[2]
 REPORTS = ROOT / "validation/reports"
@@ -69,6 +71,13 @@ def test_committed_rows_are_enough_for_a_report(folder, tmp_path):
     assert "nan" not in re.findall(r"\w+", text) and text.count("\n| --- ") >= 2
     for picture in re.findall(r"\]\((plots/.*?)\)", text):
         assert (copy / picture).exists()
+
+
+def test_the_labels_of_a_heat_map_have_the_colour_of_the_theme():
+    picture = peers.sections(REPORTS / "peers")[0].figures[0].image
+    styles = re.findall(r'<text style="([^"]*)"[^>]*>([^<]*)<', picture)
+    labels = [style for style, text in styles if text.startswith(("largest", "msssim, numba"))]
+    assert len(labels) == 3 and all(plots.INK in style for style in labels)
 
 
 def test_every_committed_folder_has_a_report():

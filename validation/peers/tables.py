@@ -249,8 +249,9 @@ def heat_map(values: pd.DataFrame) -> Figure:
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(False)
-    bar = figure.colorbar(mesh, ax=axes, location="bottom", aspect=50, pad=0.01, extend="both")
-    bar.set_label("largest deviation from Wang (absolute, no unit; the index is at most 1)", fontsize=8)
+    label = "largest deviation from Wang (absolute, no unit; the index is at most 1)"
+    bar = plots.colour_bar(figure, mesh, axes, label, location="bottom", aspect=50, pad=0.01, extend="both")
+    bar.ax.xaxis.label.set_fontsize(8)
     return Figure(
         "peers",
         "Deviation from Wang, peers by kinds of image. Closest settings, float32 unless the column says otherwise. "

@@ -27,6 +27,7 @@ def render(report: Report, parts: Sequence[Any], verdicts: Table) -> str:
         title=report.title,
         headline=report.headline,
         broken=any(section.verdict == BROKEN for section in report.sections),
+        judged=any(section.verdict for section in report.sections),
         about=report.about,
         verdicts=verdicts,
         parts=parts,
