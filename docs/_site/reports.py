@@ -15,8 +15,9 @@ _TITLES = {
     "subjective": "Agreement with subjective scores: all tables",
     "training": "Stability in real training",
     "tools": "Whose number is it? All values",
-    "amd-epyc-2-cores": "Speed on AMD EPYC, 2 cores",
-    "amd-epyc-2-cores-compiled": "Speed beside compiled peers on AMD EPYC, 2 cores",
+    "amd-epyc-milan-2-cores": "Speed on AMD EPYC (Milan), 2 cores",
+    "amd-epyc-2-cores": "Speed on another AMD EPYC, 2 cores, with more peers",
+    "amd-epyc-2-cores-compiled": "Speed beside compiled peers on another AMD EPYC, 2 cores",
 }
 
 
