@@ -38,8 +38,8 @@ SECTIONS = {
     " for the product with `normalize=None` only.",
     volumes.SECTION: "The value, against an independent NumPy implementation for any number of axes and against"
     " skimage.metrics.structural_similarity; the gradient, against plain PyTorch in float64.",
-    streams.SECTION: "`msssim.stream` over blocks of rows of NumPy arrays: how many of the value and the terms differ in"
-    " a bit from `msssim.msssim` in memory with the same backend, for several numbers of rows, and the error of the"
+    streams.SECTION: "`msssim.stream` over blocks of rows of NumPy arrays: how many of the value and the terms differ"
+    " in a bit from `msssim.msssim` in memory with the same backend, for several numbers of rows, and the error of the"
     " value against wang.py.",
     dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 images of the same values (0..255, and 0..1,"
     " which half precision rounds), and the dtypes of result and gradients.",
