@@ -64,14 +64,20 @@ def test_most_calls_have_neither():
     assert 0.1 < share < 0.3
 
 
-@pytest.mark.parametrize("backend", ["torch", *([pytest.param("numba", marks=pytest.mark.full)])])
+def _of_few_kernels(draw):
+    """Numba compiles code for each dtype of images and masks, and each window."""
+    usual = draw.axes == 2 and draw.options.win_size == 11 and draw.dtype in ("float32", "float64")
+    return usual and draw.mask_dtype == "bool"
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("numba", marks=pytest.mark.full)])
 @pytest.mark.parametrize("wanted", [_masked, _padded])
 def test_random_calls_are_within_their_budgets(backend, wanted):
     if backend == "numba":
         pytest.importorskip("numba")
-    supported = (batch for batch in _batches(2027, wanted) if check.supports(backend, batch[0]))
+    chosen = (batch for batch in _batches(2027, wanted) if backend == "torch" or _of_few_kernels(batch[0]))
     checked = 0
-    for batch in itertools.islice(supported, 10):
+    for batch in itertools.islice(chosen, 10):
         for draw, outcome in zip(batch, check.check(batch, backend), strict=True):
             assert outcome.failures == [], shrink.as_test(draw, backend, "fuzz", "")
             checked += outcome.counts["budgets checked"]

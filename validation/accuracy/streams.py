@@ -60,8 +60,8 @@ def _of_case(case: Case, dtype: str, reason: str) -> Iterator[rows.Measurement]:
         "section": SECTION, "backend": "numba", "device": "cpu", "dtype": dtype, "dataset": "random walks",
         "pair": case.name,
     }  # fmt: skip
-    same = {"quantity": f"{case.name}: bits of memory", "kind": "count"}
-    right = {"quantity": f"{case.name}: reference", "kind": "value"}
+    same: dict[str, Any] = {"quantity": f"{case.name}: bits of memory", "kind": "count"}
+    right: dict[str, Any] = {"quantity": f"{case.name}: reference", "kind": "value"}
     if reason:
         for kind in (same, right):
             yield rows.Measurement(**common, **kind, missing=rows.SKIPPED, note=reason)
@@ -79,7 +79,7 @@ def _of_case(case: Case, dtype: str, reason: str) -> Iterator[rows.Measurement]:
         yield rows.Measurement(**common, **same, error=_different(streamed, in_memory), value=streamed[0].item())
     value = msssim.stream(*pair, channels_last=case.channels_last, data_range=data_range).item()
     expected = _reference(planes, data_range)
-    numbers = {"value": value, "expected": expected, "error": abs(value - expected)}
+    numbers: dict[str, Any] = {"value": value, "expected": expected, "error": abs(value - expected)}
     yield rows.Measurement(**common, **right, **numbers)
 
 

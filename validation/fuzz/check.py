@@ -154,7 +154,7 @@ def _hidden(draw: Draw, computed: Computed) -> list[Failure]:
     found = []
     if draw.hidden is not None and repr(computed.visible) != repr(computed.without_gradient):
         found.append(Failure("hidden pixels change a bit", abs(computed.visible - computed.without_gradient), 0.0))
-    hidden = np.broadcast_to(draw.mask == 0, draw.x.shape)
+    hidden = np.broadcast_to(np.asarray(draw.mask) == 0, draw.x.shape)
     count = sum(int((each[hidden] != 0).sum()) for each in computed.gradients)
     return [*found, Failure("gradient of hidden pixels", float(count), 0.0)] if count else found
 

@@ -13,6 +13,10 @@ from . import masks
 from .pictures import KINDS, Image, Rng, pair_of_sides
 
 
+def _largest(win_size: int | tuple[int, ...]) -> int:
+    return win_size if isinstance(win_size, int) else max(win_size)
+
+
 class Draw(NamedTuple):
     """One call: two images of planes (P, H, W), or (P, L), or (P, D, H, W), of values that the dtype represents."""
 
@@ -37,7 +41,7 @@ class Draw(NamedTuple):
     @property
     def min_side(self) -> int:
         """The smallest side that the call supports."""
-        return least_side(self.padding, int(self.options.win_size)) * 2 ** (len(self.options.weights) - 1)
+        return least_side(self.padding, _largest(self.options.win_size)) * 2 ** (len(self.options.weights) - 1)
 
 
 class _Limits(NamedTuple):
@@ -126,7 +130,7 @@ def _feature(rng: Rng) -> tuple[bool, str]:
 
 
 def _with_one_of_few_windows(options: Options, padding: str) -> Options:
-    options = options._replace(win_size=max(size for size in (5, 11) if size <= max(5, int(options.win_size))))
+    options = options._replace(win_size=max(size for size in (5, 11) if size <= max(5, _largest(options.win_size))))
     if padding == "valid":
         return options
     return options._replace(weights=(1.0,), normalize=None, method="wtd_sum")
@@ -146,7 +150,7 @@ def _with_masks(rng: Rng, draws: list[Draw]) -> list[Draw]:
 
 def _with_padding(rng: Rng, draws: list[Draw], padding: str) -> list[Draw]:
     """The same pairs with padding, some of them cut, since images may be smaller than the window."""
-    least = least_side(padding, int(draws[0].options.win_size))
+    least = least_side(padding, _largest(draws[0].options.win_size))
     cut = tuple(
         slice(int(rng.integers(least, side + 1)) if rng.random() < 0.2 else side) for side in draws[0].x.shape[1:]
     )

@@ -83,7 +83,7 @@ def references(draws: list[Draw]) -> list[Expected]:
     """Value and gradients of the mean over the planes of each pair, in long double."""
     batch = draws[0]._replace(x=np.concatenate([d.x for d in draws]), y=np.concatenate([d.y for d in draws]))
     if draws[0].mask is not None:
-        batch = batch._replace(mask=np.concatenate([np.broadcast_to(d.mask, d.x.shape) for d in draws]))
+        batch = batch._replace(mask=np.concatenate([np.broadcast_to(np.asarray(d.mask), d.x.shape) for d in draws]))
     exact, planes = _reference(batch), len(draws[0].x)
     expected = []
     for k, draw in enumerate(draws):

@@ -35,12 +35,12 @@ def _nothing(rng: Rng, sides: tuple[int, ...]) -> Image:
 
 def _ellipse(rng: Rng, sides: tuple[int, ...]) -> Image:
     positions: Any = np.indices(sides)
-    squares = [
+    squares: Any = [
         ((position - rng.uniform(0, side)) / (side * rng.uniform(0.1, 0.8))) ** 2
         for position, side in zip(positions, sides, strict=True)
     ]
-    inside = sum(squares) < 1
-    return (inside if rng.random() < 0.7 else ~inside).astype(np.float64)
+    inside: Image = (sum(squares) < 1).astype(np.float64)
+    return inside if rng.random() < 0.7 else 1 - inside
 
 
 def _box(rng: Rng, sides: tuple[int, ...]) -> Image:
@@ -70,11 +70,12 @@ def _bump(rng: Rng, sides: tuple[int, ...]) -> Image:
     """Weights that decrease from a place, as of a vignette."""
     width = rng.uniform(0.1, 1)
     positions: Any = np.indices(sides)
-    squares = [
+    squares: Any = [
         ((position - rng.uniform(0, side)) / (side * width)) ** 2
         for position, side in zip(positions, sides, strict=True)
     ]
-    return np.exp(-np.minimum(sum(squares), 40.0))
+    weights: Image = np.exp(-np.minimum(sum(squares), 40.0))
+    return weights
 
 
 _PLANES = (_ones, _nothing, _ellipse, _box, _holes, _few_pixels, _weights, _steps, _bump)
