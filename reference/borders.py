@@ -39,9 +39,8 @@ def ssim(
     if len(options.weights) != 1:
         raise ValueError(f"padding goes with one weight, got {len(options.weights)}")
     planes = [np.asarray(image, LD) for image in (x, y)]
-    result = longdouble.msssim(
-        *(padded(plane, padding, options.win_size, axes) for plane in planes), options, axes=axes, **rounding
-    )
+    wide_x, wide_y = (padded(plane, padding, options.win_size, axes) for plane in planes)
+    result = longdouble.msssim(wide_x, wide_y, options, axes=axes, **rounding)
     sides = planes[0].shape[-axes:]
     sources = _sources(sides, padding, options.win_size)
     names = ("gradient_x", "gradient_y", "slack_x", "slack_y")

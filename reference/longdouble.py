@@ -75,7 +75,8 @@ class Result(NamedTuple):
     @property
     def has_index(self) -> NDArray[np.bool_]:
         """Whether a plane has weight at every scale, shape (P,)."""
-        return (self.weights > 0).all(-1)
+        used: NDArray[np.bool_] = (self.weights > 0).all(-1)
+        return used
 
 
 def available() -> bool:
@@ -149,7 +150,7 @@ def msssim(
     gradients = [each / unit for each in gradients]
     if round_once is not None:
         gradients = [_rounded(each * unit, round_once) / unit for each in gradients[:2]] + gradients[2:]
-    return Result(value, terms, *gradients, weights)
+    return Result(value, terms, *gradients, weights=weights)
 
 
 def pool(terms: Array, options: Options) -> tuple[Array, Array]:
