@@ -75,8 +75,7 @@ class Result(NamedTuple):
     @property
     def has_index(self) -> NDArray[np.bool_]:
         """Whether a plane has weight at every scale, shape (P,)."""
-        used: NDArray[np.bool_] = (self.weights > 0).all(-1)
-        return used
+        return np.asarray((self.weights > 0).all(-1))
 
 
 def available() -> bool:
@@ -150,7 +149,7 @@ def msssim(
     gradients = [each / unit for each in gradients]
     if round_once is not None:
         gradients = [_rounded(each * unit, round_once) / unit for each in gradients[:2]] + gradients[2:]
-    return Result(value, terms, *gradients, weights=weights)
+    return Result(value, terms, gradients[0], gradients[1], gradients[2], gradients[3], weights)
 
 
 def pool(terms: Array, options: Options) -> tuple[Array, Array]:
