@@ -30,6 +30,7 @@ from .moments import (
     central,
     halved,
     moments,
+    plane_mean,
     second_moment,
     upsample_gradient,
     window,
@@ -57,7 +58,7 @@ DEFAULTS = Options()
 
 
 class Result(NamedTuple):
-    """The index of each plane with its gradients.
+    """The index of each plane with its gradients: NaN and zero for a plane without weight at some scale.
 
     ``slack_x`` and ``slack_y`` bound the change of the gradient at each pixel if windows whose covariance or product of
     means is zero up to rounding are on the other side of the clamp of "covariance".
@@ -69,6 +70,12 @@ class Result(NamedTuple):
     gradient_y: Array
     slack_x: Array
     slack_y: Array
+    weights: Array  # (P, levels): the sum of the weights of all windows
+
+    @property
+    def has_index(self) -> NDArray[np.bool_]:
+        """Whether a plane has weight at every scale, shape (P,)."""
+        return np.asarray((self.weights > 0).all(-1))
 
 
 def available() -> bool:
@@ -121,7 +128,10 @@ def msssim(
         for level, scale in enumerate(scales)
     ]
     terms = np.stack([one.mean for one in maps], -1)
+    weights = np.stack([one.weight for one in maps], -1)
     value, dvalue_dterms = pool(terms, options)
+    without_index = ~(weights > 0).all(-1)
+    value[without_index], dvalue_dterms[without_index] = np.nan, 0
     if round_once is not None:
         value = _rounded(value, round_once)
     gradients = [np.zeros_like(each) for each in (x, y, x, y)]
@@ -139,7 +149,7 @@ def msssim(
     gradients = [each / unit for each in gradients]
     if round_once is not None:
         gradients = [_rounded(each * unit, round_once) / unit for each in gradients[:2]] + gradients[2:]
-    return Result(value, terms, *gradients)
+    return Result(value, terms, gradients[0], gradients[1], gradients[2], gradients[3], weights)
 
 
 def pool(terms: Array, options: Options) -> tuple[Array, Array]:
@@ -166,6 +176,7 @@ class Map(NamedTuple):
     mean: Array
     gradients: tuple[Array, Array]
     slack: tuple[Array, Array]
+    weight: Array
 
 
 def _map(
@@ -205,7 +216,7 @@ def _map(
             bound = adjoint(unsure_mu * per_window, taps)
             bound = bound + absolute(other, mu_other, unsure.sigma_xy * per_window, taps)
         slacks.append(pixel * bound)
-    return Map(mean, (gradients[0], gradients[1]), (slacks[0], slacks[1]))
+    return Map(mean, (gradients[0], gradients[1]), (slacks[0], slacks[1]), total.reshape(-1))
 
 
 def _similarity(
@@ -247,8 +258,7 @@ def _similarity(
         keep = (product >= -64 * EPS * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))).astype(LD)
         if rounding is not None:
             # An implementation may subtract a constant near the mean of the plane, and then knows a mean less well.
-            spatial = tuple(range(1, m.mu_x.ndim))
-            sizes = sizes + sum(abs(image.mean(spatial, keepdims=True)) for image in (scale.x, scale.y))
+            sizes = sizes + sum(abs(plane_mean(image, scale.weight)) for image in (scale.x, scale.y))
             near = np.abs(product) <= 32 * rounding * sizes * np.maximum(np.abs(m.mu_x), np.abs(m.mu_y))
         product = np.maximum(product, 0)
     black = energy == 0

@@ -57,13 +57,21 @@ def _from_mean(values: Array, normalized_weights: Array) -> tuple[Array, Array]:
 
 def second_moment(scale: Scale, taps: Sequence[Array], *, about_zero: bool = False) -> Array:
     """Return E[x^2] + E[y^2] of each window, about zero or about the mean of each plane."""
-    spatial = tuple(range(1, scale.x.ndim))
     x, y = scale.x, scale.y
     if not about_zero:
-        x, y = x - x.mean(spatial, keepdims=True), y - y.mean(spatial, keepdims=True)
+        x, y = x - plane_mean(x, scale.weight), y - plane_mean(y, scale.weight)
     weight = np.ones_like(x) if scale.weight is None else scale.weight
     total = correlate(weight, taps)
     return correlate(weight * (x * x + y * y), taps) / np.where(total > 0, total, 1)
+
+
+def plane_mean(values: Array, weight: Array | None) -> Array:
+    """Return the weighted mean of each plane, with its axes kept; 0 of a plane without weight."""
+    spatial = tuple(range(1, values.ndim))
+    if weight is None:
+        return values.mean(spatial, keepdims=True)
+    total = weight.sum(spatial, keepdims=True)
+    return (weight * values).sum(spatial, keepdims=True) / np.where(total > 0, total, 1)
 
 
 def correlate(values: Array, taps: Sequence[Array]) -> Array:

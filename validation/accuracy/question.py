@@ -11,7 +11,7 @@ import datasets
 
 from .. import harness
 from ..report.section import Section
-from . import dtypes, gradients, rows, stability, tables, values, volumes
+from . import dtypes, gradients, rows, stability, streams, tables, values, volumes
 from . import options as options_of_calls
 
 DEFAULT_DATASETS = ("golden", "colour", "synthetic", "graphics")
@@ -78,6 +78,8 @@ def _measure(
     yield from gradients.measure_numerically(calls, chosen, device)
     cases = volumes.CASES[: options.limit]
     yield from volumes.measure(tqdm(cases, **harness.bar("signals and volumes")), chosen, device)
+    parts = streams.CASES[: options.limit]
+    yield from streams.measure(tqdm(parts, **harness.bar("stream")), chosen, device)
     yield from stability.measure(tqdm(stability.work(options.limit), **harness.bar("stability")), chosen, device)
 
 

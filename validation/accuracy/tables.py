@@ -7,7 +7,7 @@ import pandas as pd
 import datasets
 
 from ..report.section import BROKEN, PASS, Figure, Section, Table, number
-from . import dtypes, gradients, options, plots, rows, short, stability, values, volumes, worst
+from . import dtypes, gradients, options, plots, rows, short, stability, streams, values, volumes, worst
 
 # The oracles and checks in the order of the report.
 SECTIONS = {
@@ -38,6 +38,9 @@ SECTIONS = {
     " for the product with `normalize=None` only.",
     volumes.SECTION: "The value, against an independent NumPy implementation for any number of axes and against"
     " skimage.metrics.structural_similarity; the gradient, against plain PyTorch in float64.",
+    streams.SECTION: "`msssim.stream` over blocks of rows of NumPy arrays: how many of the value and the terms differ"
+    " in a bit from `msssim.msssim` in memory with the same backend, for several numbers of rows, and the error of the"
+    " value against wang.py.",
     dtypes.SECTION: "bfloat16, float16 and uint8 images, against float64 images of the same values (0..255, and 0..1,"
     " which half precision rounds), and the dtypes of result and gradients.",
 }  # fmt: skip
@@ -69,6 +72,11 @@ _PARTS = (
         "volumes", "Are signals and volumes right?",
         "Value errors are absolute, gradient errors relative to the largest entry.",
         (volumes.SECTION,),
+    ),
+    (
+        "stream", "Does reading in blocks change a bit?",
+        "`msssim.stream` has to give the bits of the same images in memory.",
+        (streams.SECTION,),
     ),
     (
         "stability", "Are value and gradients finite?",

@@ -1,14 +1,20 @@
-"""Random calls: images, signals and volumes by kind, shapes, windows, constants, weights, modes and dtypes."""
+"""Random calls: images, signals and volumes by kind, shapes, windows, constants, weights, modes, dtypes and masks."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from reference.borders import least_side
 from reference.longdouble import Options
 from reference.wang import WEIGHTS
 
+from . import masks
 from .pictures import KINDS, Image, Rng, pair_of_sides
+
+
+def _largest(win_size: int | tuple[int, ...]) -> int:
+    return win_size if isinstance(win_size, int) else max(win_size)
 
 
 class Draw(NamedTuple):
@@ -19,11 +25,23 @@ class Draw(NamedTuple):
     y: Image
     dtype: str
     options: Options
+    mask: Image | None = None
+    """The weights of the pixels, (1 or P, ...)."""
+    mask_dtype: str = "bool"
+    hidden: float | None = None
+    """What the call has in both images where the weight is 0; None for the pixels themselves."""
+    padding: str = "valid"
+    """Another one is a call of ssim, which has one scale and no modes."""
 
     @property
     def axes(self) -> int:
         """The number of axes of a plane."""
         return self.x.ndim - 1
+
+    @property
+    def min_side(self) -> int:
+        """The smallest side that the call supports."""
+        return least_side(self.padding, _largest(self.options.win_size)) * 2 ** (len(self.options.weights) - 1)
 
 
 class _Limits(NamedTuple):
@@ -38,6 +56,10 @@ class _Limits(NamedTuple):
 _AXES = (0.07, 0.81, 0.12)
 _LARGE_VOLUMES, _LARGE_SIDES = 0.1, (8, 64, 68)
 _VOLUMES = _Limits(7, (0.75, 0.25), (3, 5, 7), 2)
+
+# The probability of a mask, and of a padding.
+_MASKS, _PADDINGS = 0.12, 0.06
+_PADDING = ("zeros", "zeros", "reflect", "replicate", "symmetric")
 
 _USUAL = _Limits(26, (0.62, 0.24, 0.1, 0.04), (3, 5, 7, 9, 11), 3)
 # Backends compile code for each dtype and window. The narrow dtypes are computed in float32.
@@ -67,8 +89,10 @@ def draw(seed: int, index: int, *, small: bool = False) -> Draw:
 def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     """Pairs of one shape, kind and dtype, with the same options."""
     rng = np.random.default_rng([seed, number])
-    # By numbers of its own: the images of a seed are those that they were before there were volumes.
-    of_axes = np.random.default_rng([seed, number, 3])
+    # By numbers of their own: calls without a mask and padding are those that they were before there were volumes,
+    # masks and padding.
+    of_axes, of_masks = (np.random.default_rng([seed, number, own]) for own in (3, 4))
+    masked, padding = (False, "valid") if small else _feature(of_masks)
     axes = 2 if small else 1 + int(of_axes.choice(3, p=_AXES))
     limits = _SMALL if small else _VOLUMES if axes == 3 else _USUAL
     dtype = str(rng.choice(DTYPES, p=(0.4, 0.3, 0.1, 0.1, 0.1)))
@@ -77,6 +101,8 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
     ]
     kind = str(rng.choice(kinds))
     options = _options(rng, limits if dtype in ("float32", "float64") else limits._replace(windows=_FEW_WINDOWS))
+    if masked or padding != "valid":
+        options = _with_one_of_few_windows(options, padding)
     if small:
         options = _with_few_kernels(rng, dtype, options)
     min_side = options.win_size * 2 ** (len(options.weights) - 1)
@@ -91,7 +117,45 @@ def batch(seed: int, number: int, *, small: bool = False) -> list[Draw]:
         pairs = [pair_of_sides(rng, kind, sides) for _ in range(planes)]
         x, y = (np.stack(images) for images in zip(*pairs, strict=True))
         draws.append(Draw(kind, round_to_dtype(scale_x * x, dtype), round_to_dtype(scale_y * y, dtype), dtype, options))
-    return draws
+    if masked:
+        return _with_masks(of_masks, draws)
+    return draws if padding == "valid" else _with_padding(of_masks, draws, padding)
+
+
+def _feature(rng: Rng) -> tuple[bool, str]:
+    """(whether there is a mask, the padding)."""
+    number = rng.random()
+    padding = str(rng.choice(_PADDING))
+    return number < _MASKS, padding if _MASKS <= number < _MASKS + _PADDINGS else "valid"
+
+
+def _with_one_of_few_windows(options: Options, padding: str) -> Options:
+    options = options._replace(win_size=max(size for size in (5, 11) if size <= max(5, _largest(options.win_size))))
+    if padding == "valid":
+        return options
+    return options._replace(weights=(1.0,), normalize=None, method="wtd_sum")
+
+
+def _with_masks(rng: Rng, draws: list[Draw]) -> list[Draw]:
+    """The same pairs with one mask for all of them, with one for each pair, or with one for each plane."""
+    dtype, factor = str(rng.choice(masks.DTYPES)), masks.factor(rng)
+    shared, planes = rng.random() < 0.3, 1 if rng.random() < 0.6 else len(draws[0].x)
+    hidden = masks.HIDDEN[rng.integers(len(masks.HIDDEN))] if draws[0].dtype != "uint8" else None
+    sides = draws[0].x.shape[1:]
+    every = [masks.draw(rng, dtype, 1 if shared else planes, sides, factor) for _ in range(1 if shared else len(draws))]
+    return [
+        draw._replace(mask=every[0 if shared else k], mask_dtype=dtype, hidden=hidden) for k, draw in enumerate(draws)
+    ]
+
+
+def _with_padding(rng: Rng, draws: list[Draw], padding: str) -> list[Draw]:
+    """The same pairs with padding, some of them cut, since images may be smaller than the window."""
+    least = least_side(padding, _largest(draws[0].options.win_size))
+    cut = tuple(
+        slice(int(rng.integers(least, side + 1)) if rng.random() < 0.2 else side) for side in draws[0].x.shape[1:]
+    )
+    own = (slice(None), *cut)
+    return [draw._replace(x=draw.x[own], y=draw.y[own], padding=padding) for draw in draws]
 
 
 def round_to_dtype(image: Image, dtype: str) -> Image:

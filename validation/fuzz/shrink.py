@@ -30,15 +30,15 @@ def shrink(draw: Draw, fails: Callable[[Draw], bool], seconds: float | None = No
 
 
 def _valid(draw: Draw) -> bool:
-    min_side = draw.options.win_size * 2 ** (len(draw.options.weights) - 1)
-    return min(draw.x.shape[1:]) >= min_side
+    return min(draw.x.shape[1:]) >= draw.min_side
 
 
 def _simpler(draw: Draw) -> Iterator[Draw]:
     """Yield simplifications, those with the largest effect first."""
-    options, x, y = draw.options, draw.x, draw.y
+    options, x = draw.options, draw.x
+    yield from _without_features(draw)
     if len(x) > 1:
-        yield from (draw._replace(x=x[k : k + 1], y=y[k : k + 1]) for k in range(len(x)))
+        yield from (_cropped(draw, slice(k, k + 1)) for k in range(len(x)))
     if len(options.weights) > 1:
         yield _half(draw)
         yield draw._replace(options=options._replace(weights=options.weights[:-1]))
@@ -49,17 +49,69 @@ def _simpler(draw: Draw) -> Iterator[Draw]:
         side = x.shape[axis]
         for amount in sorted({side // 2, side // 4, side // 8, 2, 1} - {0}, reverse=True):
             for keep in (slice(amount, None), slice(None, side - amount)):
-                crop = tuple(keep if k == axis else slice(None) for k in range(x.ndim))
-                yield draw._replace(x=x[crop], y=y[crop])
+                yield _cropped(draw, *(keep if k == axis else slice(None) for k in range(x.ndim)))
     yield from _plain_options(draw)
+    yield from _plain_masks(draw)
     yield from _plain_values(draw)
+
+
+def _cropped(draw: Draw, planes: slice, *axes: slice) -> Draw:
+    """Return a part of the planes, with the same part of the mask."""
+    crop = planes, *axes
+    mask = draw.mask
+    if mask is not None:
+        mask = mask[crop] if len(mask) == len(draw.x) else mask[(slice(None), *axes)]
+    return draw._replace(x=draw.x[crop], y=draw.y[crop], mask=mask)
+
+
+def _without_features(draw: Draw) -> Iterator[Draw]:
+    """Yield the call without its padding, its mask and what is hidden."""
+    if draw.padding != "valid":
+        yield draw._replace(padding="valid")
+    if draw.mask is not None:
+        yield draw._replace(mask=None, mask_dtype="bool", hidden=None)
+        if draw.hidden is not None:
+            yield draw._replace(hidden=None)
+
+
+def _plain_masks(draw: Draw) -> Iterator[Draw]:
+    """Yield masks of one plane, of ones, of zeros and ones, and with fewer holes."""
+    mask = draw.mask
+    if mask is None:
+        return
+    if len(mask) > 1:
+        yield from (draw._replace(mask=mask[k : k + 1]) for k in range(len(mask)))
+    used = (mask > 0).astype(np.float64)
+    changes = [(np.ones_like(mask), "bool"), (used, "bool"), (used, draw.mask_dtype), (mask, "float64")]
+    for axis in range(1, mask.ndim):
+        middle = mask.shape[axis] // 2
+        for half in (slice(None, middle), slice(middle, None)):
+            filled = mask.copy()
+            filled[tuple(half if k == axis else slice(None) for k in range(mask.ndim))] = mask.max() or 1.0
+            changes.append((filled, draw.mask_dtype))
+    for position in np.argwhere(mask == 0)[:32]:
+        filled = mask.copy()
+        filled[tuple(position)] = mask.max() or 1.0
+        changes.append((filled, draw.mask_dtype))
+    size = _cost_of_mask(draw)
+    for changed, dtype in changes:
+        simpler = draw._replace(mask=changed, mask_dtype=dtype)
+        if _cost_of_mask(simpler) < size:
+            yield simpler
+
+
+def _cost_of_mask(draw: Draw) -> tuple[int, int, int]:
+    """Holes count most, then weights other than 1, then dtypes other than bool."""
+    mask = np.asarray(draw.mask)
+    dtypes = ("bool", "float64", "float32")
+    return int((mask == 0).sum()), int(((mask != 0) & (mask != 1)).sum()), dtypes.index(draw.mask_dtype)
 
 
 def _half(draw: Draw) -> Draw:
     """Return the same images at half the size, with one scale less."""
-    every_second = (slice(None), *(slice(None, None, 2),) * draw.axes)
-    x, y = draw.x[every_second], draw.y[every_second]
-    return draw._replace(x=x, y=y, options=draw.options._replace(weights=draw.options.weights[1:]))
+    every_second = (slice(None, None, 2),) * draw.axes
+    options = draw.options._replace(weights=draw.options.weights[1:])
+    return _cropped(draw, slice(None), *every_second)._replace(options=options)
 
 
 def _plain_options(draw: Draw) -> Iterator[Draw]:
@@ -129,12 +181,18 @@ def as_test(draw: Draw, backend: str, name: str, note: str) -> str:
     """Return the call as a test for pytest."""
     given = {key: value for key, value in draw.options._asdict().items() if value != getattr(DEFAULTS, key)}
     options = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    more = ""
+    if draw.mask is not None:
+        hidden = None if draw.hidden is None else f"float({str(draw.hidden)!r})"
+        more = f", np.array({literal(draw.mask)}), {draw.mask_dtype!r}, {hidden}"
+    if draw.padding != "valid":
+        more += f", padding={draw.padding!r}"
     return f"""\
 def test_{name}():
     # {note}
     x = np.array({literal(draw.x)})
     y = np.array({literal(draw.y)})
-    draw = fuzz.Draw({draw.kind!r}, x, y, {draw.dtype!r}, longdouble.Options({options}))
+    draw = fuzz.Draw({draw.kind!r}, x, y, {draw.dtype!r}, longdouble.Options({options}){more})
     assert fuzz.failures(draw, {backend!r}) == []
 """
 
