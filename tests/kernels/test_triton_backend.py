@@ -426,8 +426,12 @@ def test_flat_areas_of_many_rows_without_constants(pair):
 @pytest.mark.parametrize("K1", [0.01, 0])
 def test_constants_beyond_what_can_be_scaled(pair, K1):
     x, y = pair(1, 1, 24, 24, dtype=torch.float32)
-    values, *_ = _means_and_gradients(fused_means, x, y, **_options(levels=2, data_range=1e50, K1=K1, K2=1000))
-    assert (values == 1).all()
+    options = _options(levels=2, data_range=1e50, K1=K1, K2=1000)
+    (ours,), (plain,) = (
+        _means_and_gradients(each, x, y, (False, False), **options) for each in (fused_means, plain_means)
+    )
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-6)
+    assert (ours[..., 0] == 1).all() and (ours[..., 1] < 1).all() == (K1 == 0)  # l of the true means without C1
 
 
 @pytest.mark.parametrize("K1, K2", [(0, 0), (0.01, 0), (0, 0.03)])

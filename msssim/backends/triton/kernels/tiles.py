@@ -54,7 +54,9 @@ def plane_shift(image, step_h, step_w, height, width, inverse_unit, SAMPLES: tl.
     mean = tl.sum(tl.where(near, share, 0.0), 0) * (SAMPLES / tl.maximum(count, 1.0))
     mean = tl.where(count == 0, tl.sum(share, 0), mean)
     mean = tl.floor(mean * 128 + 0.5) / 128
-    return tl.where(tl.abs(mean) < EXTREME, mean, 0.0) / inverse_unit
+    shift = tl.where(tl.abs(mean) < EXTREME, mean, 0.0) / inverse_unit
+    # Near the largest number of the dtype the multiple may be an infinity.
+    return tl.where(tl.abs(shift) < float("inf"), shift, 0.0)
 
 
 @triton.jit
