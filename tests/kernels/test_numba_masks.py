@@ -29,6 +29,7 @@ def _float32_at_every_size(monkeypatch):
     from msssim.backends.numba import api
 
     monkeypatch.setattr(api, "_SMALL_PLANE", 0)
+    monkeypatch.setattr(api, "_FEW_VISIBLE", 0)
 
 
 def _mask(shape, kind="weights", seed=0):

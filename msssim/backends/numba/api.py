@@ -25,6 +25,7 @@ from .threads import on_threads
 
 _EXTREME = 2.0**28  # a plane whose peak is beyond this is scaled to about TAMED
 _SMALL_PLANE = 1 << 12  # pixels below which float32 is not used: few windows do not average its errors out
+_FEW_VISIBLE = 1 << 14  # the same of visible pixels: the windows at the border of a mask have larger errors
 _LEAST_TOTAL = 1.0  # the sum of the weights of windows below which it may be 0 in float32 and not in float64
 
 Options = tuple[tuple[float, ...], float, float, float, int, bool]
@@ -170,7 +171,7 @@ def _few_weights(source: Source) -> np.ndarray | None:
     if totals is None:
         return None
     found = totals.flatten(0, 1).numpy()
-    few: np.ndarray = (found[:, 0] < _SMALL_PLANE) | (found < _LEAST_TOTAL).any(-1)
+    few: np.ndarray = (found[:, 0] < _FEW_VISIBLE) | (found < _LEAST_TOTAL).any(-1)
     return few if few.any() else None
 
 
