@@ -282,6 +282,7 @@ def test_weights_that_sum_to_a_little_more_than_one_give_no_value_above_one(pair
     assert fused_index(x, x, weights=weights, win_size=3, method="wtd_sum") <= 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("normalize", ["relu", "covariance"])
 def test_a_window_that_sees_one_pixel_alone_is_finite(normalize):
     x, y = torch.zeros(1, 1, 3, 3), torch.full((1, 1, 3, 3), 1e38)

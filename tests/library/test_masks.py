@@ -198,6 +198,7 @@ def test_maps_and_values_are_at_most_one():
         assert value == 1 and map.max() <= 1
 
 
+@pytest.mark.full  # the kernels' tests have one of each backend
 def test_second_derivatives(pair):
     x, y = (image.requires_grad_() for image in pair(1, 1, 9, 8))
     mask = _weights((9, 8))

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from marks import full
 
 import msssim
 from reference import longdouble
@@ -232,7 +233,7 @@ def test_losses_of_volumes():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
-@pytest.mark.parametrize("function", [msssim.ssim, msssim.msssim, msssim.msssim_l1_loss])
+@pytest.mark.parametrize("function", [msssim.msssim, *full(msssim.ssim, msssim.msssim_l1_loss)])
 def test_compiled_for_images_volumes_and_signals(function):
     """spatial_dims that varies is a symbol of torch.compile, which messages and tables cannot use."""
     torch.compiler.reset()

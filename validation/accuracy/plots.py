@@ -21,9 +21,10 @@ _EXACT = 1e-18  # errors of zero are drawn dtypes_in_line, because a logarithmic
 
 def draw(table: pd.DataFrame) -> list[tuple[str, section.Figure]]:
     """Return (section of the report, figure) for each plot of the measurements (see `rows.frame`), by backend."""
-    several = table.backend.nunique() > 1
+    measured = table[table.missing == ""]
+    several = measured.backend.nunique() > 1
     drawn = []
-    for backend, part in table[table.missing == ""].groupby("backend", sort=False):
+    for backend, part in measured.groupby("backend", sort=False):
         suffix, which = (f"-{backend}", f", backend {backend}") if several else ("", "")
         for name, title, sections, axis in (
             ("values", "Error of the value", _VALUES, "absolute error of the index (no unit; the index is at most 1)"),
