@@ -82,7 +82,7 @@ def _prefetch_targets(code: SimdBuilder, targets: tuple[Pointer, ...], width: Sc
 
 
 def _store_halves(code: SimdBuilder, result: Vector, out: Pointer, width: Scalar) -> None:
-    """Store what came of four rows: the part of the upper two, and below it that of the lower two."""
+    """Store a result of four rows: its first half is a row, and its second half the row below."""
     upper, lower = halves(code, result)
     code.store(upper, out)
     code.store(lower, out + width)
