@@ -54,7 +54,7 @@ _NOT_OF_VOLUMES = frozenset(("a tensor as data_range", "a data_range for each im
 # The command that installs the package of a backend; the package is called like the backend. Others need none.
 INSTALL = {
     "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
-    "numba": "python -m pip install msssim[fast]",
+    "numba": 'python -m pip install "numba>=0.60"',
 }
 
 

@@ -15,7 +15,7 @@ import torch
 import msssim
 from msssim.backends import forking
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 import numba  # after it is known to be installed
 from numba.core import event
 

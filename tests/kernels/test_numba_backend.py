@@ -12,7 +12,7 @@ import torch
 import msssim
 from msssim import backends
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.uint8)
 

@@ -5,7 +5,7 @@ import torch
 
 import msssim
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 
 def _gradients(x, y, **options):

@@ -8,7 +8,7 @@ import msssim
 from reference import longdouble
 from validation import tolerances
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 VALUE = tolerances.budget("value", "float32", "numba").worst
 GRADIENT = tolerances.budget("gradient", "float32", "numba").worst

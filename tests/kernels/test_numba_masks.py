@@ -11,7 +11,7 @@ import msssim
 from msssim.backends import fused_masks
 from validation import tolerances
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 TWO = dict(weights=(0.4, 0.6))
 THREE = dict(weights=(0.2, 0.3, 0.5))  # with the usual window: each size of windows is compiled

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import msssim
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 from msssim.backends.numba import threads as numba_threads  # needs numba
 
 OPTIONS = dict(normalize="covariance", backend="numba")

@@ -4,13 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marks import full
+from marks import forward_mode, full
 
 import msssim
 from msssim import backends
 from validation import tolerances
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.uint8)
 
@@ -125,7 +125,7 @@ def test_every_pixel_of_fresh_memory_is_written(pair):
     assert all(map(torch.equal, again, expected))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from modules of torch.func
+@forward_mode
 def test_transforms_ranges_and_second_derivatives(pair):
     x, y = pair(3, 1, 13, 14)
     results = []

@@ -10,6 +10,7 @@ import textwrap
 
 import pytest
 import torch
+from marks import compiling
 
 import msssim
 
@@ -169,7 +170,7 @@ def test_a_changed_option_is_checked_as_by_the_constructor(name, value):
     assert str(by_attribute.value) == str(by_constructor.value) and getattr(module, name) == old
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.full
 def test_a_compiled_module_follows_its_options(pair):
     torch._dynamo.reset()

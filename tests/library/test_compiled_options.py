@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from marks import full
+from marks import compiling, full
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import msssim
@@ -10,7 +10,7 @@ from msssim import window
 
 pytestmark = [
     pytest.mark.since_torch(2, 7),  # earlier versions do not say which numbers are symbolic
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # from modules of torch.compile
+    compiling,
 ]
 
 VALUES = {

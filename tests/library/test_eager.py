@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from marks import forward_mode
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -65,7 +66,7 @@ class _Log(TorchDispatchMode):
 
 
 def test_a_dispatch_mode_sees_the_operator(pair):
-    pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+    pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
     x, y = pair(1, 1, 50, 60)
     with _Log() as log:
         msssim.ssim(x, y, backend="numba")
@@ -74,10 +75,9 @@ def test_a_dispatch_mode_sees_the_operator(pair):
     assert log.names.count("msssim.pyramid_gradient.default") == 1
 
 
-# make_dual() itself uses torch.jit.script, which PyTorch deprecates: as a FutureWarning since 2.14.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning", "ignore:.torch.jit.script:FutureWarning")
+@forward_mode
 def test_backward_raises_for_a_tangent(pair):
-    pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+    pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
     x, y = pair(1, 1, 50, 60)
     value = msssim.ssim(x.requires_grad_(), y, backend="numba")
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward mode"):

@@ -5,12 +5,13 @@ import sys
 
 import pytest
 import torch
+from marks import compiling
 
 import msssim
 
 pytestmark = [
     pytest.mark.since_torch(2, 7),  # earlier exporters cannot be recognized
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # from modules of PyTorch
+    compiling,
 ]
 WEIGHTS = (0.4, 0.6)  # two scales: the time of an export grows with their number
 MODULES = {

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from marks import full
+from marks import compiling, forward_mode, full
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, grad_and_value, hessian, jacrev, jvp, vmap
 
@@ -162,12 +162,6 @@ def test_functional_transforms(index, pair, backend):
     assert second.isfinite().all() and second.abs().max() > 0
 
 
-# PyTorch's forward mode uses torch.jit.script, which PyTorch deprecates: as a FutureWarning since 2.14.
-forward_mode = pytest.mark.filterwarnings(
-    "ignore:.torch.jit.script:DeprecationWarning", "ignore:.torch.jit.script:FutureWarning"
-)
-
-
 @forward_mode
 @each_index
 def test_forward_mode(index, two, backend):
@@ -217,7 +211,7 @@ COMPILED = {
 
 
 @pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.parametrize("compiler", ["aot_eager", *full("eager")])
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.full_where(backend="torch")

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from marks import full
+from marks import compiling, forward_mode, full
 
 import msssim
 from reference import longdouble, masked
@@ -208,7 +208,7 @@ def test_second_derivatives(pair):
 
 
 @pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.jacfwd])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from modules of torch.func
+@forward_mode
 def test_transforms(pair, transform):
     x, y = pair(1, 1, 13, 14)
     mask = _weights((13, 14))
@@ -222,7 +222,7 @@ def test_transforms(pair, transform):
     torch.testing.assert_close(mapped, each)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.full
 def test_torch_compile_without_a_graph_break(pair):
     torch._dynamo.reset()

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from marks import compiling
 
 import msssim
 
@@ -59,7 +60,7 @@ def test_a_model_under_autocast_and_its_target(pair, criterion):
     torch.testing.assert_close(loss, 1 - criterion(output.float(), x), rtol=0, atol=0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.full_where(backend="torch")
 def test_two_dtypes_in_a_compiled_function(pair, backend):
     torch._dynamo.reset()
@@ -127,7 +128,7 @@ def test_a_tensor_as_data_range_is_read_at_each_call(pair):
     assert criterion(x, y) == one and "data_range=1.0" in repr(criterion)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 def test_a_tensor_as_data_range_only_breaks_a_compiled_graph(pair):
     torch._dynamo.reset()
     x, y = pair(1, 1, 45, 50, dtype=torch.float32)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from marks import full
+from marks import compiling, full
 
 import msssim
 from msssim import backends, window
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 
 def _index(backend, **options):
@@ -41,7 +41,7 @@ def test_opcheck_of_the_gradient(pair):
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 def test_torch_compile_without_a_graph_break(pair, dynamic):
     torch._dynamo.reset()
     compiled = torch.compile(fused, fullgraph=True, dynamic=dynamic, backend="aot_eager")
@@ -57,7 +57,7 @@ def test_torch_compile_without_a_graph_break(pair, dynamic):
 
 @pytest.mark.since_torch(2, 12)  # earlier versions of torch.compile trace no autograd function below a transform
 @pytest.mark.parametrize("transform", [torch.func.grad, *full(torch.func.jacrev, torch.func.vmap)])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.full
 def test_torch_compile_of_a_transform(pair, transform):
     torch._dynamo.reset()
@@ -67,7 +67,7 @@ def test_torch_compile_of_a_transform(pair, transform):
 
 
 @pytest.mark.parametrize("transform", [lambda index: index, *full(torch.func.vmap)])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 def test_compiling_first_does_not_mark_the_backend_as_broken(pair, transform, caplog):
     torch._dynamo.reset()
     backends._probe_backend.cache_clear()

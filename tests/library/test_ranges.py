@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from marks import compiling
 
 import msssim
 
@@ -91,7 +92,7 @@ def test_errors(shape, ranges, text):
         msssim.ssim(image, image, data_range=ranges)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.parametrize("shape", [(), (2,)])
 def test_one_compiled_graph_serves_all_tensors(pair, shape):
     from torch._dynamo.testing import CompileCounterWithBackend

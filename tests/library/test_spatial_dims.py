@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from marks import full
+from marks import compiling, forward_mode, full
 
 import msssim
 from reference import longdouble
@@ -145,7 +145,7 @@ def test_gradcheck_to_the_second_order(dims):
     assert torch.autograd.gradgradcheck(two_scales, pair, fast_mode=True)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning", "ignore:.torch.jit.script:FutureWarning")
+@forward_mode
 @pytest.mark.parametrize("dims", [1, 3])
 def test_transforms_of_torch_func(dims):
     x, y = volumes(3, 1, *(6, 7, 8)[-dims:])
@@ -232,7 +232,7 @@ def test_losses_of_volumes():
     assert masked.item() == pytest.approx(both.item(), abs=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.parametrize("function", [msssim.msssim, *full(msssim.ssim, msssim.msssim_l1_loss)])
 def test_compiled_for_images_volumes_and_signals(function):
     """spatial_dims that varies is a symbol of torch.compile, which messages and tables cannot use."""

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from marks import compiling
 
 import msssim
 
@@ -135,7 +136,7 @@ def test_errors(options):
         msssim.msssim(image, image, **options)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 @pytest.mark.parametrize(
     "options", [dict(padding="reflect"), dict(padding="zeros", window="uniform", win_size=7)], ids=str
 )

@@ -9,7 +9,7 @@ import msssim
 from benchmarks import shortcuts
 from msssim.backends import fused
 
-pytest.importorskip("numba", reason="numba is not installed: python -m pip install msssim[fast]")
+pytest.importorskip("numba", reason="needs Numba: python -m pip install numba")
 
 
 def test_both_ways_are_timed(tmp_path, monkeypatch, capsys):

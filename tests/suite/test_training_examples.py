@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from marks import compiling
 
 pytest.importorskip("skimage", reason="the examples use images of scikit-image")
 
@@ -67,7 +68,7 @@ def test_bfloat16_ends_near_the_plain_run(plain):
 
 
 @pytest.mark.full
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # from modules of torch.compile
+@compiling
 def test_compiled_ends_near_the_plain_run(plain):
     compiled = train_denoiser.main([*SMALL, "--losses", "mix", "--compile"])["mix"]
     assert compiled.losses == pytest.approx(plain.losses, rel=1e-3)

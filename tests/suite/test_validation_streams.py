@@ -53,7 +53,7 @@ def _changed(right):
 
 
 @pytest.mark.parametrize(
-    "available, reason", [(("torch",), "needs numba: python -m pip install"), (("numba", "torch"), "leaves out")]
+    "available, reason", [(("torch",), "needs Numba: python -m pip install"), (("numba", "torch"), "leaves out")]
 )
 def test_without_numba_the_rows_are_skipped_with_the_reason(monkeypatch, available, reason):
     monkeypatch.setattr(msssim, "available_backends", lambda: available)

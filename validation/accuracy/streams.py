@@ -52,7 +52,7 @@ def _reason(backends: Sequence[str]) -> str:
         return ""
     if "numba" in msssim.available_backends():
         return "stream() is computed by the backend numba, which --backend leaves out"
-    return "stream() needs numba: python -m pip install msssim[fast]"
+    return 'stream() needs Numba: python -m pip install "numba>=0.60"'
 
 
 def _of_case(case: Case, dtype: str, reason: str) -> Iterator[rows.Measurement]:
