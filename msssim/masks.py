@@ -1,7 +1,5 @@
 """The weights of pixels: what a mask may be, and what becomes of it before a backend takes it."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -9,7 +7,7 @@ from . import _dispatch, resample
 from .window import compute_dtype
 
 
-def prepared(mask: Any, img1: Tensor, img2: Tensor, spatial_dims: int = 2) -> Tensor | None:
+def prepared(mask: object, img1: Tensor, img2: Tensor, spatial_dims: int = 2) -> Tensor | None:
     """The mask, checked, with as many axes as a batch has; None if every pixel counts.
 
     Parameters
@@ -33,13 +31,13 @@ def prepared(mask: Any, img1: Tensor, img2: Tensor, spatial_dims: int = 2) -> Te
             return None
         weights = img1.detach().isfinite() & img2.detach().isfinite()
     else:
-        _check(mask, img1, spatial_dims)
-        weights = mask.detach()
+        weights = _checked(mask, img1, spatial_dims).detach()
     weights = weights[(None,) * (2 + spatial_dims - weights.dim())]
     return weights.expand(*weights.shape[:2], *img1.shape[-spatial_dims:])
 
 
-def _check(mask: Any, image: Tensor, spatial_dims: int) -> None:
+def _checked(mask: object, image: Tensor, spatial_dims: int) -> Tensor:
+    """The mask, if it is one for this image."""
     if not isinstance(mask, Tensor):
         got = repr(mask) if isinstance(mask, str) else f"{type(mask).__module__}.{type(mask).__name__}"
         raise TypeError(f'mask must be a torch.Tensor, "finite" or None, got {got}')
@@ -61,6 +59,7 @@ def _check(mask: Any, image: Tensor, spatial_dims: int) -> None:
         raise ValueError(f"mask must be on the device of the images, {image.device}, got {mask.device}")
     if mask.device.type == "cpu" and mask.is_floating_point() and _dispatch.is_plain_eager():
         _check_weights(mask.detach())
+    return mask
 
 
 def _advice_on_shape(mask: Tensor, image: Tensor, spatial_dims: int) -> str:

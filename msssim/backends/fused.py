@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
 from .. import _dispatch, multiscale
 from ..window import KernelParams
@@ -45,7 +46,7 @@ def kernel_device(*tensors: Tensor) -> str | None:
     for tensor in tensors:
         if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.device.type != device:
             return None
-        if torch._C._functorch.is_legacy_batchedtensor(tensor):  # of autograd.grad(is_grads_batched=True)
+        if is_legacy_batchedtensor(tensor):  # of autograd.grad(is_grads_batched=True)
             return None
     return device if device in ops.MODULES else None
 

@@ -175,7 +175,7 @@ def test_an_invalid_environment_variable_is_a_clear_error(monkeypatch, pair):
         msssim.ssim(x, y)
     monkeypatch.setattr(backends, "_AVAILABLE", ("torch",))
     monkeypatch.setenv("MSSSIM_BACKEND", "numba")
-    with pytest.raises(ImportError, match='MSSSIM_BACKEND=numba needs .*: python -m pip install "numba'):
+    with pytest.raises(ImportError, match=r'MSSSIM_BACKEND=numba needs .*: python -m pip install "numba'):
         msssim.ssim(x, y)
 
 
