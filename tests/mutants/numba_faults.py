@@ -251,8 +251,8 @@ FAULTS = (
         "windows that reach into a block with hidden pixels are computed as if it had none",
     ),
     Fault(
-        "numba-mask-hidden-gradients", _STRIP, "clear(code, first, COLUMNS * ROWS, 2 + options.n_grads",
-        "clear(code, first, COLUMNS * ROWS, 1 + options.n_grads", _MASKED,
+        "numba-mask-hidden-gradients", _STRIP, "COLUMNS * ROWS, 2 + n_grads, layout.grad_plane)",
+        "COLUMNS * ROWS, 1 + n_grads, layout.grad_plane)", _MASKED,
         "hidden blocks keep the derivatives of another block",
     ),
     Fault(

@@ -164,38 +164,51 @@ def _masked_map(
 
     Where all weights are 1 the map is computed as without a mask, and where all are 0 there is none.
     """
-    layout, memory, options = work.layout, work.memory, work.options
     visible, hidden = reached
     with code.branch(hidden) as (nothing, something):
         with nothing:
-            clear(code, memory.moments + layout.halo * ROWS, COLUMNS * ROWS, layout.moments, layout.moment_plane)
-            if options.n_grads:
-                first = memory.grads + layout.pad * ROWS
-                clear(code, first, COLUMNS * ROWS, 2 + options.n_grads, layout.grad_plane)
+            _clear_map(code, work)
         with something:
-            if not _weighs(work):
-                _filter_down(code, work, block, False)
-            else:
-                with code.branch(uniform[0]) as (ones, others):
-                    with ones:
-                        _filter_down(code, work, block, False)
-                    with others:
-                        _filter_down(code, work, block, True)
-            # The block at the right needs the last of them in any case.
-            parts = (block.columns + (PART - 1)) // PART * PART
-            filter_weights_down(
-                code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
-                code.select(visible, COLUMNS - layout.pad, 0), parts,
-            )  # fmt: skip
+            _masked_moments(code, work, block, uniform[0], visible)
             with code.branch(visible) as (plain, weighted):
                 with plain:
-                    _similarity(code, work, layout._replace(masked=False), block, rows)
-                    sums, columns = _counted(code, work, block), block.columns - _first_column(code, work, block)
-                    for row in code.range(rows):
-                        place = row + MEASURES.weight * ROWS
-                        sums[place] = sums[place] + code.max(columns, 0)
+                    _similarity(code, work, work.layout._replace(masked=False), block, rows)
+                    _count_windows(code, work, block, rows)
                 with weighted:
-                    _similarity(code, work, layout, block, rows)
+                    _similarity(code, work, work.layout, block, rows)
+
+
+def _clear_map(code: SimdBuilder, work: Work) -> None:
+    """The moments and derivatives of a block of hidden pixels: 0."""
+    layout, memory, n_grads = work.layout, work.memory, work.options.n_grads
+    clear(code, memory.moments + layout.halo * ROWS, COLUMNS * ROWS, layout.moments, layout.moment_plane)
+    if n_grads:
+        clear(code, memory.grads + layout.pad * ROWS, COLUMNS * ROWS, 2 + n_grads, layout.grad_plane)
+
+
+def _masked_moments(code: SimdBuilder, work: Work, block: Block, ones: Scalar, visible: Scalar) -> None:
+    """From the tile to the moments. `ones`: all weights of the block are 1; `visible`: so are all that it reaches."""
+    layout, memory = work.layout, work.memory
+    if _weighs(work):
+        with code.branch(ones) as branches:
+            for branch, weigh in zip(branches, (False, True), strict=True):
+                with branch:
+                    _filter_down(code, work, block, weigh)
+    else:
+        _filter_down(code, work, block, False)
+    # The block at the right needs the last of the fifth moments in any case.
+    filter_weights_down(
+        code, layout, memory.table, memory.tile, memory.moments, memory.scratch, memory.scratch,
+        code.select(visible, COLUMNS - layout.pad, 0), (block.columns + (PART - 1)) // PART * PART,
+    )  # fmt: skip
+
+
+def _count_windows(code: SimdBuilder, work: Work, block: Block, rows: Scalar) -> None:
+    """Add the weights of windows that are 1."""
+    sums, columns = _counted(code, work, block), block.columns - _first_column(code, work, block)
+    for row in code.range(rows):
+        place = row + MEASURES.weight * ROWS
+        sums[place] = sums[place] + code.max(columns, 0)
 
 
 def _weighs(work: Work) -> bool:
