@@ -47,7 +47,7 @@ def _mask(shape, kind="weights", seed=0):
         box[..., rows // 2, columns // 5 :] = True
     elif kind == "right":  # visible blocks of 64 columns, at the right of others with hidden pixels
         box[..., rows // 5 :, 70:] = True
-        box[..., rows // 2, 125] = False
+        box[..., rows // 2, min(125, columns - 1)] = False
     else:  # hidden blocks, at the right of visible ones
         box[..., rows // 5 :, :64] = True
     return box

@@ -99,6 +99,19 @@ def test_what_lies_under_a_weight_of_zero_changes_no_bit(pair, backend, index, o
     assert not expected[1][..., :15, :].any()
 
 
+@pytest.mark.filterwarnings("ignore:MS-SSIM is NaN")
+@pytest.mark.parametrize("kind", ["weights", "bool"])
+def test_hidden_pixels_have_no_gradient_where_the_value_is_nan(pair, backend, kind):
+    x, _ = pair(1, 2, 45, 50)
+    mask = _weights((45, 50))
+    mask = mask if kind == "weights" else mask > 0
+    value, to_x, to_y = _value_and_gradients(msssim.msssim, x, 1 - x, mask=mask, backend=backend, **TWO)
+    hidden = (mask == 0).expand_as(x)
+    for gradient in (to_x, to_y):
+        assert value.isnan() and gradient[~hidden].isnan().all()
+        assert not gradient[hidden].any()
+
+
 @pytest.mark.parametrize("index, options", INDICES)
 def test_a_mask_of_ones_is_no_mask_and_its_scale_does_not_matter(pair, backend, index, options):
     x, y = pair(2, 2, 45, 50)

@@ -251,14 +251,20 @@ FAULTS = (
         "windows that reach into a block with hidden pixels are computed as if it had none",
     ),
     Fault(
-        "numba-mask-hidden-gradients", _STRIP, "COLUMNS * ROWS, 2 + n_grads, layout.grad_plane)",
-        "COLUMNS * ROWS, 1 + n_grads, layout.grad_plane)", _MASKED,
-        "hidden blocks keep the derivatives of another block",
+        "numba-mask-hidden-moments", _STRIP, "COLUMNS * ROWS, layout.moments, layout.moment_plane)",
+        "COLUMNS * ROWS, layout.moments - 1, layout.moment_plane)", _MASKED,
+        "hidden blocks leave the weights of another block to the block at the right",
     ),
     Fault(
         "numba-mask-pixels-of-the-gradient", _BACKWARD,
-        "out[j] = out[j] * code.real(weights.pixels[j * weights.step])", "out[j] = out[j]", _MASKED,
+        "out[j] = code.select(weight > 0, out[j] * weight, code.real(0))", "out[j] = out[j]", _MASKED,
         "the last pixels of a row get a gradient as if their weight was 1",
+    ),
+    Fault(
+        "numba-mask-nan-under-zero", _BACKWARD,
+        "code.select(several > 0, code.load(out, at) * several, 0)", "code.load(out, at) * several",
+        ("tests/library/test_masks.py::test_hidden_pixels_have_no_gradient_where_the_value_is_nan",),
+        "hidden pixels get a gradient of NaN where the value is NaN",
     ),
     Fault(
         "numba-mask-plane-without-weight", "msssim/backends/fused_masks.py", "if (weights > 0).all():",

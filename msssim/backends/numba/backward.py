@@ -145,13 +145,15 @@ def _write_row(
 
 @outlined
 def _multiply_row(code: SimdBuilder, out: Pointer, weights: Image, count: Scalar) -> None:
-    """Multiply the pixels of a row by their weights."""
+    """Multiply the pixels of a row by their weights. A weight of 0 gives 0, also where the value, so all, is NaN."""
     vectors = code.select(weights.step == 1, count // code.lanes, 0)
     for index in code.range(vectors):
         at = index * code.lanes
-        code.store(code.load(out, at) * code.load_real(weights.pixels, at), out, at)
+        several = code.load_real(weights.pixels, at)
+        code.store(code.select(several > 0, code.load(out, at) * several, 0), out, at)
     for j in code.range(vectors * code.lanes, count):
-        out[j] = out[j] * code.real(weights.pixels[j * weights.step])
+        weight = code.real(weights.pixels[j * weights.step])
+        out[j] = code.select(weight > 0, out[j] * weight, code.real(0))
 
 
 @outlined
