@@ -16,11 +16,14 @@ def pixel_share(index, side):
 
 @triton.jit
 def grad_of_window(upstream, dvalue_dterm, weight, height, width, halo, HAS_DVALUE: tl.constexpr, dtype: tl.constexpr):
-    """The gradient with respect to the map at each position of the window, times a weight."""
+    """The gradient with respect to the map at each position of the window, times a weight.
+
+    In float64: the approximate division of float32 may give infinity for the largest number divided by 1.
+    """
     share = tl.load(upstream).to(tl.float64) * weight
     if HAS_DVALUE:
         share *= tl.load(dvalue_dterm)
-    return share.to(dtype) / ((height - halo).to(dtype) * (width - halo).to(dtype))
+    return (share / ((height - halo).to(tl.float64) * (width - halo).to(tl.float64))).to(dtype)
 
 
 @triton.jit
