@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from . import _dispatch, _types, advice, axes, backends, checks, masks, multiscale, ranges, window
+from . import _dispatch, _types, advice, axes, casting, checks, masks, multiscale, ranges, window
 
 Images: TypeAlias = tuple[Tensor, Tensor, float | Tensor, Tensor | None]
 """The images of a call, (N, C, ...), data_range (a number, or a float64 tensor () or (N, 1, ..., 1)), the mask."""
@@ -23,7 +23,7 @@ def prepared(
     missing = spatial_dims + 2 - img1.dim()
     x, y = (image[(None,) * missing] if missing else image for image in (img1, img2))
     if x.dtype != y.dtype:
-        x, y = backends.to_wider_dtype(x, y)
+        x, y = casting.to_wider_dtype(x, y)
     return x, y, resolved_range, weights
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from . import _dispatch, resample
+from .casting import cast
 from .window import compute_dtype
 
 
@@ -88,7 +89,7 @@ def downsample(img1: Tensor, img2: Tensor, mask: Tensor, factor: int) -> tuple[T
     total = resample.box_downsample(weights, factor)
     divisor = total.masked_fill(total == 0, 1)
     x, y = (
-        resample.box_downsample(image.to(weights.dtype).masked_fill(weights == 0, 0) * weights, factor) / divisor
+        resample.box_downsample(cast(image, weights.dtype).masked_fill(weights == 0, 0) * weights, factor) / divisor
         for image in (img1, img2)
     )
     return x, y, total * peak

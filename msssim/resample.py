@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from .casting import cast
 from .window import compute_dtype
 
 
@@ -20,7 +21,8 @@ def box_downsample(image: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return image
-    image = image.to(compute_dtype(image.dtype))
+    dtype = compute_dtype(image.dtype)
+    image = image if image.dtype == dtype else cast(image, dtype)
     for axis in range(2, image.dim()):
         size = image.shape[axis]
         # The centre of an even window in imfilter is the pixel before the middle; mirrored means … 1 0 | 0 1 …

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import _dispatch, advice, multiscale
-from .._types import Backend, BackendName
+from .. import _dispatch, advice, multiscale, window
+from .._types import Backend, BackendName, Padding
+from ..casting import cast
 from ..window import KernelParams
 from . import borders, forking, fused, fused_masks, ops, torch_backend, trust, volumes
-from .casting import to_wider_dtype
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
 
 if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # TODO: import from typing when Python >= 3.11 is the floor
 
     from typing_extensions import Unpack
 
-__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "index", "maps", "missing", "to_wider_dtype"]
+__all__ = ["BACKENDS", "INSTALL", "available_backends", "choose", "index", "maps", "missing"]
 
 _log = logging.getLogger(__name__)
 
@@ -134,12 +134,22 @@ def index(
         backend = ops if trust.kernels_are_trusted(img1, img2, pooling, **params) else torch_backend
     if backend is ops:
         if "padding" in params and not _has_kernel(params["padding"], img1):  # the kernels take padded images
-            padding, radii = params.pop("padding"), tuple(len(tap) // 2 for tap in params["taps"])
-            img1, img2 = (borders.pad(image, radii, padding) for image in (img1, img2))
+            img1, img2 = _padded(img1, img2, params.pop("padding"), params)
         if img1.dim() == 5:
             return volumes.index(img1, img2, pooling, **params)
         return fused.index(img1, img2, pooling, **params)
     return multiscale.index(backend.pyramid_means, img1, img2, pooling, **params)
+
+
+def _padded(img1: Tensor, img2: Tensor, padding: Padding, params: KernelParams) -> tuple[Tensor, Tensor]:
+    """Padded images. A pixel may occur several times: its gradients are added in the dtype of computation."""
+    radii, unit = tuple(len(tap) // 2 for tap in params["taps"]), params["unit"]
+    if padding != "zeros" and (any(ops.grads_needed(img1, img2)) or not _dispatch.is_plain_eager()):
+        # In such units each gradient may be near the limit of float32, and the sum beyond it.
+        wide = not isinstance(unit, Tensor) and window.gradient_scale(unit) < 1
+        dtype = torch.float64 if wide else window.compute_dtype(img1.dtype)
+        img1, img2 = (cast(image, dtype) if image.is_floating_point() else image for image in (img1, img2))
+    return borders.pad(img1, radii, padding), borders.pad(img2, radii, padding)
 
 
 def _has_kernel(padding: str, image: Tensor) -> bool:

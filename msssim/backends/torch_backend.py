@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from .. import _dispatch
+from ..casting import cast
 from ..window import OUTLIER_LIMIT, KernelParams, Taps, compute_dtype, float32_suffices, is_zero
 from . import borders, masked
-from .casting import cast
 from .common import EXTREME, ROUNDING_EPS, TAMED, ZERO_DENOMINATOR
 from .filters import gaussian
 from .variances import straight_through, variances

@@ -179,3 +179,12 @@ def test_auto_uses_the_kernel_for_volumes():
     x, _ = pair(1, 1, 12, 12, 13)
     assert backends.choose("auto", x, 11, features=("spatial_dims=3",)) is backends.ops
     assert backends.choose("auto", x, 11, features=("spatial_dims=3", "mask")) is backends.torch_backend
+
+
+def test_gradients_of_scales_beyond_float32_are_finite():
+    noise, data_range = pair(1, 1, 12, 6, 6)[0], 2.0**-128
+    x, y = (torch.ones_like(noise) * data_range).float(), ((0.81 + 0.01 * noise) * data_range).float()
+    images = [image.requires_grad_() for image in (x, y)]
+    options = dict(spatial_dims=3, win_size=3, weights=(0.05, 0.28), normalize="covariance")
+    value = msssim.msssim(*images, data_range=data_range, K2=0.0, backend="numba", **options)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(value, images))

@@ -36,7 +36,8 @@ RANK = {
     "masks": 5,
     "axes": 5,
     "multiscale": 2,
-    "resample": 2,
+    "resample": 3,
+    "casting": 2,
     "advice": 2,
     "window": 1,
     "_dispatch": 0,
@@ -60,7 +61,7 @@ OPTIONAL = {
     "tqdm": ("cli.py", "stream.py"),
 }
 SHARED_BY_BACKENDS = ("common", "forking")
-PLAIN = ("borders", "casting", "filters", "masked", "variances")
+PLAIN = ("borders", "filters", "masked", "variances")
 
 
 def imports(path):
@@ -102,7 +103,7 @@ def test_the_library_imports_torch_and_lower_layers_only(path):
             assert RANK[top] < RANK[own], f"imports {name}, which is not below it"
             if kernel or pytorch_backend:
                 # PyTorch differentiates its own operations, so their backends have to know how it runs them.
-                known = ("window",) if kernel else ("window", "_dispatch")
+                known = ("window",) if kernel else ("window", "_dispatch", "casting")
                 assert top in known, f"a backend knows numbers and dtypes alone, not {name}"
         else:  # from its own folder, or from backends/
             assert own in ("backends", "compat") and level < len(inside.parts), f"imports {name} from above the package"

@@ -46,6 +46,31 @@ def test_gradients_with_padding(pair, backend, padding):
         torch.testing.assert_close(found, same, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("padding", NUMPY_MODE)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_gradients_of_narrow_images_with_padding_are_rounded_once(pair, backend, padding, dtype):
+    x, y = pair(2, 2, 12, 17, dtype=dtype)
+    gradients = []
+    for images, name in (((x, y), backend), ((x.double(), y.double()), "torch")):
+        images = [image.clone().requires_grad_() for image in images]
+        value = msssim.ssim(*images, data_range=1.0, padding=padding, backend=name)
+        # Times a number, so that float16 holds the gradient of every pixel.
+        gradients.append(torch.autograd.grad(value * 256, images))
+    for ours, exact in zip(*gradients, strict=True):
+        assert ours.dtype == dtype
+        rounded = exact.abs() * torch.finfo(dtype).eps / 2 + 1e-6 * exact.abs().max()
+        assert ((ours.double() - exact).abs() <= 1.01 * rounded).all()
+
+
+@pytest.mark.parametrize("padding", NUMPY_MODE)
+def test_gradients_of_tiny_images_with_padding_are_finite(backend, padding):
+    x, y = torch.rand(2, 1, 1, 3, 5, generator=torch.Generator().manual_seed(1)) * 6e-40
+    x.requires_grad_()
+    value = msssim.ssim(x, y, data_range=3e-39, win_size=3, padding=padding, backend=backend)
+    (gradient,) = torch.autograd.grad(value, x)
+    assert gradient.isfinite().all() and gradient.any()
+
+
 def _symmetric(image, radius):
     for axis, size in ((-2, image.shape[-2]), (-1, image.shape[-1])):
         places = torch.arange(-radius, size + radius)
@@ -63,6 +88,13 @@ def test_the_least_size_is_what_the_padding_needs(pair, backend, padding, least)
         text = f'at least {least} pixels high and wide for win_size=11 and padding="{padding}"'
         with pytest.raises(ValueError, match=re.escape(text)):
             msssim.ssim(x[..., 1:, :], y[..., 1:, :], padding=padding)
+
+
+def test_a_gradient_through_the_downsampling_is_clamped(backend):
+    x, y = torch.rand(2, 1, 1, 384, 384, generator=torch.Generator().manual_seed(0)).half() / 1024
+    value = msssim.ssim(x.requires_grad_(), y, data_range=1 / 1024, downsample="auto", backend=backend)
+    (gradient,) = torch.autograd.grad(value * 1e7, x)
+    assert gradient.isfinite().all() and gradient.abs().max() == torch.finfo(torch.float16).max
 
 
 def test_padding_is_after_the_downsampling(pair):

@@ -3,7 +3,7 @@
 from . import Fault
 
 _TORCH = "msssim/backends/torch_backend.py"
-_CASTING = "msssim/backends/casting.py"
+_CASTING = "msssim/casting.py"
 _COMMON = "msssim/backends/common.py"
 _MASKED = "msssim/backends/masked.py"
 _BORDERS = "msssim/backends/borders.py"

@@ -126,8 +126,10 @@ def gradient(
     """
     total: torch.Tensor | None = None
     exceeds = False
+    # In small units the gradients of scales may exceed float32, and have other signs than their sum.
+    wide = window.gradient_scale(unit) < 1
     for level in reversed(range(len(scale_grads))):
-        own = scale_grads[level]
+        own = scale_grads[level].double() if wide else scale_grads[level]
         windows = 1
         for size in own.shape[2:]:
             windows *= size - halo

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import _dispatch
-from ..window import compute_dtype
+from . import _dispatch
+from .window import compute_dtype
 
 
 def cast(image: Tensor, dtype: torch.dtype) -> Tensor:
