@@ -130,8 +130,7 @@ def regions(runs: Sequence[rows.Results], paths: Sequence[pathlib.Path], documen
         TABLE: f"{table(found)}\n\nMedian times on {where}.{which_run} In parentheses, the ratio to the library's time"
         " within rounds (below 1×, the peer is faster). –: the peer refuses the case, or is too slow for the benchmark."
         " †: its value differs from Wang's by more than our budgets allow, as the reports show. MS-SSIM of images below"
-        f" 176 pixels has as many scales as fit. {_compiled(found)} From {sources}, which also have quartiles and"
-        " errors.",
+        f" 176 pixels has as many scales as fit. {_compiled(found)} From {sources}, with quartiles and errors there.",
     }
 
 

@@ -37,7 +37,7 @@ _OPTIONS: dict[str, Preset] = {
 class Presets(Mapping[str, Preset]):
     """From the name of a tool to the options of :func:`msssim.ssim` that give its number with its default settings.
 
-    docs/switching.md says what no option reaches. "matlab" is ssim() of the Image Processing Toolbox for gray images.
+    docs/switching.md says what still differs. "matlab" is ssim() of the Image Processing Toolbox for gray images.
 
     Examples
     --------
@@ -50,8 +50,8 @@ class Presets(Mapping[str, Preset]):
 
     def __getitem__(self, name: str) -> Preset:
         if name not in _OPTIONS:
-            raise KeyError(f"there is no preset {name!r}; the names are {', '.join(map(repr, _OPTIONS))}")
-        return Preset(**_OPTIONS[name])  # a copy: a change of it is the caller's own
+            raise KeyError(f"preset must be one of {', '.join(map(repr, _OPTIONS))}, got {name!r}")
+        return Preset(**_OPTIONS[name])  # a copy, which the caller may change
 
     def __iter__(self) -> Iterator[str]:
         return iter(_OPTIONS)

@@ -1,4 +1,4 @@
-"""The spatial axes of images: how many there are, what is given for each of them, and what fits along them."""
+"""The spatial axes of images: their number, the values for each of them, and checks of their lengths."""
 
 import numbers
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _ELEMENTS = {1: "samples", 2: "pixels", 3: "voxels"}
 
 
 def number(spatial_dims: Any) -> SpatialDims:
-    """The number of spatial axes, checked: a constant for torch.compile, to which a number that varies is a symbol."""
+    """The number of spatial axes, checked. It is a constant: torch.compile makes a symbol of a number that varies."""
     if isinstance(spatial_dims, numbers.Integral) and not isinstance(spatial_dims, bool):
         for constant in _NUMBERS:
             if spatial_dims == constant:
@@ -44,7 +44,7 @@ def shape(shape: Sequence[int], spatial_dims: int) -> None:
 
 
 def of_each(name: str, value: Any, spatial_dims: int, description: str) -> tuple[Any, ...] | None:
-    """The values for each axis, of a sequence; None for one that is not a sequence."""
+    """The values for each axis if `value` is a sequence, otherwise None."""
     if not isinstance(value, (tuple, list)):
         return None
     if len(value) != spatial_dims:

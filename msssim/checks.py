@@ -168,7 +168,7 @@ def full(value: Any) -> None:
 def _as_floats(weights: Any) -> tuple[float, ...]:
     """The weights as a tuple of floats, from a tuple, list, array or tensor."""
     if getattr(weights, "requires_grad", False):
-        raise ValueError("weights must be numbers: they get no gradient, got requires_grad=True")
+        raise ValueError("weights must be numbers without a gradient, got requires_grad=True")
     values = weights.tolist() if hasattr(weights, "tolist") else weights
     if not (
         isinstance(values, (tuple, list))
@@ -247,7 +247,7 @@ def _scalar(name: str, value: Any) -> Any:
         return tuple(value.tolist())
     if elements != 1:
         kind = f"{type(value).__module__}.{type(value).__name__}"
-        raise ValueError(f"{name} must be one number, got a {kind} of {elements}")
+        raise ValueError(f"{name} must be one number, got a {kind} of shape {tuple(value.shape)}")
     return (value.detach() if isinstance(value, Tensor) else value).item()
 
 

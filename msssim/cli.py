@@ -85,11 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     colour.add_argument("--gray", action="store_true", help="compare the gray plane of MATLAB's rgb2gray")
     colour.add_argument("--luma", choices=("bt601", "bt709", "ycbcr"), help="compare the luma of this standard")
     add("--crop-border", type=_pixels, default=0, metavar="N", help="leave out N pixels at each side")
-    add("--downsample", choices=("auto",), help="for SSIM: average f x f pixels first, as published values of SSIM do")
-    add("--small", choices=("raise", "fewer"), default="raise", help='for MS-SSIM below 176 pixels: "fewer" scales')
+    add("--downsample", choices=("auto",), help="for SSIM: average f x f pixels first, as for published values of SSIM")
+    add("--small", choices=("raise", "fewer"), default="raise", help='below 176 pixels: an error, or "fewer" scales')
     add("--per-scale", action="store_true", help="show the terms of each scale of MS-SSIM")
     add("--map", type=pathlib.Path, metavar="OUT_DIR", help="write the SSIM map of each pair there, as PNG")
-    add("--alpha", choices=cli_images.ALPHA, default="refuse", help="alpha channels: an error, ignored, or over white")
+    add("--alpha", choices=cli_images.ALPHA, default="refuse", help="alpha channel: an error, ignored, or over white")
     add(
         "--stream", action="store_true", help="MS-SSIM of TIFF and NPY files larger than memory, read in blocks of rows"
     )
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--json", action="store_true", help="print every pair as JSON")
     output.add_argument("--csv", action="store_true", help="print every pair as CSV")
     add("--fail-under", type=float, metavar="X", help="exit with 1 if a pair is below X, in dB with --db")
-    add("--backend", choices=("auto", *BACKENDS), default="auto", help="what computes the index")
+    add("--backend", choices=("auto", *BACKENDS), default="auto", help="backend that computes the index")
     add("--device", default="cpu", help="a device of PyTorch, such as cuda")
     add("--version", action="version", version=f"msssim {__version__}")
     return parser
@@ -146,7 +146,7 @@ def _measure_all(pairs: list[Pair], options: argparse.Namespace) -> tuple[list[R
 
 @contextlib.contextmanager
 def _core_for_decoding(pairs: int) -> Iterator[None]:
-    """Use one thread less for the index, where there are several: the index must not slow down what it waits for."""
+    """Use one thread less for the index, if there are several: it waits for decoding and must not slow it down."""
     threads = torch.get_num_threads()
     if pairs > 1:
         torch.set_num_threads(max(1, threads - 1))
@@ -244,9 +244,10 @@ def _prepared(x: Tensor, y: Tensor, options: argparse.Namespace) -> tuple[Tensor
     """The images that are compared, and their data_range."""
     if x.shape[-2:] != y.shape[-2:]:
         sizes = [f"{image.shape[-1]} × {image.shape[-2]}" for image in (x, y)]
-        raise ValueError(f"have different sizes, {sizes[0]} and {sizes[1]} pixels")
+        raise ValueError(f"must have the same size, got {sizes[0]} and {sizes[1]} pixels")
     if x.dtype != y.dtype:
-        raise ValueError(f"have different bit depths, {' and '.join(str(8 * each.dtype.itemsize) for each in (x, y))}")
+        bits = " and ".join(str(8 * image.dtype.itemsize) for image in (x, y))
+        raise ValueError(f"must have the same bit depth, got {bits}")
     data_range = _RANGES[x.dtype]
     if options.gray:
         x, y = (image if len(image) == 1 else luma(image, "matlab") for image in (x, y))
@@ -254,11 +255,12 @@ def _prepared(x: Tensor, y: Tensor, options: argparse.Namespace) -> tuple[Tensor
         x, y = (luma(image.float().expand(3, -1, -1) / data_range, options.luma) for image in (x, y))
         data_range = 1.0
     if len(x) != len(y):
-        raise ValueError("one is gray and the other is not; pass --gray or --luma")
+        raise ValueError(f"must have the same number of channels, got {len(x)} and {len(y)}; pass --gray or --luma")
     border = options.crop_border
     if border:
         if min(x.shape[-2:]) <= 2 * border:
-            raise ValueError(f"nothing is left of {x.shape[-1]} × {x.shape[-2]} pixels with --crop-border {border}")
+            sides = f"{x.shape[-1]} × {x.shape[-2]}"
+            raise ValueError(f"must have more than {2 * border} pixels a side for --crop-border {border}, got {sides}")
         x, y = (image[..., border:-border, border:-border] for image in (x, y))
     if x.dtype == torch.uint16:
         x, y = x.float(), y.float()

@@ -122,7 +122,7 @@ def _decode(path: pathlib.Path) -> Any:
 
 
 def _bits(file: Any, path: pathlib.Path) -> int:
-    """The bits of a sample, which Pillow reduces to 8 for colour files without a word."""
+    """The bits of a sample in the file; Pillow silently reduces those of colour files to 8."""
     if file.format == "PNG":
         with path.open("rb") as stream:
             return stream.read(25)[24]  # of the header, which is the first chunk
@@ -137,7 +137,7 @@ def _decode_by_opencv(path: pathlib.Path) -> Any:
         import cv2
     except ModuleNotFoundError:
         raise ValueError("colour files of 16 bits need OpenCV: python -m pip install opencv-python-headless") from None
-    # From memory, since imread() of Windows knows no Unicode names. ANYCOLOR would drop the alpha channel.
+    # From memory, because imread() does not support Unicode names on Windows. ANYCOLOR would drop the alpha channel.
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ValueError("OpenCV cannot decode it with 16 bits")

@@ -1,4 +1,7 @@
-"""Rows of TIFF and NPY files for ``msssim --stream``, which are read: a map of a file that is cut ends the process."""
+"""Rows of TIFF and NPY files for ``msssim --stream``.
+
+Files are read, not mapped into memory: truncating a mapped file ends the process.
+"""
 
 import pathlib
 from types import TracebackType
@@ -22,7 +25,7 @@ class Rows:
     path : pathlib.Path
         The file: NPY, or TIFF for which tifffile must be installed.
     alpha : {"refuse", "ignore"}
-        What becomes of the alpha channel of a TIFF.
+        Whether an alpha channel of a TIFF is an error or ignored.
 
     Raises
     ------
@@ -77,7 +80,7 @@ class Rows:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         self._lengths, fortran, self.dtype = read(self._file)
         if fortran:
-            raise ValueError("its columns are stored one after the other; save numpy.ascontiguousarray(image)")
+            raise ValueError("it is stored in Fortran order; save numpy.ascontiguousarray(image)")
         if len(self._lengths) not in (2, 3):
             raise ValueError(f"must have shape (H, W), (H, W, C) or (C, H, W), got {self._lengths}")
         self.channels_first = len(self._lengths) == 3 and self._lengths[-1] > _MOST_CHANNELS
@@ -93,9 +96,9 @@ class Rows:
         page: Any = tifffile.TiffFile(self._file).pages[0]
         self._lengths, axes = tuple(page.shape), page.axes
         if axes not in ("YX", "YXS", "SYX") or page.dtype is None:
-            raise ValueError(f"its axes are {axes}; --stream reads images, gray or with channels")
+            raise ValueError(f"its axes must be YX, YXS or SYX with --stream, got {axes}")
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.bitspersample % 8:
-            raise ValueError("--stream reads no palettes, and no samples of other than whole bytes")
+            raise ValueError("it must have samples of whole bytes and no palette with --stream")
         self.channels_first = axes == "SYX"
         self.dtype = np.dtype(page.dtype)
         if page.extrasamples:
@@ -107,7 +110,7 @@ class Rows:
             self._set_layout(page.dataoffsets[0])
             return
         if self.channels_first:
-            raise ValueError("its channels are stored one after the other and compressed; store them pixel by pixel")
+            raise ValueError("it is compressed with planar channels; save it with interleaved channels")
         self._page = page
         ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
         self._require(max(ends))

@@ -7,7 +7,7 @@ _DATA_RANGE = "pass data_range, the width of the range: 255 for images in 0..255
 _WIN_SIZE = "pass win_size"
 _WINDOW = "pass win_size and sigma: the window is a Gaussian"
 _CONSTANTS = "pass K1 and K2"
-_NOTHING = "leave it out: the images say it"
+_NOTHING = "leave it out: it follows from the shape of the images"
 _NORMALIZE = 'pass normalize="relu" to msssim()'
 
 # What to write instead of an option that other packages have.

@@ -119,7 +119,7 @@ def msssim_l1_loss(
 
 
 def _one_minus(index: Any, img1: Tensor, img2: Tensor, options: Any) -> Tensor:
-    """1 - index(), summed over the images if that is asked for."""
+    """1 - index(), summed over the images with reduction="sum"."""
     if options.get("reduction") == "sum":
         loss: Tensor = 1 - index(img1, img2, **options | {"reduction": "none"})
         return loss.sum()

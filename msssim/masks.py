@@ -1,4 +1,4 @@
-"""The weights of pixels: what a mask may be, and what becomes of it before a backend takes it."""
+"""The weights of pixels: checks of a mask, and its preparation for a backend."""
 
 import torch
 from torch import Tensor
@@ -46,8 +46,8 @@ def _checked(mask: object, image: Tensor, spatial_dims: int) -> Tensor:
         raise TypeError(f"mask must be a dense tensor, got one of layout {mask.layout}")
     if mask.dtype != torch.bool and not mask.is_floating_point():
         raise TypeError(
-            f"mask must be bool (True: use the pixel) or floating-point weights, got {mask.dtype}; pass mask != 0 for "
-            "one of 0 and other integers"
+            f"mask must be bool (True: use the pixel) or floating-point weights, got {mask.dtype}; pass mask != 0 "
+            "to use the pixels where it is not 0"
         )
     shape = image.shape if mask.dim() == image.dim() else image.shape[-spatial_dims:]
     if mask.dim() != len(shape) or any(size not in (1, full) for size, full in zip(mask.shape, shape, strict=True)):

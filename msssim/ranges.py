@@ -7,7 +7,7 @@ from . import _dispatch, checks, window
 
 
 def of_images(data_range: float | Tensor | None, image: Tensor, spatial_dims: int = 2) -> float | Tensor:
-    """The data_range to use: a number, or as of of_tensor()."""
+    """The data_range to use: a number, or the result of of_tensor()."""
     if data_range is None or type(data_range) is float or not isinstance(data_range, Tensor):
         return resolved(data_range, image.dtype)
     return of_tensor(data_range, image, spatial_dims)
@@ -24,8 +24,8 @@ def resolved(data_range: float | None, dtype: torch.dtype) -> float:
 def of_tensor(data_range: Tensor, image: Tensor, spatial_dims: int = 2) -> float | Tensor:
     """The number in a tensor, or a float64 tensor of shape () or (N, 1, ..., 1).
 
-    It is not read if this would synchronize with a GPU or cannot be compiled or transformed; nor where it is not a
-    valid range, as the result shall be NaN on every device.
+    The result is a tensor where reading the number would synchronize with a GPU, or cannot be compiled or transformed,
+    and where the number is not a valid range: the index is then NaN on every device.
     """
     if data_range.dtype == torch.bool or data_range.is_complex():
         raise ValueError(f"data_range must be {checks.POSITIVE} or None, got {data_range!r}")
@@ -34,7 +34,7 @@ def of_tensor(data_range: Tensor, image: Tensor, spatial_dims: int = 2) -> float
         kind = f"{type(data_range).__module__}.{type(data_range).__name__}"
         raise ValueError(
             f"data_range must be one number, or a tensor with one for each of the {batch} images, got a {kind} of "
-            f"{data_range.numel()}, shape {tuple(data_range.shape)}"
+            f"shape {tuple(data_range.shape)}"
         )
     if data_range.device != image.device and data_range.device.type != "cpu":
         raise ValueError(

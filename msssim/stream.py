@@ -179,7 +179,9 @@ def _opened(reference: Any, distorted: Any, channels_last: bool) -> tuple[Any, A
     if shapes[0] != shapes[1]:
         raise ValueError(f"reference and distorted must have the same shape, got {shapes[0]} and {shapes[1]}")
     if not channels_last and advice.channels_last(shapes[0]):
-        raise ValueError(f"reference has the shape {shapes[0]}; if its channels are last, pass channels_last=True")
+        raise ValueError(
+            f"reference must have shape {layout}, got {shapes[0]}; pass channels_last=True if its channels are last"
+        )
     one, other = (
         streamed.rows_of(name, image, channels_last)
         for name, image in (("reference", reference), ("distorted", distorted))

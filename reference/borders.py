@@ -37,7 +37,7 @@ def ssim(
         As `rounding` and `round_once` of :func:`reference.longdouble.msssim`.
     """
     if len(options.weights) != 1:
-        raise ValueError(f"padding goes with one weight, got {len(options.weights)}")
+        raise ValueError(f"weights must be one number with padding, got {len(options.weights)} numbers")
     planes = [np.asarray(image, LD) for image in (x, y)]
     wide_x, wide_y = (padded(plane, padding, options.win_size, axes) for plane in planes)
     result = longdouble.msssim(wide_x, wide_y, options, axes=axes, **rounding)

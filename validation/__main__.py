@@ -1,6 +1,6 @@
-"""Measure, write a report, and exit with 1 when a budget is broken.
+"""Measure, write a report, and exit with 1 if an error exceeds its budget.
 
-python -m validation                          the library against every oracle, on the generated images
+python -m validation                          the library against every reference, on the generated images
 python -m validation --dataset kodak          the same on the Kodak images, found through MSSSIM_DATA
 python -m validation --backend torch --device cuda
 python -m validation --device sm_90           the GPU kernels on an emulated GPU: their PTX is executed on the CPU
@@ -50,7 +50,7 @@ REPORTS = pathlib.Path(__file__).parent / "reports"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the validation and return the exit code: 0, or 1 if a budget is broken."""
+    """Run the validation and return the exit code: 0, or 1 if an error exceeds its budget."""
     # Pairs whose value is complex in the original are measured too.
     warnings.filterwarnings("ignore", message="MS-SSIM is NaN")
     parser = _parser()
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     requested = [name for name in QUESTIONS if getattr(options, name) not in (None, False)] or ["oracles"]
     for name, question in (("dataset", "oracles"), ("workers", "subjective"), ("resamples", "subjective")):
         if getattr(options, name) is not None and question not in requested:
-            parser.error(f"--{name} goes with --{question}")
+            parser.error(f"--{name} needs --{question}")
     options.out = options.out or _folder(requested)
     writable(parser, options.out)
     about = {

@@ -48,12 +48,12 @@ _FEATURES: dict[str, frozenset[str]] = {
         )
     ),
 }  # fmt: skip
-# Those among them that there is no kernel for with volumes.
+# Those of them that have no kernel for volumes.
 _NOT_OF_VOLUMES = frozenset(("a tensor as data_range", "a data_range for each image", "mask"))
 
-# The command that installs the package of a backend; the package is called like the backend. Others need none.
+# The command that installs the package of a backend, which has the name of the backend. Other backends need none.
 INSTALL = {
-    "triton": 'python -m pip install "triton>=3.4" (PyTorch 2.8 and later bring it along for GPUs), and a C compiler',
+    "triton": 'python -m pip install "triton>=3.4" (CUDA builds of PyTorch 2.8 and later install it), and a C compiler',
     "numba": 'python -m pip install "numba>=0.60"',
 }
 
@@ -183,7 +183,7 @@ def device_type(name: str) -> str | None:
 
 
 def chosen_name(name: Backend, image: Tensor, win_size: int) -> str:
-    """The name of the backend that computes a call without maps, as far as is known without making the call."""
+    """The name of the backend that computes a call without maps, as far as is known without a call."""
     if choose(name, image, win_size) is torch_backend or (name == "auto" and trust.is_distrusted(image.device)):
         return "torch"
     preferred = _preferred() if name == "auto" else name

@@ -8,12 +8,12 @@ from .._types import Padding
 
 
 def pad(image: Tensor, radii: tuple[int, ...], padding: Padding) -> Tensor:
-    """The image with as many pixels before and behind each of the last axes as the radii say.
+    """The image with pixels added before and behind each of the last axes, as many as its radius.
 
     "zeros"; or, for an axis a b c, mirrored about the last pixel (c b | a b c | b a, "reflect"), mirrored beside it
     (b a | a b c | c b, "symmetric") or repeated (a a | a b c | c c, "replicate").
 
-    Slices are put together: their derivatives are deterministic on a GPU, unlike those of F.pad().
+    Slices are concatenated: the derivative is deterministic on a GPU, unlike that of F.pad().
     """
     if padding == "zeros":
         return F.pad(image, [radius for radius in reversed(radii) for _ in range(2)])

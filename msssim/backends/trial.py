@@ -66,11 +66,11 @@ def errors(kernels: CheckedKernels, kind: Kind, pooling: multiscale.Pooling) -> 
     expected = _by_plain_pytorch(x, y, params, pooling, kind.gradients)
     found = _by_kernels(kernels, kind, x, y, params, pooling)
     values = [_largest(ours.cpu().double() - exact) for ours, exact in zip(found[:2], expected[:2], strict=True)]
-    slopes = [
+    grads = [
         _largest(ours.cpu().double() - exact) / _largest(exact)
         for ours, exact in zip(found[2:], expected[2:], strict=True)
     ]
-    return _worst(values), _worst(slopes)
+    return _worst(values), _worst(grads)
 
 
 def _largest(tensor: Tensor) -> float:
@@ -119,8 +119,8 @@ def _by_plain_pytorch(
     with torch.enable_grad():
         exact = pooling._replace(dtype=torch.float64)
         results = multiscale.index(torch_backend.pyramid_means, images[0], images[1], exact, **names)
-        slopes = torch.autograd.grad(results[0].sum(), images[:gradients]) if gradients else ()
-    return [each.detach() for each in (*results, *slopes)]
+        grads = torch.autograd.grad(results[0].sum(), images[:gradients]) if gradients else ()
+    return [each.detach() for each in (*results, *grads)]
 
 
 def _by_kernels(
@@ -141,8 +141,8 @@ def _by_kernels(
     factor = 2.0 ** (x.numel().bit_length() - 1)
     upstream = torch.full_like(value, factor)
     size: Any = (*x.shape[-2:], levels, len(taps) - 1, unit, kind.dtype)
-    slopes = [
-        kernels.gradient(upstream, dvalue_dterms, grads, *size).double() / factor
-        for grads in scale_grads[: kind.gradients]
+    grads = [
+        kernels.gradient(upstream, dvalue_dterms, stored, *size).double() / factor
+        for stored in scale_grads[: kind.gradients]
     ]
-    return [value, terms, *slopes]
+    return [value, terms, *grads]

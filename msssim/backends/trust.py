@@ -1,13 +1,13 @@
 """Whether "auto" may use the fused kernels of a device, which are compared with plain PyTorch first.
 
-On a CPU the tests have done that. But few GPUs have run the kernels, and a compiler or driver may be newer than the
+On a CPU the tests have done that. But the tests cannot cover every GPU, and a compiler or driver may be newer than the
 library. So the first eager call of each kind (dtype, window, gradients, way of launching) computes one small pair by
 the machine code of that call, and by plain PyTorch on the CPU in float64. Beyond the error budgets there is one
 warning, and "auto" is plain PyTorch on that device from then on.
 
-Nothing is compared where tensors may have no values, or the device must not be waited for: under torch.compile, a
-transform, a dispatch mode, tracing, and while a CUDA graph is captured. There "auto" takes the kernels if an eager call
-was compared before, and plain PyTorch otherwise.
+Nothing is compared where tensors may have no values, or where the host must not wait for the device: under
+torch.compile, a transform, a dispatch mode, tracing, and while a CUDA graph is captured. There "auto" takes the kernels
+if an eager call was compared before, and plain PyTorch otherwise.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ class _State:
         self.coarse: set[tuple[torch.device, torch.dtype, int, bool]] = set()
         self.trusted_devices: set[torch.device] = set()
         self.distrusted_devices: set[torch.device] = set()
-        self.told: set[torch.device] = set()
+        self.warned: set[torch.device] = set()
 
 
 _state = _State()
@@ -80,8 +80,8 @@ def _is_known(device: torch.device, dtype: torch.dtype, win_size: int, gradients
     if device in _state.distrusted_devices:
         return False
     known = (device, dtype, win_size, gradients) in _state.coarse
-    if not known and device not in _state.told:
-        _state.told.add(device)
+    if not known and device not in _state.warned:
+        _state.warned.add(device)
         _log.warning(
             'backend="auto" uses plain PyTorch on %s where it cannot check the kernels (torch.compile, torch.func, '
             "tracing, graph capture): make one eager call first, or call msssim.warm_up(device=%r)",

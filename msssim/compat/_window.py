@@ -50,4 +50,4 @@ def _sigma(taps: list[float]) -> float | None:
     decline = math.log(taps[middle] / taps[middle - offsets[-1]])
     if decline < offsets[-1] ** 2 / (2 * _MAX_SIGMA**2):
         return _MAX_SIGMA
-    return float(f"{offsets[-1] / math.sqrt(2 * decline):.6g}")  # float32 knows no more digits
+    return float(f"{offsets[-1] / math.sqrt(2 * decline):.6g}")  # float32 has no more digits

@@ -1,10 +1,10 @@
-"""``ssim``, ``msssim``, ``SSIM`` and ``MSSSIM`` with the signatures of the first pytorch-msssim (by jorge-pessoa).
+"""``ssim``, ``msssim``, ``SSIM`` and ``MSSSIM`` with the signatures of the original pytorch-msssim (by jorge-pessoa).
 
 The numbers are those of :func:`msssim.ssim` and :func:`msssim.msssim`. They differ from that package's as follows:
 
-- Range. With ``val_range=None`` it guessed the range from the first image, anew at every scale: 255 if a pixel is above
-  128, else 1. Here the dtype decides: 255 for uint8, 1 for floating point. Pass ``val_range=255`` for floating-point
-  images in 0..255.
+- Range. With ``val_range=None`` it guessed the range from the first image at every scale: 255 if a pixel is above 128,
+  else 1. Here the dtype decides: 255 for uint8, 1 for floating point. Pass ``val_range=255`` for floating-point images
+  in 0..255.
 - Product. Its early versions multiplied the last scale in four times, which lowers the value by up to 0.06.
 - Channels. It averaged all channels, and all images of the batch, before the powers of MS-SSIM. Here each channel of
   each image has its own index, and these are averaged.
@@ -31,7 +31,7 @@ def ssim(
     full: bool = False,
     val_range: float | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """SSIM, as ``pytorch_msssim.ssim`` of the first package; the number is that of :func:`msssim.ssim`.
+    """SSIM, as ``pytorch_msssim.ssim`` of the original package; the number is that of :func:`msssim.ssim`.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def msssim(
     val_range: float | None = None,
     normalize: Any = None,
 ) -> Tensor:
-    """MS-SSIM, as ``pytorch_msssim.msssim`` of the first package; the number is that of :func:`msssim.msssim`.
+    """MS-SSIM, as ``pytorch_msssim.msssim`` of the original package; the number is that of :func:`msssim.msssim`.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def msssim(
 
 
 class SSIM(nn.Module):
-    """:func:`ssim` as a module, as ``pytorch_msssim.SSIM`` of the first package, which ignored `val_range`.
+    """:func:`ssim` as a module, as ``pytorch_msssim.SSIM`` of the original package, which ignored `val_range`.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class SSIM(nn.Module):
 
 
 class MSSSIM(nn.Module):
-    """:func:`msssim` as a module, as ``pytorch_msssim.MSSSIM`` of the first package; `channel` has no effect.
+    """:func:`msssim` as a module, as ``pytorch_msssim.MSSSIM`` of the original package; `channel` has no effect.
 
     Examples
     --------

@@ -4,7 +4,7 @@ The numbers are those of :func:`msssim.ssim` and :func:`msssim.msssim`. They dif
 
 - SSIM, and MS-SSIM of images whose sides can be halved four times: values by at most 1e-5, gradients by at most 1e-4 of
   the largest entry, in float64 too. The cause is the window of pytorch-msssim, which is rounded to float32 and sums to
-  1 - 3e-8: the variances of smooth images are off by so much of the squared mean. With its window divided by its sum,
+  1 - 3e-8: the variances of smooth images are off by 3e-8 times the squared mean. With its window divided by its sum,
   gradients agree to 1e-7 in float64.
 - MS-SSIM of images with an odd side at one of the scales: pytorch-msssim pads with zeros, and its value is up to 0.02
   off (docs/peers.md).
@@ -137,7 +137,7 @@ def ms_ssim(
 
 
 class SSIM(nn.Module):
-    """:func:`ssim` as a module, as ``pytorch_msssim.SSIM``. `channel` has no effect: the images say it.
+    """:func:`ssim` as a module, as ``pytorch_msssim.SSIM``. `channel` has no effect: the shape decides.
 
     Examples
     --------
@@ -175,7 +175,7 @@ class SSIM(nn.Module):
 
 
 class MS_SSIM(nn.Module):
-    """:func:`ms_ssim` as a module, as ``pytorch_msssim.MS_SSIM``. `channel` has no effect: the images say it.
+    """:func:`ms_ssim` as a module, as ``pytorch_msssim.MS_SSIM``. `channel` has no effect: the shape decides.
 
     Examples
     --------
@@ -260,4 +260,8 @@ def _check_dims(X: Tensor, spatial_dims: int) -> None:
     """Raise an error for volumes where images are expected, and the other way round; there it is one of conv2d."""
     found = 2 if X.dim() == 5 and X.shape[2] == 1 else X.dim() - 2
     if found in (2, 3) and found != spatial_dims:
-        raise ValueError(f"spatial_dims={spatial_dims} is for other shapes than {tuple(X.shape)}; pass {found}")
+        layout = "(N, C, H, W)" if spatial_dims == 2 else "(N, C, D, H, W)"
+        raise ValueError(
+            f"X must have shape {layout} for spatial_dims={spatial_dims}, got {tuple(X.shape)}; pass "
+            f"spatial_dims={found}"
+        )

@@ -113,7 +113,7 @@ def _kernel(cache_path, compile):
     return types.SimpleNamespace(__name__="sweep", stats=stats, compile=compile)
 
 
-@pytest.mark.parametrize("path, expected", [("/a/folder", "kept in /a/folder"), (None, "Set NUMBA_CACHE_DIR")])
+@pytest.mark.parametrize("path, expected", [("/a/folder", "cached in /a/folder"), (None, "Set NUMBA_CACHE_DIR")])
 def test_long_compilation_logs_one_visible_line_with_the_cache_folder(path, expected, monkeypatch, caplog):
     """As requested in numba#5566: users think that a silent compilation hangs."""
     monkeypatch.setattr(preparing, "_NOTICE_AFTER", 0.05)
@@ -133,7 +133,7 @@ def test_long_compilation_logs_one_visible_line_with_the_cache_folder(path, expe
         preparing.prepare(_kernel(path, compile), (2,), ())
     assert len(waited) == 2
     assert len(caplog.records) == 1 and expected in caplog.text and "msssim compiles its kernels" in caplog.text
-    assert ("not kept" in caplog.text) == (path is None)
+    assert ("not cached" in caplog.text) == (path is None)
 
 
 def test_short_compilation_logs_nothing_visible(monkeypatch, caplog):
@@ -197,11 +197,11 @@ def test_cache_is_renewed_when_a_source_file_changes(tmp_path):
         assert not done.returncode, done.stderr
         return done.stderr
 
-    assert "compiled, kept in" in log_of_a_call()
+    assert "compiled, cached in" in log_of_a_call()
     assert "loaded from" in log_of_a_call()
     with (tmp_path / "msssim/backends/numba/filters.py").open("a") as file:
         file.write("# another version\n")
-    assert "compiled, kept in" in log_of_a_call()
+    assert "compiled, cached in" in log_of_a_call()
 
 
 def test_compilation_is_logged(caplog, pair):

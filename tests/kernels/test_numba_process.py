@@ -139,7 +139,7 @@ def test_error_in_a_helping_thread_is_logged_and_changes_no_result(monkeypatch, 
         if "no memory in the helper" in caplog.text:
             break
         time.sleep(0.1)
-    assert "a helping thread failed" in caplog.text and "no memory in the helper" in caplog.text
+    assert "a worker thread failed" in caplog.text and "no memory in the helper" in caplog.text
     monkeypatch.undo()
     assert torch.equal(_values(_images(0)), expected)
 
@@ -243,8 +243,8 @@ def refuse(self):
 caching._CacheLocator.ensure_cache_path = refuse
 """)
     )
-    assert "compiled, not kept" in done.stderr and "Set NUMBA_CACHE_DIR" in done.stderr
-    assert "kept in" not in done.stderr
+    assert "compiled, not cached" in done.stderr and "Set NUMBA_CACHE_DIR" in done.stderr
+    assert "cached in" not in done.stderr
 
 
 @pytest.mark.full
@@ -258,7 +258,7 @@ caching.IndexDataCacheFile.save = fill
 """),
         NUMBA_CACHE_DIR=str(tmp_path),
     )
-    assert "compiled code is not kept" in done.stderr and "No space left on device" in done.stderr
+    assert "compiled code is not cached" in done.stderr and "No space left on device" in done.stderr
 
 
 @pytest.mark.full

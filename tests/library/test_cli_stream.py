@@ -106,7 +106,7 @@ def test_tiff_with_planes(value, run, tmp_path):
     planes = {"photometric": "rgb", "planarconfig": "separate"}
     assert value(*save_tiff(tmp_path, images, **planes)) == in_memory(images)
     code, _, err = run(*save_tiff(tmp_path, images, **planes, compression="zlib"))
-    assert code == 2 and "store them pixel by pixel" in err
+    assert code == 2 and "save it with interleaved channels" in err
 
 
 def test_alpha_of_tiff(run, value, tmp_path):
@@ -193,7 +193,7 @@ def test_scales_decibels_and_limit(run, value, tmp_path):
         (["a.npy", "d.npy"], "must have the same dtype"),
         (["a.npy", "e.npy"], "must have real numbers, got complex64"),
         (["a.npy", "f.npy"], "must have shape (H, W), (H, W, C) or (C, H, W), got (9,)"),
-        (["a.npy", "g.npy"], "stored one after the other; save numpy.ascontiguousarray(image)"),
+        (["a.npy", "g.npy"], "stored in Fortran order; save numpy.ascontiguousarray(image)"),
         (["a.npy", "h.png"], "--stream reads files with the suffixes .tif, .tiff, .npy"),
         (["small.npy", "small.npy"], "pass --small fewer to use the 4 scales"),
     ],

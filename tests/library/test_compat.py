@@ -154,10 +154,10 @@ def test_what_pytorch_msssim_accepts_and_we_do_not(pair):
         pytorch_msssim.MS_SSIM(spatial_dims=1)
     with pytest.raises(ValueError, match=r"\(N, C, H, W\) or \(N, C, D, H, W\), got \(161, 175\)"):
         pytorch_msssim.ssim(x[0, 0], y[0, 0])
-    with pytest.raises(ValueError, match=r"spatial_dims=3 is for other shapes than \(1, 1, 161, 175\); pass 2"):
+    with pytest.raises(ValueError, match=r"for spatial_dims=3, got \(1, 1, 161, 175\); pass spatial_dims=2"):
         pytorch_msssim.SSIM(spatial_dims=3)(x, y)
     volumes = [image.expand(1, 1, 40, -1, -1) for image in (x, y)]
-    with pytest.raises(ValueError, match=r"spatial_dims=2 is for other shapes than .*; pass 3"):
+    with pytest.raises(ValueError, match=r"for spatial_dims=2, got .*; pass spatial_dims=3"):
         pytorch_msssim.SSIM()(*volumes)
     with pytest.raises(ValueError, match=r"176 voxels deep, high and wide, got 40 × 161 × 175; .* spatial_dims=3, "):
         pytorch_msssim.ms_ssim(*volumes, data_range=1)

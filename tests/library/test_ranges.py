@@ -77,7 +77,7 @@ def test_zero_constants_stay_zero(pair):
 @pytest.mark.parametrize(
     "shape, ranges, text",
     [
-        ((2, 1, 20, 20), torch.ones(3), "one for each of the 2 images, got a torch.Tensor of 3"),
+        ((2, 1, 20, 20), torch.ones(3), "one for each of the 2 images, got a torch.Tensor of shape (3,)"),
         ((2, 20, 20), torch.ones(2), "one number"),
         ((20, 20), torch.ones(20), "one number"),
         ((2, 1, 20, 20), torch.ones(2, 1), "one number"),

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--oracles",
         action="store_true",
-        help="the library against every oracle (default if no other question is given)",
+        help="compare the library with every reference (default if no other question is given)",
     )
     parser.add_argument(
         "--dataset", nargs="+", choices=(*datasets.names(), "all"), metavar="NAME",

@@ -1,4 +1,4 @@
-"""Kernels are compiled at the first call of their kind: what the user reads about it, and the lock around it."""
+"""Kernels are compiled at the first call of their kind: the messages about it, and the lock around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .. import forking
 
 _log = logging.getLogger("msssim")
 
-_NOTICE_AFTER = 2.0  # seconds of silence before the user reads what is going on
+_NOTICE_AFTER = 2.0  # seconds after which a message says that the kernel is being compiled
 _ready_for: set[tuple[object, ...]] = set()
 _noticed = False
 
@@ -52,24 +52,24 @@ def prepare(kernel: Any, kind: tuple[object, ...], arguments: tuple[object, ...]
             timer.cancel()
             timer.join()  # or the thread would end some time later, perhaps while the process forks
         if failure:
-            _log.warning("numba backend: compiled code is not kept: %s. %s", failure, _ADVICE)
+            _log.warning("numba backend: compiled code is not cached: %s. %s", failure, _ADVICE)
         if kernel.stats.cache_hits.get(signature):
             source = f"loaded from {kernel.stats.cache_path}"
         else:
-            source = "compiled, not kept" if failure else f"compiled, {_fate(kernel)}"
+            source = "compiled, not cached" if failure else f"compiled, {_fate(kernel)}"
         _log.info(
             "numba backend: %s is ready after %.1f s (%s)", kernel.__name__, time.perf_counter() - started, source
         )
         _ready_for.add(variant)
 
 
-_ADVICE = "Set NUMBA_CACHE_DIR to a folder that can be written to, or every process compiles again"
+_ADVICE = "Set NUMBA_CACHE_DIR to a writable folder, or every process compiles again"
 
 
 def _fate(kernel: Any) -> str:
-    """What becomes of the compiled code."""
+    """Where the compiled code is cached."""
     path = kernel.stats.cache_path
-    return f"kept in {path}" if path else f"not kept, as no cache folder can be written to. {_ADVICE}"
+    return f"cached in {path}" if path else f"not cached, because no cache folder is writable. {_ADVICE}"
 
 
 def _notice(fate: str) -> None:
@@ -77,4 +77,4 @@ def _notice(fate: str) -> None:
     global _noticed
     if not _noticed:
         _noticed = True
-        _log.warning("msssim compiles its kernels for this CPU, at the first call of a kind: some seconds (%s)", fate)
+        _log.warning("msssim compiles its kernels for this CPU at the first call of each kind: some seconds (%s)", fate)

@@ -163,7 +163,7 @@ def run(
 def require(done: int) -> None:
     """Raise an error if no thread did the work."""
     if not done:
-        raise MemoryError("no thread of the fused kernel got the memory that it works in")
+        raise MemoryError("the fused kernel could not allocate its work memory in any thread")
 
 
 def threads(pixels: int) -> int:

@@ -97,7 +97,7 @@ class _Helpers:
             try:
                 work()
             except BaseException:  # an error that the calling thread has as well, or can do without
-                _log.warning("numba backend: a helping thread failed", exc_info=True)
+                _log.warning("numba backend: a worker thread failed", exc_info=True)
             del work  # and with it the images
 
 

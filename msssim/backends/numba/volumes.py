@@ -260,4 +260,4 @@ def _run(
     alive = x, y, grads, tasks, call, numbers, sums, state, record
     on_threads(sweep_volumes, arguments, threads, alive)
     if not state[STATE.done]:
-        raise MemoryError("no thread of the fused kernel got the memory that it works in")
+        raise MemoryError("the fused kernel could not allocate its work memory in any thread")
