@@ -71,11 +71,11 @@ def best(measured: Sequence[Ceilings]) -> Ceilings:
 def floor(case: Case, ceilings: Ceilings) -> Floor:
     """Return the lower bound on the time of this algorithm on this machine."""
     backward = case.mode == FORWARD_BACKWARD
-    size = torch.empty(0, dtype=getattr(torch, case.dtype)).element_size()
     if case.device_type == "cuda":
+        size = case.input_bytes // case.n_values
         memory = _pyramid_values(case) * size * (5 if backward else 2) / ceilings.copy
     else:
-        memory = case.n_values * size * (3 if backward else 2) / ceilings.copy
+        memory = case.input_bytes * (3 if backward else 2) / ceilings.copy
     work = case.spatial_dims * (FORWARD_WORK + (BACKWARD_WORK if backward else 0))
     arithmetic = _pyramid_values(case, WIN_SIZE - 1) * work / ceilings.multiply_adds
     return Floor(memory, COPY) if memory > arithmetic else Floor(arithmetic, MULTIPLY_ADD)

@@ -51,13 +51,7 @@ class _SlowCall(NamedTuple):
 
 
 class Bench:
-    """Measures cases, and remembers which implementations are slow.
-
-    Parameters
-    ----------
-    implementations : sequence of Implementation
-    preset : Preset
-    """
+    """Measures cases, and remembers which implementations are slow."""
 
     def __init__(self, implementations: Sequence[Implementation], preset: Preset) -> None:
         self.implementations, self.preset = implementations, preset
@@ -110,7 +104,7 @@ class Bench:
             found.append(rows.row(rows.THREADS, one.implementation, case, **fields))
         return found
 
-    def too_slow(self, implementation: Implementation, case: Case, factor: float = 1) -> str | None:
+    def too_slow(self, implementation: Implementation, case: Case, factor: float) -> str | None:
         """Return why an implementation is skipped, judging by its time at a smaller size, or None.
 
         `factor` multiplies the preset's limit.

@@ -27,14 +27,14 @@ from reference.peers import PEERS
 from validation.report import machine
 
 from . import new_process, timing
-from .cases import FORWARD, FORWARD_BACKWARD, Case
+from .cases import FORWARD, MODES, WIN_SIZE, Case
+from .ceilings import FORWARD_WORK
 
 Images = tuple[torch.Tensor, torch.Tensor]
 Index = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _SECONDS = {True: 0.2, False: 10.0}  # for each group, if it is quick
 _SLOW = 3.0  # seconds
-_WORK_OF_VOLUMES = 132  # multiply-adds of a window, see ceilings.py
 _UNIFORM = 7
 _PRODUCT = "matrix product"
 
@@ -68,13 +68,13 @@ def _pair(shape: tuple[int, ...]) -> Images:
 
 
 def _both_modes(name: str, images: Images, indices: dict[str, Index]) -> Iterator[Group]:
-    shape, windows = tuple(images[0].shape), math.prod(side - 10 for side in images[0].shape[2:])
-    for mode in ("forward", "forward+backward"):
-        gradient = mode != "forward"
+    shape, windows = tuple(images[0].shape), math.prod(side - WIN_SIZE + 1 for side in images[0].shape[2:])
+    for mode in MODES:
+        gradient = mode != FORWARD
         calls: dict[str, Callable[[], float]] = {
             key: functools.partial(_call, index, images, gradient) for key, index in indices.items()
         }
-        floor = _WORK_OF_VOLUMES * windows if name == "volumes" and not gradient else 0
+        floor = 3 * FORWARD_WORK * windows if name == "volumes" and not gradient else 0
         yield Group(f"{name} {mode}", shape, calls, floor)
 
 
@@ -204,7 +204,7 @@ def memory_of_volumes(quick: bool) -> dict[str, Any]:
     start, large = ((1, 1, side, side, side) for side in ((16, 32) if quick else (32, 256)))
     calls = []
     for name in ("msssim numba", "pytorch-msssim")[: 1 if quick else 2]:
-        for mode in (FORWARD, FORWARD_BACKWARD):
+        for mode in MODES:
             case = Case("ssim", mode, large)
             found = new_process.run(name, case._replace(shape=start), case, threads=1)
             if "peak" in found:

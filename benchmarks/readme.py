@@ -11,8 +11,9 @@ faster. With several files, each peer is taken from the run in which its ratio t
 import argparse
 import os
 import pathlib
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -94,17 +95,13 @@ def write_pictures(found: pd.DataFrame, folder: pathlib.Path) -> None:
     part = found[(found.kind == rows.TIME) & (found.dtype == "float32") & found.seconds.notna()]
     part = part[(part.metric == "msssim") & (part["mode"] == FORWARD_BACKWARD) & (part.device == part.device.iloc[0])]
     text = svg(plots.bars(part), "speed")
-    for name, picture in zip(PICTURES, (text, _recolour(text, _DARK)), strict=True):
+    for name, picture in zip(PICTURES, (text, _darkened(text)), strict=True):
         (folder / name).write_text(picture, encoding="utf-8")
 
 
-def _recolour(text: str, colours: Mapping[str, str]) -> str:
-    # Through placeholders, because some colours are both old and new.
-    for i, old in enumerate(colours):
-        text = text.replace(old, f"@{i}@")
-    for i, new in enumerate(colours.values()):
-        text = text.replace(f"@{i}@", new)
-    return text
+def _darkened(text: str) -> str:
+    # All at once, because some colours are both old and new.
+    return re.sub("|".join(_DARK), lambda found: _DARK[found[0]], text)
 
 
 def regions(runs: Sequence[rows.Results], paths: Sequence[pathlib.Path], document: pathlib.Path) -> dict[str, str]:

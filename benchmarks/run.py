@@ -99,7 +99,7 @@ def _timing_tasks(plan: Plan, bench: measure.Bench) -> Iterator[Task]:
                 implementations = [*bench.implementations_for(case)]
                 n_compiled = sum(one.compiled for one in implementations)
                 seconds = preset.seconds + 0.1 * len(implementations) + COMPILE_SECONDS * n_compiled
-                yield Task(f"time {case.name}", seconds, functools.partial(_time, bench, case))
+                yield Task(f"time {case.name}", seconds, functools.partial(bench.time, case))
     if "cpu" in plan.devices and len(plan.threads) > 1:
         for shape in preset.scaling:
             case = Case("msssim", FORWARD_BACKWARD, shape)
@@ -128,10 +128,6 @@ def _process_tasks(plan: Plan, bench: measure.Bench, starts: processes.Processes
                 found.append(Task(name, 2 * PROCESS_SECONDS, run))
     random.Random(0).shuffle(found)
     return found
-
-
-def _time(bench: measure.Bench, case: Case, time_fraction: float) -> list[rows.Row]:
-    return bench.time(case, time_fraction)
 
 
 def _time_threads(bench: measure.Bench, case: Case, counts: tuple[int, ...], time_fraction: float) -> list[rows.Row]:

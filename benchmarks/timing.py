@@ -86,7 +86,7 @@ def estimate(call: Callable[[], Any], sample: Sampler) -> float:
 
 
 def interleaved(
-    entries: Mapping[_Key, Entry], *, seconds: float, rounds: tuple[int, int], sample: Sampler, seed: int = 0
+    entries: Mapping[_Key, Entry], *, seconds: float, rounds: tuple[int, int], sample: Sampler
 ) -> dict[_Key, Timed]:
     """Time every entry in rounds.
 
@@ -99,8 +99,6 @@ def interleaved(
     rounds : (int, int)
         Minimum and maximum number of rounds of an entry.
     sample : Sampler
-    seed : int
-        Seed of the order within rounds.
 
     Returns
     -------
@@ -119,7 +117,7 @@ def interleaved(
     total_rounds = max(n_rounds.values(), default=0)
     samples: dict[_Key, list[float]] = {name: [] for name in entries}
     timed_rounds: dict[_Key, list[int]] = {name: [] for name in entries}
-    order, shuffle = list(entries), random.Random(seed).shuffle
+    order, shuffle = list(entries), random.Random(0).shuffle
     with _no_garbage_collection():
         for turn in range(total_rounds):
             shuffle(order)

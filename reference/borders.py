@@ -67,7 +67,7 @@ def _sources(sides: tuple[int, ...], padding: str, win_size: int | tuple[int, ..
 
 
 def _folded(gradient: Array, sources: list[NDArray[np.int64]], sides: tuple[int, ...]) -> Array:
-    """Apply the adjoint of `_padded`: sum for each pixel over the positions that repeat it."""
+    """Apply the adjoint of `padded`: sum for each pixel over the positions that repeat it."""
     for axis, (source, side) in enumerate(zip(sources, sides, strict=True), 1):
         moved = np.moveaxis(gradient, axis, 0)
         sums = np.zeros((side + 1, *moved.shape[1:]), LD)

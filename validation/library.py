@@ -36,6 +36,11 @@ QUANTITIES: dict[str, Callable[..., torch.Tensor]] = {
 }
 
 
+def planes(image: np.ndarray) -> np.ndarray:
+    """Return an image (H, W) or (H, W, C) as planes (C, H, W)."""
+    return np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
+
+
 def tensors(pair: datasets.Pair, dtype: str, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the images of a pair as tensors (H, W) or (C, H, W)."""
     return tensor(pair.reference, dtype, device), tensor(pair.distorted, dtype, device)
@@ -43,8 +48,8 @@ def tensors(pair: datasets.Pair, dtype: str, device: str) -> tuple[torch.Tensor,
 
 def tensor(image: np.ndarray, dtype: str, device: str) -> torch.Tensor:
     """Return an image (H, W) or (H, W, C) as a tensor of that dtype, channels first."""
-    planes = np.moveaxis(image, -1, 0) if image.ndim == 3 else image
-    return torch.from_numpy(np.ascontiguousarray(planes)).to(device, getattr(torch, dtype))
+    channels_first = np.moveaxis(image, -1, 0) if image.ndim == 3 else image
+    return torch.from_numpy(np.ascontiguousarray(channels_first)).to(device, getattr(torch, dtype))
 
 
 def value(quantity: str, x: torch.Tensor, y: torch.Tensor, *, data_range: float, backend: str) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Peers that take and return torch tensors."""
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .convention import Convention
@@ -109,16 +110,8 @@ def _ignite(metric: str, data_range: float, weights: Weights, defaults: bool) ->
     return ssim
 
 
-def _fused_ssim(metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
-    from fused_ssim import fused_ssim
-
-    padding = "same" if defaults else "valid"
-    return lambda img1, img2: fused_ssim(img1 / data_range, img2 / data_range, padding=padding)
-
-
-def _fussim(metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
-    from fussim import fused_ssim
-
+def _fused_ssim(module: str, metric: str, data_range: float, weights: Weights, defaults: bool) -> Function:
+    fused_ssim = importlib.import_module(module).fused_ssim
     padding = "same" if defaults else "valid"
     return lambda img1, img2: fused_ssim(img1 / data_range, img2 / data_range, padding=padding)
 
@@ -255,7 +248,7 @@ TORCH_PEERS = (
         name="fused-ssim",
         package="fused-ssim",
         module="fused_ssim",
-        build=_fused_ssim,
+        build=functools.partial(_fused_ssim, "fused_ssim"),
         metrics=("ssim",),
         dtypes=("float32",),
         devices=("cuda",),
@@ -268,7 +261,7 @@ TORCH_PEERS = (
         name="fussim",
         package="fussim",
         module="fussim",
-        build=_fussim,
+        build=functools.partial(_fused_ssim, "fussim"),
         metrics=("ssim",),
         dtypes=("float32",),
         devices=("cuda",),

@@ -288,7 +288,7 @@ def test_no_other_device_is_exempt(monkeypatch, device):
     backends._probe_backend.cache_clear()
 
 
-def test_the_pair_has_odd_sides_and_no_covariance_near_zero(naive):
+def test_the_pair_has_odd_sides_and_no_covariance_near_zero():
     kind = trial.Kind(
         torch.device("cpu"), torch.float64, (1 / 11,) * 11, 1e-4, 9e-4, True, True, 1, (True, False), None
     )

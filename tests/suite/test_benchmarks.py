@@ -40,10 +40,10 @@ def table(result):
     return rows.load(result[1] / "rows.json")[0]
 
 
-def row_of(table, name, kind=rows.TIME, case=CASE):
-    keys = {"kind": kind, "implementation": name, "metric": case.metric, "mode": case.mode, "dtype": case.dtype}
+def row_of(table, name):
+    keys = {"kind": rows.TIME, "implementation": name, "metric": CASE.metric, "mode": CASE.mode, "dtype": CASE.dtype}
     found = table[np.logical_and.reduce([table[key] == value for key, value in keys.items()])]
-    return found[found.height == case.shape[2]].iloc[0]
+    return found[found.height == CASE.shape[2]].iloc[0]
 
 
 def test_slow_implementation_is_reported_as_slow(table):

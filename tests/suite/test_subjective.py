@@ -87,14 +87,14 @@ def test_run_prints_and_writes_everything(tmp_path, no_published_values, capsys)
     assert not (tmp_path / "scores/live.jsonl").exists()
 
 
-def test_scores_that_differ_from_matlab_break_the_budget(root, tmp_path, no_published_values, monkeypatch):
+def test_scores_that_differ_from_matlab_break_the_budget(tmp_path, no_published_values, monkeypatch):
     monkeypatch.setattr(scoring, "GRAY", (0.299, 0.587, 0.114))  # common rounded weights, which rgb2gray does not use
     assert run(tmp_path) == 1
     assert set(pd.read_csv(tmp_path / "subjective-matlab.csv").verdict) == {"broken"}
 
 
 @pytest.mark.full
-def test_statistics_that_differ_from_the_published_break_the_budget(root, tmp_path):
+def test_statistics_that_differ_from_the_published_break_the_budget(tmp_path):
     """The published statistics of LIVE do not hold for this database."""
     assert run(tmp_path) == 1
     table = pd.read_csv(tmp_path / "subjective-statistics.csv")
@@ -185,7 +185,7 @@ def test_error_without_any_database_names_all_of_them(tmp_path, monkeypatch, cap
     assert f"MSSSIM_DATA is {folder or 'not set'}." in message
 
 
-def test_dataset_all_loads_those_available(root):
+def test_dataset_all_loads_those_available():
     about = {}
     assert list(accuracy._all(about)) == ["golden", "golden-gradients", "colour", "synthetic", "graphics", "live"]
     assert about["not available"].startswith("tid2008, tid2013") and about["not available"].endswith("clic")

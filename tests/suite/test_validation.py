@@ -16,14 +16,7 @@ from validation import __main__ as command
 from validation import library, tolerances
 from validation.accuracy import gradients, readme, rows, stability, tables, values
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small images are not faster in several threads, and much slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module", autouse=True)

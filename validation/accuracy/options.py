@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import datasets
 import msssim
-from reference import longdouble, tools, wang
+from reference import borders, longdouble, tools, wang
 
 from .. import library, tolerances
 from . import rows
@@ -19,19 +19,16 @@ MASKS, INSTEAD, PADDING, PRESETS = "Masks", "Instead of masks", "Padding", "Pres
 DTYPES = ("float64", "float32")
 WITH_MASKS = ("torch", "numba")
 _SIDE = 176  # the smallest for five scales
-# The name of each padding in numpy.pad().
-_NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "symmetric": "symmetric"}
 
 
-def masks(height: int, width: int) -> dict[str, np.ndarray]:
+def masks() -> dict[str, np.ndarray]:
     """Return masks by name: an area, a third of all pixels missing, and weights."""
-    generator = np.random.default_rng(0)
-    row, column = np.mgrid[:height, :width]
-    disc = (row - height / 2) ** 2 + (column - width / 2) ** 2 < (min(height, width) / 3) ** 2
+    generator, shape = np.random.default_rng(0), (_SIDE, _SIDE)
+    row, column = np.indices(shape)
     return {
-        "a disc": disc,
-        "a third of the pixels missing": generator.random((height, width)) > 1 / 3,
-        "weights": generator.random((height, width)) * (generator.random((height, width)) > 0.2),
+        "a disc": (row - _SIDE / 2) ** 2 + (column - _SIDE / 2) ** 2 < (_SIDE / 3) ** 2,
+        "a third of the pixels missing": generator.random(shape) > 1 / 3,
+        "weights": generator.random(shape) * (generator.random(shape) > 0.2),
     }
 
 
@@ -51,7 +48,7 @@ def measure(pairs: Iterable[datasets.Pair], backends: Sequence[str], device: str
 def _masks(pair: datasets.Pair, backends: Sequence[str], device: str) -> Iterator[rows.Measurement]:
     place = slice(_SIDE), slice(_SIDE)
     x, y = pair.reference[place], pair.distorted[place]
-    for name, mask in masks(_SIDE, _SIDE).items():
+    for name, mask in masks().items():
         for index, weights in (("SSIM", (1.0,)), ("MS-SSIM", msssim.WEIGHTS)):
             options: dict[str, Any] = {"data_range": pair.data_range, "weights": weights}
             options["normalize"] = None if index == "SSIM" else "simple"  # without a kink
@@ -79,7 +76,7 @@ def _instead(pair: datasets.Pair, device: str) -> Iterator[rows.Measurement]:
     arrays = pair.reference[place].astype(np.float64), pair.distorted[place].astype(np.float64)
     x, y = (library.tensor(image, "float64", device) for image in arrays)
     options: dict[str, Any] = {"data_range": pair.data_range, "backend": "torch"}
-    for name, weights in masks(_SIDE, _SIDE).items():
+    for name, weights in masks().items():
         used = weights > 0
         mask = torch.from_numpy(used).to(device)
         normalized = msssim.ssim(x, y, mask=mask, **options).item()
@@ -125,7 +122,7 @@ def _windows(pair: datasets.Pair, backend: str, device: str, dtype: str) -> Iter
     """Yield the errors of padding, against padded images, and of presets, against the formulas of the tools."""
     x, y = library.tensors(pair, dtype, device)
     calls: list[tuple[str, str, dict[str, Any], float]] = []
-    for padding, mode in _NUMPY_MODES.items():
+    for padding, mode in borders.NUMPY_MODES.items():
         kind: Any = mode
         padded = (np.pad(image.astype(np.float64), 5, mode=kind) for image in (pair.reference, pair.distorted))
         expected = wang.ssim_index(*padded, data_range=pair.data_range)[0]

@@ -64,9 +64,7 @@ def _matlab(figures: golden.GoldenValues) -> Iterator[Expectation]:
 
 def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
     """Average over the channels: the original takes one gray plane."""
-    planes = [
-        np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted)
-    ]
+    images = library.planes(pair.reference), library.planes(pair.distorted)
     functions = {
         library.SSIM: lambda x, y: wang.ssim_index(x, y, data_range=pair.data_range)[0],
         library.SSIM_REDUCED: lambda x, y: wang.ssim(x, y, data_range=pair.data_range),
@@ -74,7 +72,7 @@ def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
         library.WTD_SUM: lambda x, y: wang.msssim(x, y, data_range=pair.data_range, method="wtd_sum"),
     }
     for quantity, function in functions.items():
-        of_channels = [function(x, y) for x, y in zip(*planes, strict=True)]
+        of_channels = [function(x, y) for x, y in zip(*images, strict=True)]
         # One complex channel makes the value of the image NaN, even if the imaginary parts would cancel.
         invalid = any(np.imag(one) != 0 for one in of_channels)
         yield Expectation(WANG, quantity, 1j if invalid else float(np.mean(np.real(of_channels))))
@@ -82,7 +80,7 @@ def _wang(pair: datasets.Pair) -> Iterator[Expectation]:
 
 def _long_double(pair: datasets.Pair) -> Iterator[Expectation]:
     """Yield the values of the modes that the original does not have, of images that are not large."""
-    x, y = (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None] for image in (pair.reference, pair.distorted))
+    x, y = library.planes(pair.reference), library.planes(pair.distorted)
     if not longdouble.available() or x[0].size > _LONG_DOUBLE_PIXELS:
         return
     for quantity, mode in ((library.COVARIANCE, "covariance"), (library.RELU, "relu"), (library.SIMPLE, "simple")):

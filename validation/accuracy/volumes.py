@@ -71,7 +71,7 @@ def _of_backend(
         numbers = {"value": value, "expected": known, "error": abs(value - known)}
         yield rows.Measurement(**common, quantity=f"{case.name}: scikit-image", kind="value", **numbers)
     _, exact = _value_and_gradient(case, x.double(), y.double(), "torch")
-    error = float((gradient.double() - exact).abs().max() / exact.abs().max())
+    error = library.relative_error(gradient, exact)
     yield rows.Measurement(**common, quantity=f"{case.name}: gradient", kind="gradient", error=error)
 
 

@@ -95,14 +95,14 @@ _lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) -> Iterator[list[Launch]]:
+def emulated_gpu(capability: int, *, seed: int = 1) -> Iterator[list[Launch]]:
     """Let ``backend="triton"`` compute on the CPU what a GPU of this capability would.
 
     Parameters
     ----------
     capability : int
         Compute capability of the GPU, such as 90 for sm_90; any of gpus.PROCESSORS.
-    seed, check_races
+    seed : int
         As of :class:`ptx.Kernel`.
 
     Yields
@@ -118,7 +118,7 @@ def emulated_gpu(capability: int, *, seed: int = 1, check_races: bool = True) ->
         with _lock:
             if compiled.hash not in _kernels:
                 _kernels[compiled.hash] = ptx.Kernel(compiled)
-        racy_reads = _kernels[compiled.hash](grid, arguments, seed=seed, check_races=check_races)
+        racy_reads = _kernels[compiled.hash](grid, arguments, seed=seed)
         arguments = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else each for each in arguments)
         done.append(Launch(compiled.name, grid, arguments, racy_reads))
 

@@ -122,8 +122,7 @@ def _plain_options(draw: Draw) -> Iterator[Draw]:
     for change in changes:
         simpler = options._replace(**change)
         # The method makes no difference for one scale, and without a mode there is none to remove.
-        pointless = "normalize" not in change if "method" in change else False
-        pointless = (pointless and levels == 1) or ("normalize" in change and options.normalize is None)
+        pointless = options.normalize is None if "normalize" in change else "method" in change and levels == 1
         if simpler != options and not pointless:
             yield draw._replace(options=simpler)
     if options.data_range != 1 and draw.dtype != "uint8":

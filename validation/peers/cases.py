@@ -10,6 +10,8 @@ import datasets
 from reference import golden
 from reference.peers import Emulation
 
+from .. import library
+
 KINDS = {
     "even": "even sides at every scale",
     "odd": "both sides odd",
@@ -111,10 +113,7 @@ def _kind_of(name: str) -> str:
 
 def case_of(pair: datasets.Pair, **fields: Any) -> Case:
     """Return the case of a dataset's pair, without a kind."""
-    img1, img2 = (
-        (np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]).astype(np.float64)
-        for image in (pair.reference, pair.distorted)
-    )
+    img1, img2 = (library.planes(image).astype(np.float64) for image in (pair.reference, pair.distorted))
     return Case("", pair.name, img1, img2, pair.data_range, **fields)
 
 

@@ -10,9 +10,7 @@ from reference.peers import PEERS
 from ..report.section import Section, Table, number
 from . import tables
 from .cases import KINDS
-from .measure import CLOSEST, COMPLEX, DEFAULTS, REFUSED
-
-_NARROW = ("bfloat16", "not 5 scales")  # kinds of image that are not measured with default settings
+from .measure import CLOSEST, COMPLEX, REFUSED
 
 
 def sections(folder: pathlib.Path) -> list[Section]:
@@ -23,14 +21,9 @@ def sections(folder: pathlib.Path) -> list[Section]:
     for column in ("state", "note"):
         gradients[column] = gradients[column].fillna("")
     closest = summary[(summary.settings == CLOSEST) & (summary.dtype != "float64")]
-    changed = summary[summary.settings == DEFAULTS]
     shown = (
         Table(_CAPTION, tables.by_kind(closest, KINDS, _cell)),
-        Table(
-            "Largest deviation with default settings, where they differ from the closest settings. Only the images are "
-            "given, and their data range if the peer does not guess it.",
-            tables.by_kind(changed, [kind for kind in KINDS if kind not in _NARROW], _cell),
-        ),
+        tables.with_defaults(summary, _cell),
         tables.gradient_errors(gradients),
         tables.smallest_sides(sides),
         _conventions(summary),

@@ -56,8 +56,8 @@ def make_section(
     sides = pd.DataFrame(measured.sides, columns=Side._fields)
     closest = values[(values.settings == CLOSEST) & (values.dtype != "float64")]
     tables = (
-        _deviations(closest), _causes(values), _defaults(values), gradient_errors(gradients), smallest_sides(sides),
-        _peers(peers, unavailable),
+        _deviations(closest), _causes(values), with_defaults(values, _deviation_cell), gradient_errors(gradients),
+        smallest_sides(sides), _peers(peers, unavailable),
     )  # fmt: skip
     verdict, summary = _verdict([peer.name for peer in own], closest, gradients, len(unavailable))
     data = {
@@ -111,12 +111,13 @@ def _deviations(values: pd.DataFrame) -> Table:
     )
 
 
-def _defaults(values: pd.DataFrame) -> Table:
+def with_defaults(values: pd.DataFrame, cell: Cell) -> Table:
+    """Return the table of the deviations with default settings, with which two kinds of image are not measured."""
     changed = values[values.settings == DEFAULTS]
     return Table(
         "Largest deviation with default settings, where they differ from the closest settings. Only the images are "
         "given, and their data range if the peer does not guess it.",
-        by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], _deviation_cell),
+        by_kind(changed, [kind for kind in KINDS if kind not in ("bfloat16", "not 5 scales")], cell),
     )
 
 

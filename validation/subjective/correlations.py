@@ -77,7 +77,6 @@ def intervals(
     found: Agreement,
     lower_is_better: bool = False,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> list[Interval]:
     """Return a bootstrap confidence interval of each statistic, from percentiles over resampled images.
 
@@ -85,7 +84,7 @@ def intervals(
     all images.
     """
     x, y = np.asarray(index, dtype=float), np.asarray(mos, dtype=float)
-    random, sign = np.random.default_rng(seed), -1.0 if lower_is_better else 1.0
+    random, sign = np.random.default_rng(0), -1.0 if lower_is_better else 1.0
     design = _design_matrix(x, found.curve.b2, found.curve.b3) if found.curve else None
     samples = np.full((resamples, len(STATISTICS)), np.nan)
     for row in samples:

@@ -120,7 +120,8 @@ def score(
     own_rows = iter(_loader(pairs, todo[rank::count], process, backend, workers))
     chunk = _CHUNK if count > 1 else 1
     bar = tqdm(total=len(pairs), initial=len(done), disable=rank != 0, **harness.bar(title))
-    with bar, _single_thread():
+    # One thread, as in a DataLoader worker: the order of summation, and so the last bits, depend on threads.
+    with bar, harness.single_threads():
         for _ in range(math.ceil(len(todo) / (count * chunk))):
             rows = _take(lambda: list(itertools.islice(own_rows, chunk)), file)
             gathered = _exchange(functools.partial(_gather, rows, count), file)
@@ -195,7 +196,8 @@ def _fingerprint(pairs: datasets.Pairs, device: str, backend: str) -> str:
     digest = hashlib.sha256()
     folders = [pathlib.Path(str(module.__file__)).parent for module in (msssim, datasets)]
     folders.append(pathlib.Path(__file__).parent)
-    files = [pathlib.Path(library.__file__), *(file for folder in folders for file in folder.rglob("*.py"))]
+    files = [pathlib.Path(str(module.__file__)) for module in (harness, library)]
+    files += [file for folder in folders for file in folder.rglob("*.py")]
     for file in sorted(files):
         digest.update(file.read_bytes())
     digest.update(repr((torch.__version__, np.__version__, pairs.names)).encode())
@@ -214,17 +216,6 @@ def _loader(pairs: datasets.Pairs, indices: list[int], process: Process, backend
 
 def _identity(row: Any) -> Any:
     return row
-
-
-@contextlib.contextmanager
-def _single_thread() -> Iterator[None]:
-    """Use one thread, as in a DataLoader worker: the order of summation, and so the last bits, depend on threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _broadcast(value: Any, count: int) -> Any:

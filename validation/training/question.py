@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import itertools
 import pathlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -47,12 +48,10 @@ def sections(options: argparse.Namespace, about: dict[str, str]) -> list[Section
 
 def _setups(chosen: Sequence[losses.Candidate], options: argparse.Namespace) -> Iterator[measure.Setup]:
     count, steps = (min(number, options.limit or number) for number in (options.training, measure.STEPS))
+    seeds = range(options.seed, options.seed + count)
     for candidate in chosen:
-        for crop in candidate.crops:
-            for precision in measure.PRECISIONS:
-                for network in networks.NETWORKS:
-                    for seed in range(options.seed, options.seed + count):
-                        yield measure.Setup(candidate, crop, precision, network, seed, steps, options.device)
+        of_all = itertools.product(candidate.crops, measure.PRECISIONS, networks.NETWORKS, seeds)
+        yield from (measure.Setup(candidate, *each, steps, options.device) for each in of_all)
 
 
 PREFIX = "training-"  # of the file of rows; its first seed follows
