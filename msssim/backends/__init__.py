@@ -148,7 +148,8 @@ def _padded(img1: Tensor, img2: Tensor, padding: Padding, params: KernelParams) 
         # In such units each gradient may be near the limit of float32, and the sum beyond it.
         wide = not isinstance(unit, Tensor) and window.gradient_scale(unit) < 1
         dtype = torch.float64 if wide else window.compute_dtype(img1.dtype)
-        img1, img2 = (cast(image, dtype) if image.is_floating_point() else image for image in (img1, img2))
+        if img1.is_floating_point() and img1.dtype != dtype:
+            img1, img2 = cast(img1, dtype), cast(img2, dtype)
     return borders.pad(img1, radii, padding), borders.pad(img2, radii, padding)
 
 
