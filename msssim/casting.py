@@ -18,12 +18,16 @@ def cast(image: Tensor, dtype: torch.dtype) -> Tensor:
     return copy
 
 
+def as_dtype(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """The image itself, or a cast() of it if it has another dtype."""
+    return image if image.dtype == dtype else cast(image, dtype)
+
+
 def to_wider_dtype(img1: Tensor, img2: Tensor) -> tuple[Tensor, Tensor]:
     """Two images of different floating-point dtypes in the wider dtype of the arithmetic."""
     dtypes = [compute_dtype(image.dtype) for image in (img1, img2)]
     dtype = torch.float64 if torch.float64 in dtypes else torch.float32
-    x, y = (image if image.dtype == dtype else cast(image, dtype) for image in (img1, img2))
-    return x, y
+    return as_dtype(img1, dtype), as_dtype(img2, dtype)
 
 
 class _CastToCompute(torch.autograd.Function):

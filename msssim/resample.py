@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .casting import cast
+from .casting import as_dtype
 from .window import compute_dtype
 
 
@@ -21,8 +21,7 @@ def box_downsample(image: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return image
-    dtype = compute_dtype(image.dtype)
-    image = image if image.dtype == dtype else cast(image, dtype)
+    image = as_dtype(image, compute_dtype(image.dtype))
     for axis in range(2, image.dim()):
         size = image.shape[axis]
         # The centre of an even window in imfilter is the pixel before the middle; mirrored means … 1 0 | 0 1 …

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import _dispatch, advice, multiscale, window
 from .._types import Backend, BackendName, Padding
-from ..casting import cast
+from ..casting import as_dtype
 from ..window import KernelParams
 from . import borders, forking, fused, fused_masks, ops, torch_backend, trust, volumes
 from .common import FUSED_DTYPES, MAX_FUSED_WIN_SIZE
@@ -148,8 +148,8 @@ def _padded(img1: Tensor, img2: Tensor, padding: Padding, params: KernelParams) 
         # In such units each gradient may be near the limit of float32, and the sum beyond it.
         wide = not isinstance(unit, Tensor) and window.gradient_scale(unit) < 1
         dtype = torch.float64 if wide else window.compute_dtype(img1.dtype)
-        if img1.is_floating_point() and img1.dtype != dtype:
-            img1, img2 = cast(img1, dtype), cast(img2, dtype)
+        if img1.is_floating_point():
+            img1, img2 = as_dtype(img1, dtype), as_dtype(img2, dtype)
     return borders.pad(img1, radii, padding), borders.pad(img2, radii, padding)
 
 

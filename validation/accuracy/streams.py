@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 import msssim
+from msssim.backends import INSTALL
 from reference import wang
 
 from . import rows
@@ -52,7 +53,7 @@ def _reason(backends: Sequence[str]) -> str:
         return ""
     if "numba" in msssim.available_backends():
         return "stream() is computed by the backend numba, which --backend leaves out"
-    return 'stream() needs Numba: python -m pip install "numba>=0.60"'
+    return f"stream() needs Numba: {INSTALL['numba']}"
 
 
 def _of_case(case: Case, dtype: str, reason: str) -> Iterator[rows.Measurement]:

@@ -145,7 +145,7 @@ def _write_row(
 
 @outlined
 def _multiply_row(code: SimdBuilder, out: Pointer, weights: Image, count: Scalar) -> None:
-    """Multiply the pixels of a row by their weights. A weight of 0 gives 0, also where the value, so all, is NaN."""
+    """Multiply the gradient of a row by the weights of its pixels. A weight of 0 gives 0, also for a NaN."""
     vectors = code.select(weights.step == 1, count // code.lanes, 0)
     for index in code.range(vectors):
         at = index * code.lanes

@@ -179,7 +179,7 @@ def _masked_map(
 
 
 def _clear_map(code: SimdBuilder, work: Work) -> None:
-    """The moments of a block of hidden pixels, and the derivatives, which no other pixel gets any of: 0."""
+    """Set the moments and derivatives of a block of hidden pixels to 0. The derivatives reach hidden pixels only."""
     layout, memory, n_grads = work.layout, work.memory, work.options.n_grads
     clear(code, memory.moments + layout.halo * ROWS, COLUMNS * ROWS, layout.moments, layout.moment_plane)
     if n_grads:

@@ -23,6 +23,7 @@ from .layout import MEASURES, ROWS, Layout
 from .memory import empty
 from .plan import LIKE, Parameters, address, parameters, plane_constants
 from .preparing import prepare
+from .sources import require
 from .threads import on_threads
 from .volume_judge import inaccurate, origins, peak, repeats
 from .volume_records import DEPTH, STATE, VolumeCall, VolumeTask, ring_line
@@ -259,5 +260,4 @@ def _run(
     threads = min(torch.get_num_threads(), max(1, x.numel() // _SMALL_WORK))
     alive = x, y, grads, tasks, call, numbers, sums, state, record
     on_threads(sweep_volumes, arguments, threads, alive)
-    if not state[STATE.done]:
-        raise MemoryError("the fused kernel could not allocate its work memory in any thread")
+    require(state[STATE.done])
