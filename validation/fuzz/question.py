@@ -139,12 +139,13 @@ VERDICTS = (
 
 _TEXT = (
     "A tenth of the calls are of volumes, some of signals, an eighth have a mask, and some calls of SSIM a padding, "
-    "which not all backends support. Pixels under a weight of 0, in some calls NaN or infinite, must change no bit and "
-    "get no gradient, and the value is NaN if no plane has weight at each scale. "
+    "which not all backends support; on an emulated GPU all calls are of small images without mask and padding. "
+    "Pixels under a weight of 0, in some calls NaN or infinite, must change no bit and get no gradient, and the value "
+    "is NaN if no plane has weight at each scale. "
     "Images far beyond their range, denormal images, and images whose denominators vanish with a constant of 0 "
-    "are only checked for finite values of at most 1. A call is over budget if its error also exceeds four times "
-    "that of rounding the central moments, the map and the means once to the dtype of computation. Gradients are "
-    "not checked for a window of a single pixel, in which every variance is rounding."
+    "are only checked for finite values of at most 1. A call is over budget if its error exceeds both the budget and "
+    "four times that of rounding the central moments, the map and the means once to the dtype of computation. "
+    "Gradients are not checked for a window of a single pixel, in which every variance is rounding."
 )
 
 
